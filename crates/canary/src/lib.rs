@@ -1,0 +1,31 @@
+//! Canary: shift traffic, judge metrics, promote or roll back.
+//!
+//! This room owns what a Canary means in a cluster: which objects are generated and how
+//! (`deployment`, `service`, `route`, `template`), what is seen of them (`observe`), how an effect
+//! becomes a write (`act`), how a metric becomes a number (`measure`), and the loop that ties them
+//! to the decision ([`controller`]).
+//!
+//! It refuses to decide: every rule of the state machine is `weir_rollout::decide`'s. It refuses,
+//! too, what it can't do yet: a Canary that asks for more than this room has (see `accept`) gets
+//! `Ready=False` with the field's name, and nothing of it moves.
+//!
+//! ConfigMaps and Secrets that the target refers to are referred to by the primary under the same
+//! names: a change of their content reaches both at once, and starts no run.
+
+mod accept;
+mod act;
+mod deployment;
+mod failure;
+mod measure;
+mod names;
+mod observe;
+mod options;
+mod reconcile;
+mod route;
+mod service;
+mod status;
+mod telemetry;
+mod template;
+
+pub use options::Options;
+pub use reconcile::controller;

@@ -1,0 +1,47 @@
+//! Owns what everything around one Canary is called.
+
+use weir_api::canary::Spec;
+use weir_object::Key;
+
+/// The names around one Canary.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    pub(crate) namespace: String,
+    /// The Canary.
+    pub(crate) canary: String,
+    /// The workload Git owns.
+    pub(crate) target: String,
+    /// The workload that serves.
+    pub(crate) primary: String,
+    /// The Service that users call, and the route.
+    pub(crate) apex: String,
+    /// The Service in front of the primary's pods.
+    pub(crate) apex_primary: String,
+    /// The Service in front of the target's pods.
+    pub(crate) apex_canary: String,
+}
+
+impl Names {
+    pub(crate) fn of(key: &Key, spec: &Spec) -> Self {
+        let (target, apex) = (spec.target_ref.name.clone(), spec.apex_name().to_owned());
+        Self {
+            namespace: key.namespace.clone(),
+            canary: key.name.clone(),
+            primary: format!("{target}-primary"),
+            target,
+            apex_primary: format!("{apex}-primary"),
+            apex_canary: format!("{apex}-canary"),
+            apex,
+        }
+    }
+
+    /// A name in the Canary's namespace.
+    pub(crate) fn key(&self, name: &str) -> Key {
+        Key::new(self.namespace.clone(), name)
+    }
+
+    /// `name.namespace` of the target, as texts name it.
+    pub(crate) fn target_text(&self) -> String {
+        format!("{}.{}", self.target, self.namespace)
+    }
+}

@@ -1,0 +1,36 @@
+//! Owns what an operator can set for all Canaries.
+
+use std::time::Duration;
+
+/// What an operator can set for all Canaries. The defaults are the known ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// What moves the traffic where a Canary does not say; `gatewayapi:v1` is all there is.
+    pub mesh_provider: String,
+    /// Prometheus for the built-in checks where a Canary does not name one.
+    pub metrics_server: String,
+    /// The least time between two measurements, whatever a Canary says.
+    pub min_analysis_interval: Duration,
+    /// Labels that may tell a target's pods from its primary's, in order of preference.
+    pub selector_labels: Vec<String>,
+    /// Prefixes of the target's labels that its primary gets too; `*` is all.
+    pub include_label_prefix: Vec<String>,
+    /// How long one query may take.
+    pub query_timeout: Duration,
+    /// How many Canaries are worked on at once.
+    pub workers: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            mesh_provider: "gatewayapi:v1".to_owned(),
+            metrics_server: "http://prometheus:9090".to_owned(),
+            min_analysis_interval: Duration::from_secs(10),
+            selector_labels: ["app", "name", "app.kubernetes.io/name"].map(str::to_owned).to_vec(),
+            include_label_prefix: Vec::new(),
+            query_timeout: Duration::from_secs(5),
+            workers: 16,
+        }
+    }
+}

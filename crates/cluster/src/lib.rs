@@ -1,0 +1,1 @@
+//! Applying objects to a cluster: inventory, stages, prune, health wait.

@@ -1,0 +1,1 @@
+//! Kustomization: artifact to objects in a cluster.

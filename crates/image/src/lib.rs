@@ -1,0 +1,1 @@
+//! Image scan, policy and updates committed to Git.

@@ -1,0 +1,153 @@
+//! Owns what can come next. A plan is data with prose: it can be shown, stored and compared.
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{Source, State};
+
+/// What comes next. Exactly one of these, and never an effect together with a new state.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "plan", rename_all = "camelCase")]
+pub enum Plan {
+    /// Nothing moves: the Canary asks for what can't be done.
+    Refuse {
+        /// The condition's reason.
+        reason: String,
+        /// The field at fault.
+        field: String,
+        /// What, where and what to do.
+        message: String,
+    },
+    /// Everything is as recorded; only a change of the world starts something.
+    Rest {
+        /// Why nothing is to be done.
+        why: String,
+    },
+    /// Something in the cluster has to happen first; its watch event continues.
+    Hold {
+        /// What is waited for.
+        waiting_for: String,
+        /// When patience ends, if it does.
+        until: Option<Timestamp>,
+    },
+    /// Time has to pass first: a measurement is due then.
+    Wait {
+        /// When.
+        until: Timestamp,
+        /// What is waited for.
+        why: String,
+    },
+    /// Record this state, and nothing else. The next decision is made from it.
+    Record {
+        /// The state to store, with the observed resourceVersion as its precondition.
+        state: Box<State>,
+        /// What to tell, once it is stored.
+        events: Vec<Event>,
+    },
+    /// Bring the world to what is recorded: these effects, in this order, stopping at the first
+    /// that fails. Each can be repeated and carries its own precondition.
+    Act {
+        /// The effects.
+        effects: Vec<Effect>,
+        /// What to tell, once they are done.
+        events: Vec<Event>,
+    },
+    /// Measure every metric now, then decide again from a fresh observation that carries the round.
+    Measure {
+        /// The revision that is measured.
+        revision: String,
+        /// The canary's weight it is measured at.
+        weight: u8,
+    },
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "effect", rename_all = "camelCase")]
+pub enum Effect {
+    /// Put the finalizer on the Canary: from here on a deletion gives back what was borrowed.
+    AddFinalizer,
+    /// Take the finalizer off the Canary.
+    RemoveFinalizer,
+    /// Co-own the target's replicas at their current number.
+    ClaimReplicas,
+    /// Store the template of this revision, if the source still has it.
+    StoreTemplate {
+        /// The revision.
+        revision: String,
+        /// Its digest.
+        digest: String,
+        /// Where the template is taken from.
+        source: Source,
+    },
+    /// Remove the stored templates nothing needs any more.
+    PruneTemplates,
+    /// Make the Services in front of canary and primary as they should be.
+    ApplyServices,
+    /// Make the apex Service lead there.
+    PointApex {
+        /// Where.
+        to: Backend,
+    },
+    /// Create the primary from the stored template of this revision.
+    CreatePrimary {
+        /// The revision.
+        revision: String,
+        /// How many pods.
+        replicas: u32,
+    },
+    /// Replace the primary's pod template as a whole by the stored one of this revision.
+    ReplacePrimaryTemplate {
+        /// The revision.
+        revision: String,
+    },
+    /// Set the target's replicas.
+    ScaleTarget {
+        /// How many.
+        replicas: u32,
+    },
+    /// Make the route send this share to the canary and the rest to the primary.
+    SetWeight {
+        /// The canary's percentage.
+        canary: u8,
+    },
+    /// Make the route send everything to the apex Service, and let go of it.
+    ReleaseRoute,
+}
+
+/// A workload traffic can be led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Backend {
+    /// The primary.
+    Primary,
+    /// The target; the apex Service is let go of.
+    Target,
+}
+
+/// Something to tell.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Event {
+    /// Whether it is a warning.
+    pub warning: bool,
+    /// The text, as people know it.
+    pub message: String,
+}
+
+impl Event {
+    /// Something that went as it should.
+    pub fn normal(message: impl Into<String>) -> Self {
+        Self {
+            warning: false,
+            message: message.into(),
+        }
+    }
+
+    /// Something a person may have to look at.
+    pub fn warning(message: impl Into<String>) -> Self {
+        Self {
+            warning: true,
+            message: message.into(),
+        }
+    }
+}

@@ -1,0 +1,455 @@
+//! Owns the shared watch caches: one watch for each kind, namespace, selector and projection,
+//! however many reconcilers look at it.
+//!
+//! A [`Store`] is fed by two streams: the watch, and the replies to this process's own writes. An
+//! older resourceVersion never replaces a newer one, so a write's reply can't be undone by a watch
+//! event that was on its way, and a reply that comes after the object's deletion is dropped.
+//! `managedFields` are cut off at decode. It refuses to hold Secrets: ask for those when needed.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use kube::api::Api;
+use kube::core::ObjectMeta;
+use kube::runtime::watcher::{self, Event};
+use serde::{Deserialize, Deserializer};
+use serde_json::Value;
+use tokio::sync::watch as flag;
+use tokio_util::sync::CancellationToken;
+use weir_object::{Key, Kind, Object, path};
+
+use crate::queue::Backoff;
+
+/// How much of each object a cache keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Projection {
+    /// The whole object but `managedFields`.
+    Full,
+    /// `apiVersion`, `kind` and `metadata` but `managedFields` and the last-applied annotation.
+    Metadata,
+}
+
+/// What one watch is of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct WatchOf {
+    /// Kind.
+    pub kind: Kind,
+    /// One namespace, or all.
+    pub namespace: Option<String>,
+    /// Label selector, empty for all objects.
+    pub labels: String,
+    /// How much is kept.
+    pub projection: Projection,
+}
+
+impl WatchOf {
+    /// All objects of a kind, whole.
+    pub fn all(kind: &Kind) -> Self {
+        let (namespace, labels) = (None, String::new());
+        Self { kind: kind.clone(), namespace, labels, projection: Projection::Full }
+    }
+
+    fn admits(&self, object: &Object) -> bool {
+        self.labels.is_empty() && self.namespace.as_deref().is_none_or(|ns| ns == object.namespace())
+    }
+}
+
+/// One change of a cache.
+#[derive(Clone, Debug)]
+pub struct Change {
+    /// Which object.
+    pub key: Key,
+    /// As it was.
+    pub before: Option<Arc<Object>>,
+    /// As it is; `None` when it is gone.
+    pub after: Option<Arc<Object>>,
+}
+
+type Listener = Box<dyn Fn(&Change) + Send + Sync>;
+
+/// The objects of one watch.
+pub struct Store {
+    of: WatchOf,
+    state: RwLock<State>,
+    listeners: RwLock<Vec<Listener>>,
+    synced: flag::Sender<bool>,
+}
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<Key, Arc<Object>>,
+    /// The highest resourceVersion the watch has shown.
+    watermark: u64,
+}
+
+impl Store {
+    fn new(of: WatchOf) -> Self {
+        let (synced, _) = flag::channel(false);
+        Self { of, state: RwLock::default(), listeners: RwLock::default(), synced }
+    }
+
+    /// The object of this name, as last seen.
+    pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
+        self.read().objects.get(key).cloned()
+    }
+
+    /// All objects, ordered by namespace and name.
+    pub fn list(&self) -> Vec<Arc<Object>> {
+        self.read().objects.values().cloned().collect()
+    }
+
+    /// All objects of one namespace, ordered by name.
+    pub fn list_in(&self, namespace: &str) -> Vec<Arc<Object>> {
+        let from = Key::new(namespace, "");
+        let state = self.read();
+        let range = state.objects.range(from..);
+        range.take_while(|(k, _)| k.namespace == namespace).map(|(_, o)| o.clone()).collect()
+    }
+
+    /// How many objects there are.
+    pub fn len(&self) -> usize {
+        self.read().objects.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Calls `listener` for each change from now on. It must be quick and must not wait.
+    pub fn on_change(&self, listener: impl Fn(&Change) + Send + Sync + 'static) {
+        self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(listener));
+    }
+
+    /// Waits until the first list is complete.
+    pub async fn synced(&self) {
+        let mut seen = self.synced.subscribe();
+        // The sender lives as long as the store, so this ends only when the flag is set.
+        let _ = seen.wait_for(|ready| *ready).await;
+    }
+
+    /// Whether the first list is complete.
+    pub fn is_synced(&self) -> bool {
+        *self.synced.borrow()
+    }
+
+    /// Feeds back the reply to one of our own writes.
+    pub(crate) fn observe(&self, object: &Object) {
+        if !self.of.admits(object) || !self.is_synced() {
+            return;
+        }
+        let gone = object.is_deleting() && object.finalizers().next().is_none();
+        if !gone {
+            self.put(project(object.clone(), self.of.projection), false);
+        }
+    }
+
+    fn put(&self, object: Object, from_watch: bool) {
+        let key = object.key();
+        let version = version_of(&object);
+        let after = Arc::new(object);
+        let before = {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            if from_watch {
+                state.watermark = state.watermark.max(version);
+            }
+            let held = state.objects.get(&key).map(|o| version_of(o));
+            let stale = match held {
+                Some(held) => version < held || (version == held && version != 0),
+                // The watch has passed this version and shows no such object: it was deleted.
+                None => !from_watch && version <= state.watermark,
+            };
+            if stale {
+                return;
+            }
+            state.objects.insert(key.clone(), after.clone())
+        };
+        self.tell(&Change { key, before, after: Some(after) });
+    }
+
+    fn remove(&self, object: &Object) {
+        let key = object.key();
+        let before = {
+            let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+            let version = version_of(object);
+            state.watermark = state.watermark.max(version);
+            if state.objects.get(&key).is_some_and(|held| held.uid() != object.uid()) {
+                return;
+            }
+            state.objects.remove(&key)
+        };
+        if before.is_some() {
+            self.tell(&Change { key, before, after: None });
+        }
+    }
+
+    /// Replaces everything by a complete list, keeping what our own writes made newer.
+    fn replace(&self, list: Vec<Object>) {
+        let mut listed: HashMap<Key, Object> = list.into_iter().map(|o| (o.key(), o)).collect();
+        let top = listed.values().map(version_of).max().unwrap_or_default();
+        let gone: Vec<Arc<Object>> = {
+            let state = self.read();
+            let missing = |o: &&Arc<Object>| !listed.contains_key(&o.key()) && version_of(o) <= top.max(state.watermark);
+            state.objects.values().filter(missing).cloned().collect()
+        };
+        for object in gone {
+            self.remove(&object);
+        }
+        let mut keys: Vec<Key> = listed.keys().cloned().collect();
+        keys.sort();
+        for key in keys {
+            if let Some(object) = listed.remove(&key) {
+                self.put(object, true);
+            }
+        }
+        self.synced.send_replace(true);
+    }
+
+    fn tell(&self, change: &Change) {
+        let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        for listener in listeners.iter() {
+            listener(change);
+        }
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {
+        self.state.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Store({}, {} objects)", self.of.kind, self.len())
+    }
+}
+
+fn version_of(object: &Object) -> u64 {
+    object.resource_version().parse().unwrap_or_default()
+}
+
+fn project(mut object: Object, projection: Projection) -> Object {
+    object.remove(&["metadata", "managedFields"]);
+    if projection == Projection::Metadata {
+        object.remove(&["metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"]);
+        if let Value::Object(map) = &mut object.0 {
+            map.retain(|k, _| matches!(k.as_str(), "apiVersion" | "kind" | "metadata"));
+        }
+    }
+    object
+}
+
+/// All watches of a process. Cheap to clone.
+#[derive(Clone)]
+pub struct Caches(Arc<Inner>);
+
+struct Inner {
+    client: kube::Client,
+    stores: Mutex<HashMap<WatchOf, Arc<Store>>>,
+    stop: CancellationToken,
+}
+
+impl Caches {
+    /// No watches yet. They end when `stop` is cancelled.
+    pub fn new(client: kube::Client, stop: CancellationToken) -> Self {
+        Self(Arc::new(Inner { client, stores: Mutex::default(), stop }))
+    }
+
+    /// The store of this watch, started on first use and shared afterwards.
+    pub fn watch(&self, of: WatchOf) -> Arc<Store> {
+        let mut stores = self.0.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(store) = stores.get(&of) {
+            return store.clone();
+        }
+        let store = Arc::new(Store::new(of.clone()));
+        stores.insert(of, store.clone());
+        tokio::spawn(follow(self.0.client.clone(), store.clone(), self.0.stop.clone()));
+        store
+    }
+
+    /// How many watches are open, for metrics.
+    pub fn open(&self) -> usize {
+        self.0.stores.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Feeds a write's reply to every store that holds objects of its kind.
+    pub(crate) fn observe(&self, kind: &Kind, object: &Object) {
+        for store in self.of_kind(kind) {
+            store.observe(object);
+        }
+    }
+
+    fn of_kind(&self, kind: &Kind) -> Vec<Arc<Store>> {
+        let stores = self.0.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        stores.iter().filter(|(of, _)| of.kind == *kind).map(|(_, s)| s.clone()).collect()
+    }
+}
+
+/// Follows one watch until stopped. kube's watcher lists again by itself after a gap; the wait
+/// between attempts is ours.
+async fn follow(client: kube::Client, store: Arc<Store>, stop: CancellationToken) {
+    let of = &store.of;
+    let resource = kube::api::ApiResource {
+        group: of.kind.group.to_string(),
+        version: of.kind.version.to_string(),
+        api_version: of.kind.api_version(),
+        kind: of.kind.kind.to_string(),
+        plural: of.kind.plural.to_string(),
+    };
+    let api: Api<Watched> = match &of.namespace {
+        Some(ns) if of.kind.namespaced => Api::namespaced_with(client, ns, &resource),
+        _ => Api::all_with(client, &resource),
+    };
+    let mut config = watcher::Config::default().timeout(290);
+    if !of.labels.is_empty() {
+        config = config.labels(&of.labels);
+    }
+    let backoff = Backoff { first: Duration::from_millis(500), most: Duration::from_secs(30) };
+    let mut events = Box::pin(watcher::watcher(api, config));
+    let mut failures = 0;
+    let mut listing: Vec<Object> = Vec::new();
+    loop {
+        let event = tokio::select! {
+            () = stop.cancelled() => return,
+            event = events.next() => event,
+        };
+        match event {
+            None => return,
+            Some(Ok(event)) => {
+                failures = 0;
+                match event {
+                    Event::Init => listing.clear(),
+                    Event::InitApply(o) => listing.push(project(o.into_object(of), of.projection)),
+                    Event::InitDone => store.replace(std::mem::take(&mut listing)),
+                    Event::Apply(o) => store.put(project(o.into_object(of), of.projection), true),
+                    Event::Delete(o) => store.remove(&o.into_object(of)),
+                }
+            }
+            Some(Err(e)) => {
+                failures += 1;
+                let wait = backoff.after(failures);
+                tracing::warn!(kind = %of.kind, %e, ?wait, "watch interrupted");
+                tokio::select! {
+                    () = stop.cancelled() => return,
+                    () = tokio::time::sleep(wait) => {}
+                }
+            }
+        }
+    }
+}
+
+/// An object as kube's watcher wants it: with typed metadata beside the untouched value. Any shape
+/// of `metadata` is taken, so that one malformed object never ends a watch.
+#[derive(Clone, Debug)]
+struct Watched {
+    meta: ObjectMeta,
+    value: Value,
+}
+
+impl Watched {
+    /// List items come without `apiVersion` and `kind`; they are those of the watch.
+    fn into_object(self, of: &WatchOf) -> Object {
+        let mut object = Object(self.value);
+        if object.kind().is_empty() {
+            object.set(&["kind"], Value::String(of.kind.kind.to_string()));
+            object.set(&["apiVersion"], Value::String(of.kind.api_version()));
+        }
+        object
+    }
+}
+
+impl<'de> Deserialize<'de> for Watched {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = Value::deserialize(deserializer)?;
+        let text = |field: &str| {
+            path::get(&value, &["metadata", field]).and_then(Value::as_str).map(str::to_owned)
+        };
+        let annotations = path::get(&value, &["metadata", "annotations"])
+            .and_then(|a| serde_json::from_value(a.clone()).ok());
+        let meta = ObjectMeta {
+            name: text("name"),
+            namespace: text("namespace"),
+            uid: text("uid"),
+            resource_version: text("resourceVersion"),
+            annotations,
+            ..ObjectMeta::default()
+        };
+        Ok(Self { meta, value })
+    }
+}
+
+impl kube::Resource for Watched {
+    type DynamicType = kube::api::ApiResource;
+    type Scope = kube::core::DynamicResourceScope;
+
+    fn kind(dt: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+        dt.kind.as_str().into()
+    }
+    fn group(dt: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+        dt.group.as_str().into()
+    }
+    fn version(dt: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+        dt.version.as_str().into()
+    }
+    fn plural(dt: &Self::DynamicType) -> std::borrow::Cow<'_, str> {
+        dt.plural.as_str().into()
+    }
+    fn meta(&self) -> &ObjectMeta {
+        &self.meta
+    }
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.meta
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::CONFIG_MAP;
+    use serde_json::json;
+
+    fn mk(name: &str, version: u64) -> Object {
+        Object(json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata":
+            {"namespace": "a", "name": name, "uid": name, "resourceVersion": version.to_string()}}))
+    }
+
+    fn versions(store: &Store) -> Vec<(String, u64)> {
+        store.list().iter().map(|o| (o.name().to_owned(), version_of(o))).collect()
+    }
+
+    #[test]
+    fn an_older_version_never_replaces_a_newer_one() {
+        let store = Store::new(WatchOf::all(&CONFIG_MAP));
+        store.replace(vec![mk("x", 5), mk("y", 6)]);
+        store.observe(&mk("x", 9)); // our own write's reply
+        store.put(mk("x", 7), true); // a watch event that was on its way
+        assert_eq!(versions(&store), [("x".into(), 9), ("y".into(), 6)]);
+        store.remove(&mk("y", 10));
+        store.observe(&mk("y", 8)); // a late reply to a write before the deletion
+        assert_eq!(versions(&store), [("x".into(), 9)]);
+    }
+
+    #[test]
+    fn a_new_list_removes_what_is_gone_and_tells_each_change() {
+        let store = Store::new(WatchOf::all(&CONFIG_MAP));
+        store.replace(vec![mk("x", 1), mk("y", 2)]);
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let log = told.clone();
+        store.on_change(move |c| {
+            log.lock().expect("lock").push((c.key.name.clone(), c.after.is_some()));
+        });
+        store.replace(vec![mk("y", 2), mk("z", 4)]);
+        assert_eq!(*told.lock().expect("lock"), [("x".into(), false), ("z".into(), true)]);
+        assert_eq!(store.list_in("a").len(), 2);
+        assert!(store.list_in("b").is_empty());
+    }
+
+    #[test]
+    fn any_metadata_is_taken() {
+        for odd in [json!({}), json!({"metadata": 7}), json!({"metadata": {"name": 3}}), json!([])] {
+            let watched: Watched = serde_json::from_value(odd).expect("taken");
+            let _ = watched.into_object(&WatchOf::all(&CONFIG_MAP));
+        }
+    }
+}

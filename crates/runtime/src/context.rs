@@ -1,0 +1,35 @@
+//! Owns what every reconciler is handed: the ways to observe, to act, and to tell.
+
+use tokio_util::sync::CancellationToken;
+
+use crate::http::Http;
+use crate::{ApiClient, Caches, Metrics, Recorder, SharedClock};
+
+/// Everything a reconciler stands on. Cheap to clone.
+#[derive(Clone)]
+pub struct Context {
+    /// The API server. Take [`ApiClient::with_manager`] for the reconciler's own field manager.
+    pub api: ApiClient,
+    /// The shared watches.
+    pub caches: Caches,
+    /// The one HTTP seam.
+    pub http: Http,
+    /// The wall clock.
+    pub clock: SharedClock,
+    /// Events. Take [`Recorder::named`] for the reconciler's own source name.
+    pub events: Recorder,
+    /// Metrics.
+    pub metrics: Metrics,
+    /// Cancelled when the process is to stop.
+    pub stop: CancellationToken,
+}
+
+impl Context {
+    /// A context over one client. Needs a tokio runtime, since it starts the event writer.
+    pub fn new(client: kube::Client, http: Http, clock: SharedClock, stop: CancellationToken) -> Self {
+        let caches = Caches::new(client.clone(), stop.clone());
+        let api = ApiClient::new(client, caches.clone(), "weir");
+        let events = Recorder::start(api.clone(), clock.clone());
+        Self { api, caches, http, clock, events, metrics: Metrics::new(), stop }
+    }
+}

@@ -1,0 +1,36 @@
+//! What every reconciler shares.
+//!
+//! One shape serves all of them: *observe → decide → intend → act → record*. This room owns what
+//! that shape stands on: the [`Clock`], the keyed [`queue`] with its timers, the shared watch
+//! [`Caches`], the [`Controller`] that ties them to a [`Reconciler`], the [`ApiClient`] whose every
+//! reply is fed back to the caches, [`conditions`] and status patches, the event [`Recorder`],
+//! [`Metrics`], and the one HTTP and TLS seam, [`http`].
+//!
+//! It refuses to know any kind: rules live in the reconcilers' `decide` functions.
+
+mod api_client;
+mod cache;
+mod clock;
+pub mod conditions;
+mod context;
+mod controller;
+mod failure;
+pub mod http;
+pub mod kinds;
+mod metrics;
+pub mod queue;
+mod recorder;
+mod secret;
+mod status;
+pub mod tls;
+
+pub use api_client::{ApiClient, Applied, Propagation, Write};
+pub use cache::{Caches, Change, Projection, Store, WatchOf};
+pub use clock::{Clock, SharedClock, SystemClock, VirtualClock};
+pub use context::Context;
+pub use controller::{Controller, ControllerOptions, Outcome, Reconciler};
+pub use failure::{ApiFailure, Refusal};
+pub use metrics::Metrics;
+pub use recorder::{EventKind, Recorder};
+pub use secret::Secret;
+pub use status::{merge_between, patch_status};

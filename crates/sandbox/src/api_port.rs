@@ -1,0 +1,179 @@
+//! Owns the API's port: TLS on loopback with a certificate authority made at the start, a bearer
+//! token, and the kubeconfig that holds both. Who has no token is refused; loopback is shared by
+//! everyone on the machine.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, header};
+use http_body_util::Either;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, SanType};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tower::ServiceExt as _;
+use weir_apiserver::ApiServer;
+use weir_runtime::Secret;
+
+/// How long a TLS handshake may take.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Why the API's port could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum PortFailure {
+    /// The socket cannot be used. Retryable.
+    #[error("the API's socket cannot be used: {0}")]
+    Socket(std::io::Error),
+    /// No certificate could be made. Terminal.
+    #[error("no certificate could be made for the API's port: {0}")]
+    Certificate(String),
+}
+
+/// The open port; it closes when dropped.
+pub struct ApiPort {
+    address: SocketAddr,
+    ca_pem: String,
+    token: Secret,
+    _stop: DropGuard,
+}
+
+impl ApiPort {
+    /// Serves the API on a socket.
+    pub fn serve(server: ApiServer, listener: TcpListener) -> Result<Self, PortFailure> {
+        let address = listener.local_addr().map_err(PortFailure::Socket)?;
+        let (config, ca_pem) = tls_config(address.ip())?;
+        let token = Secret::new(random_token());
+        let stop = CancellationToken::new();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        tokio::spawn(accept(listener, acceptor, server, token.clone(), stop.clone()));
+        Ok(Self { address, ca_pem, token, _stop: stop.drop_guard() })
+    }
+
+    /// Where the API is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The kubeconfig by which `kubectl` and any client reach it. It holds the token.
+    pub fn kubeconfig(&self) -> Secret {
+        let ca = STANDARD.encode(&self.ca_pem);
+        Secret::new(format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: sandbox\n\
+             clusters:\n- name: sandbox\n  cluster:\n    server: https://{}\n    \
+             certificate-authority-data: {ca}\n\
+             users:\n- name: admin\n  user:\n    token: {}\n\
+             contexts:\n- name: sandbox\n  context:\n    cluster: sandbox\n    user: admin\n    \
+             namespace: default\n",
+            self.address,
+            self.token.expose(),
+        ))
+    }
+}
+
+fn tls_config(address: IpAddr) -> Result<(rustls::ServerConfig, String), PortFailure> {
+    let failed = |e: rcgen::Error| PortFailure::Certificate(e.to_string());
+    weir_runtime::tls::init();
+    let ca_key = KeyPair::generate().map_err(failed)?;
+    let mut ca = CertificateParams::new(Vec::new()).map_err(failed)?;
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    ca.distinguished_name.push(rcgen::DnType::CommonName, "weir-sandbox");
+    let ca_cert = ca.self_signed(&ca_key).map_err(failed)?;
+    let issuer = Issuer::new(ca, ca_key);
+    let key = KeyPair::generate().map_err(failed)?;
+    let names = ["localhost".to_owned(), "kubernetes.default.svc".to_owned()];
+    let mut leaf = CertificateParams::new(names).map_err(failed)?;
+    leaf.subject_alt_names.push(SanType::IpAddress(address));
+    leaf.distinguished_name.push(rcgen::DnType::CommonName, "weir-sandbox-api");
+    let cert = leaf.signed_by(&key, &issuer).map_err(failed)?;
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let mut config = rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .map_err(|e| PortFailure::Certificate(e.to_string()))?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok((config, ca_cert.pem()))
+}
+
+/// 128 bits of the certificate library's randomness: the serial of a throw-away key.
+fn random_token() -> String {
+    use sha2::{Digest as _, Sha256};
+    use std::fmt::Write as _;
+    let key = KeyPair::generate().map(|k| k.serialize_der()).unwrap_or_default();
+    Sha256::digest(&key).iter().take(16).fold(String::new(), |mut out, byte| {
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+async fn accept(
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    server: ApiServer,
+    token: Secret,
+    stop: CancellationToken,
+) {
+    let expected: Arc<str> = format!("Bearer {}", token.expose()).into();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => return,
+            accepted = listener.accept() => accepted,
+        };
+        let Ok((stream, _)) = accepted else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let (acceptor, server, expected) = (acceptor.clone(), server.clone(), expected.clone());
+        let stopped = stop.clone();
+        tokio::spawn(async move {
+            let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
+            let Ok(Ok(stream)) = handshake else { return };
+            let service = hyper::service::service_fn(move |request: Request<Incoming>| {
+                let (server, expected) = (server.clone(), expected.clone());
+                async move { answer(server, &expected, request).await }
+            });
+            let builder = Builder::new(TokioExecutor::new());
+            let connection = builder.serve_connection(TokioIo::new(stream), service);
+            tokio::select! {
+                () = stopped.cancelled() => {}
+                ended = connection => {
+                    if let Err(e) = ended {
+                        tracing::debug!(%e, "a client's connection ended");
+                    }
+                }
+            }
+        });
+    }
+}
+
+type Answer<B> = Result<Response<Either<B, http_body_util::Full<Bytes>>>, std::convert::Infallible>;
+
+async fn answer(
+    server: ApiServer,
+    expected: &str,
+    request: Request<Incoming>,
+) -> Answer<weir_apiserver::ApiBody> {
+    let given = request.headers().get(header::AUTHORIZATION).and_then(|h| h.to_str().ok());
+    if !given.is_some_and(|given| same(given, expected)) {
+        let body = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}"#;
+        let mut response = Response::new(Either::Right(http_body_util::Full::from(body)));
+        *response.status_mut() = StatusCode::UNAUTHORIZED;
+        let json = http::HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        return Ok(response);
+    }
+    let response = server.service().oneshot(request).await?;
+    Ok(response.map(Either::Left))
+}
+
+/// Compares in the same time whatever differs.
+fn same(a: &str, b: &str) -> bool {
+    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |d, (a, b)| d | (a ^ b)) == 0
+}

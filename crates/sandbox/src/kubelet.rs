@@ -1,0 +1,343 @@
+//! Owns running pods: one supervisor for each pod pulls its image, starts it, asks whether it is
+//! ready, starts it again when it ends, and ends it when the pod is deleted. The supervisor alone
+//! writes the pod's status, so there is no precondition on it.
+//!
+//! Images of the sandbox's own registry run: as processes on loopback, as routers of the sample
+//! application in memory. Any other image is simulated: the pod is ready and nothing listens.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use weir_object::{Key, Object};
+use weir_runtime::http::Http;
+use weir_runtime::kinds::POD;
+use weir_runtime::queue::Backoff;
+use weir_runtime::{
+    ApiClient, Context, Controller, ControllerOptions, EventKind, Outcome, Reconciler, Recorder,
+    SharedClock, Store, WatchOf, Write,
+};
+
+use crate::addresses::Addresses;
+use crate::images::{Image, Images};
+use crate::network::{Network, Served};
+use crate::probe::Probe;
+use crate::process::{Process, Start};
+
+/// What all supervisors share.
+pub(crate) struct Node {
+    pub(crate) api: ApiClient,
+    pub(crate) events: Recorder,
+    pub(crate) http: Http,
+    pub(crate) clock: SharedClock,
+    pub(crate) network: Network,
+    pub(crate) addresses: Arc<Addresses>,
+    pub(crate) images: Images,
+    pub(crate) logs: PathBuf,
+    /// All supervisors, so that the sandbox's end can wait for theirs.
+    pub(crate) tracker: TaskTracker,
+}
+
+/// Between two questions to a container that is not ready yet.
+const STARTING: Duration = Duration::from_millis(100);
+/// Between a pod's deletion and the signal to its process, so that endpoints lose it first.
+const DRAIN: Duration = Duration::from_millis(300);
+/// After a container's end.
+const RESTART: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(60) };
+
+pub(crate) struct Kubelet {
+    store: Arc<Store>,
+    node: Arc<Node>,
+    running: Mutex<HashMap<String, (Key, CancellationToken)>>,
+}
+
+impl Kubelet {
+    pub(crate) fn controller(context: &Context, node: Arc<Node>) -> Controller {
+        let store = context.caches.watch(WatchOf::all(&POD));
+        let reconciler = Self { store, node, running: Mutex::default() };
+        Controller::new(context, "sandbox-kubelet", &POD, reconciler, ControllerOptions::default())
+    }
+}
+
+#[async_trait::async_trait]
+impl Reconciler for Kubelet {
+    async fn reconcile(&self, key: &Key) -> Outcome {
+        let pod = self.store.get(key);
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let live = pod.as_ref().filter(|p| !p.is_deleting()).map(|p| p.uid().to_owned());
+        running.retain(|uid, (owner, stop)| {
+            let keep = owner != key || Some(uid) == live.as_ref();
+            if !keep {
+                stop.cancel();
+            }
+            keep
+        });
+        let Some(pod) = pod else { return Outcome::Wait };
+        if pod.is_deleting() {
+            // A pod that was never started has no supervisor to take it away.
+            if pod.text(&["status", "podIP"]).is_empty() {
+                let (node, pod) = (self.node.clone(), pod.clone());
+                self.node.tracker.spawn(async move { node.remove(&pod).await });
+            }
+        } else if !running.contains_key(pod.uid()) && pod.text(&["status", "phase"]) != "Succeeded" {
+            let stop = CancellationToken::new();
+            running.insert(pod.uid().to_owned(), (key.clone(), stop.clone()));
+            let node = self.node.clone();
+            self.node.tracker.spawn(async move { node.supervise(&pod, stop).await });
+        }
+        Outcome::Wait
+    }
+}
+
+/// A started container.
+enum Running {
+    Process(Box<Process>),
+    Memory(#[expect(dead_code, reason = "held so that the router stays")] Served),
+    Simulated,
+}
+
+impl Running {
+    /// Waits for its end; says how it ended.
+    async fn ended(&mut self) -> i64 {
+        match self {
+            Self::Process(process) => {
+                process.ended().await.and_then(|s| s.code()).map_or(137, i64::from)
+            }
+            Self::Memory(_) | Self::Simulated => std::future::pending().await,
+        }
+    }
+}
+
+/// Why a container does not run: the reason and message that its status shows.
+struct Waiting(&'static str, String);
+
+impl Node {
+    async fn supervise(&self, pod: &Object, stop: CancellationToken) {
+        let address = loop {
+            if let Some(address) = self.addresses.pod() {
+                break address;
+            }
+            self.waiting(pod, None, "NoAddress", "all pod addresses are taken", 0).await;
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            }
+        };
+        let mut ends: u32 = 0;
+        let mut waits: u32 = 0;
+        while !stop.is_cancelled() {
+            let wait = match self.start(pod, address).await {
+                Ok(running) => {
+                    waits = 0;
+                    let code = self.watch(pod, address, running, ends, &stop).await;
+                    let Some(code) = code else { break };
+                    ends += 1;
+                    let message = format!("the container ended with code {code}");
+                    self.events.publish(pod, EventKind::Warning, "BackOff", &message, &[]);
+                    self.waiting(pod, Some(address), "CrashLoopBackOff", &message, ends).await;
+                    RESTART.after(ends)
+                }
+                Err(Waiting(reason, message)) => {
+                    waits += 1;
+                    self.events.publish(pod, EventKind::Warning, "Failed", &message, &[]);
+                    self.waiting(pod, Some(address), reason, &message, ends).await;
+                    RESTART.after(waits)
+                }
+            };
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        self.addresses.release(address);
+        self.remove(pod).await;
+    }
+
+    /// Starts the pod's first container; the sandbox runs no others.
+    async fn start(&self, pod: &Object, address: Ipv4Addr) -> Result<Running, Waiting> {
+        let empty = Value::Null;
+        let container = pod.get(&["spec", "containers", "0"]).unwrap_or(&empty);
+        let reference = container["image"].as_str().unwrap_or_default();
+        if !self.images.is_own(reference) {
+            return Ok(Running::Simulated);
+        }
+        let image = self.images.pull(reference).await;
+        let image = image.map_err(|why| Waiting("ErrImagePull", why))?;
+        let env = self.environment(pod, container, &image, address)?;
+        let strings = |field: &str, otherwise: &[String]| match container[field].as_array() {
+            Some(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            None => otherwise.to_vec(),
+        };
+        match &self.network {
+            Network::Loopback => {
+                let mut command: Vec<String> = strings("command", &image.entrypoint);
+                command.extend(strings("args", &image.cmd));
+                let name = format!("{}_{}.log", pod.namespace(), pod.name());
+                let log = self.logs.join(name);
+                let start = Start { root: image.root.clone(), command, env, log };
+                let process = Process::start(&start);
+                let process = process.map_err(|e| Waiting("RunContainerError", e.to_string()))?;
+                Ok(Running::Process(Box::new(process)))
+            }
+            network @ Network::Memory(_) => {
+                let find = |name: &str| env.iter().rev().find(|(k, _)| k == name).map(|(_, v)| v.clone());
+                let settings = weir_demoapp::Settings::read(find);
+                let settings = settings.map_err(|e| Waiting("RunContainerError", e.to_string()))?;
+                let port = settings.port;
+                let served = network.serve(address.into(), port, weir_demoapp::router(settings)).await;
+                let served = served.map_err(|e| Waiting("RunContainerError", e.to_string()))?;
+                Ok(Running::Memory(served))
+            }
+        }
+    }
+
+    /// The image's environment, then the container's, then what the sandbox adds.
+    fn environment(
+        &self,
+        pod: &Object,
+        container: &Value,
+        image: &Image,
+        address: Ipv4Addr,
+    ) -> Result<Vec<(String, String)>, Waiting> {
+        let mut env = image.env.clone();
+        for (i, variable) in container["env"].as_array().into_iter().flatten().enumerate() {
+            let name = variable["name"].as_str().unwrap_or_default().to_owned();
+            let value = match (&variable["value"], &variable["valueFrom"]["fieldRef"]["fieldPath"]) {
+                (Value::String(text), _) => text.clone(),
+                (_, Value::String(path)) => match path.as_str() {
+                    "status.podIP" => address.to_string(),
+                    other => pod.text(&other.split('.').collect::<Vec<_>>()).to_owned(),
+                },
+                (Value::Null, Value::Null) if variable["valueFrom"].is_null() => String::new(),
+                _ => {
+                    let message = format!("env[{i}] `{name}`: only a value or a fieldRef is known here");
+                    return Err(Waiting("CreateContainerConfigError", message));
+                }
+            };
+            env.push((name, value));
+        }
+        env.push(("HOSTNAME".to_owned(), pod.name().to_owned()));
+        env.push(("BIND_ADDRESS".to_owned(), address.to_string()));
+        Ok(env)
+    }
+
+    /// Follows a running container until it ends (its exit code) or the pod does (`None`).
+    async fn watch(
+        &self,
+        pod: &Object,
+        address: Ipv4Addr,
+        mut running: Running,
+        ends: u32,
+        stop: &CancellationToken,
+    ) -> Option<i64> {
+        let empty = Value::Null;
+        let container = pod.get(&["spec", "containers", "0"]).unwrap_or(&empty);
+        let probe = Probe::of(container, IpAddr::from(address));
+        let since = self.stamp();
+        let mut shown = None;
+        let mut failures = 0;
+        loop {
+            let ready = probe.ask(&self.http).await;
+            failures = if ready { 0 } else { failures + 1 };
+            let ready = ready || (shown == Some(true) && failures < probe.failures);
+            if shown != Some(ready) {
+                self.running(pod, address, ready, &since, ends).await;
+                shown = Some(ready);
+            }
+            let wait = if ready { probe.period } else { STARTING.min(probe.period) };
+            tokio::select! {
+                () = stop.cancelled() => break,
+                code = running.ended() => return Some(code),
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+        tokio::time::sleep(DRAIN).await;
+        if let Running::Process(process) = running {
+            let grace = pod.get(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_u64);
+            process.stop(Duration::from_secs(grace.unwrap_or(30).min(30))).await;
+        }
+        None
+    }
+
+    async fn running(&self, pod: &Object, address: Ipv4Addr, ready: bool, since: &str, ends: u32) {
+        let state = json!({"running": {"startedAt": since}});
+        self.report(pod, Some(address), "Running", state, ready, ends).await;
+    }
+
+    async fn waiting(&self, pod: &Object, address: Option<Ipv4Addr>, reason: &str, message: &str, ends: u32) {
+        let state = json!({"waiting": {"reason": reason, "message": message}});
+        self.report(pod, address, "Pending", state, false, ends).await;
+    }
+
+    async fn report(
+        &self,
+        pod: &Object,
+        address: Option<Ipv4Addr>,
+        phase: &str,
+        state: Value,
+        ready: bool,
+        restarts: u32,
+    ) {
+        let now = self.stamp();
+        let condition = |kind: &str, is: bool| {
+            let status = if is { "True" } else { "False" };
+            json!({"type": kind, "status": status, "lastTransitionTime": now})
+        };
+        let containers = pod.get(&["spec", "containers"]).and_then(Value::as_array);
+        let statuses: Vec<Value> = containers
+            .into_iter()
+            .flatten()
+            .map(|c| {
+                json!({
+                    "name": c["name"], "image": c["image"], "imageID": "", "state": state,
+                    "lastState": {}, "ready": ready, "started": ready, "restartCount": restarts,
+                })
+            })
+            .collect();
+        let mut status = json!({
+            "phase": phase,
+            "hostIP": self.addresses.own(1).to_string(),
+            "startTime": now,
+            "qosClass": "BestEffort",
+            "conditions": [
+                condition("PodScheduled", true), condition("Initialized", true),
+                condition("ContainersReady", ready), condition("Ready", ready),
+            ],
+            "containerStatuses": statuses,
+        });
+        if let Some(address) = address {
+            status["podIP"] = json!(address.to_string());
+            status["podIPs"] = json!([{"ip": address.to_string()}]);
+        }
+        for attempt in 1..=5 {
+            let body = json!({"status": status});
+            match self.api.write_status(&POD, &pod.key(), Write::Merge(body)).await {
+                Ok(_) => return,
+                Err(failure) if failure.is_not_found() => return,
+                Err(failure) => tracing::warn!(%failure, attempt, "pod status not written"),
+            }
+            tokio::time::sleep(STARTING * attempt).await;
+        }
+    }
+
+    async fn remove(&self, pod: &Object) {
+        for attempt in 1..=5 {
+            match self.api.delete_now(&POD, &pod.key(), pod.uid()).await {
+                Ok(_) => return,
+                // Another pod of this name is there by now.
+                Err(failure) if failure.is_conflict() => return,
+                Err(failure) => tracing::warn!(%failure, attempt, "pod not removed"),
+            }
+            tokio::time::sleep(STARTING * attempt).await;
+        }
+    }
+
+    fn stamp(&self) -> String {
+        self.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    }
+}

@@ -1,0 +1,85 @@
+//! Owns one container as a local process: its environment, its log file, and its end. There is no
+//! isolation here; the sandbox runs only images that were pushed to its own registry.
+
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use tokio::process::{Child, Command};
+
+/// What a process is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct Start {
+    /// The image's files.
+    pub(crate) root: PathBuf,
+    /// Program and arguments; an absolute program is looked up under `root`.
+    pub(crate) command: Vec<String>,
+    /// The whole environment.
+    pub(crate) env: Vec<(String, String)>,
+    /// Where output goes.
+    pub(crate) log: PathBuf,
+}
+
+/// Why a process could not be started.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartFailure {
+    /// Neither the pod nor the image names a program. Terminal until either changes.
+    #[error("neither the container nor its image names a command")]
+    NoCommand,
+    /// The system refused. Retryable.
+    #[error("`{program}` cannot be started: {cause}")]
+    Refused {
+        /// Program as looked up.
+        program: String,
+        /// The system's answer.
+        cause: std::io::Error,
+    },
+}
+
+/// A running process. Dropping it kills the process.
+pub(crate) struct Process(Child);
+
+impl Process {
+    pub(crate) fn start(start: &Start) -> Result<Self, StartFailure> {
+        let (program, arguments) = start.command.split_first().ok_or(StartFailure::NoCommand)?;
+        let path = match Path::new(program).strip_prefix("/") {
+            Ok(relative) => start.root.join(relative),
+            Err(_) => PathBuf::from(program),
+        };
+        let refused = |cause| StartFailure::Refused { program: path.display().to_string(), cause };
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(&start.log).map_err(refused)?;
+        let errors = log.try_clone().map_err(refused)?;
+        let child = Command::new(&path)
+            .args(arguments)
+            .env_clear()
+            .envs(start.env.iter().map(|(k, v)| (k, v)))
+            .current_dir(&start.root)
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(refused)?;
+        Ok(Self(child))
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) -> Option<ExitStatus> {
+        self.0.wait().await.ok()
+    }
+
+    /// Asks it to end, and ends it after `grace`.
+    pub(crate) async fn stop(mut self, grace: Duration) {
+        if let Some(id) = self.0.id() {
+            // The number of SIGTERM; `kill` is there wherever a shell is, and needs no unsafe code.
+            let told = Command::new("kill").args(["-15", &id.to_string()]).status().await;
+            if told.is_ok_and(|s| s.success())
+                && tokio::time::timeout(grace, self.0.wait()).await.is_ok()
+            {
+                return;
+            }
+        }
+        // It may have ended by itself in between.
+        let _ = self.0.kill().await;
+    }
+}

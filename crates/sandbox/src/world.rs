@@ -1,0 +1,496 @@
+//! Owns the sandbox as a whole: it starts the parts in an order in which each finds what it needs,
+//! and ends them so that no process, socket or file is left.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use url::Url;
+use weir_apiserver::{ApiServer, Tuning};
+use weir_object::{Key, Object};
+use weir_runtime::http::Http;
+use weir_runtime::kinds::{CRD, POD};
+use weir_runtime::{ApiFailure, Context, Controller, Secret, SharedClock, SystemClock, WatchOf, Write};
+
+use crate::addresses::Addresses;
+use crate::api_port::{ApiPort, PortFailure};
+use crate::gateway::{Gateways, Routes};
+use crate::gitserver::{GitServer, GitServerOptions};
+use crate::images::Images;
+use crate::kubelet::{Kubelet, Node};
+use crate::memory::MemoryNet;
+use crate::names::Names;
+use crate::network::{Network, Served};
+use crate::prometheus::{Prometheus, ScrapeOptions, Target};
+use crate::proxy::{Proxy, ProxyMetrics};
+use crate::registry::Registry;
+use crate::services::ServicePorts;
+use crate::webhooks;
+
+/// How a sandbox starts.
+#[derive(Clone)]
+pub struct Options {
+    /// Real sockets, or memory.
+    pub network: Network,
+    /// Where repositories, images and logs are kept; nothing in it outlives its owner's wish.
+    pub dir: PathBuf,
+    /// Port of the API on loopback; 0 takes a free one.
+    pub api_port: u16,
+    /// The wall clock.
+    pub clock: SharedClock,
+    /// The seed of names and uids.
+    pub seed: u64,
+    /// Between two scrapes of a target.
+    pub scrape_interval: Duration,
+}
+
+impl Options {
+    /// A sandbox on loopback.
+    pub fn loopback(dir: &Path) -> Self {
+        Self {
+            network: Network::Loopback,
+            dir: dir.to_owned(),
+            api_port: 6443,
+            clock: Arc::new(SystemClock),
+            seed: u64::from(std::process::id()),
+            scrape_interval: Duration::from_millis(500),
+        }
+    }
+
+    /// A sandbox in memory.
+    pub fn memory(dir: &Path, clock: SharedClock, seed: u64) -> Self {
+        Self {
+            network: Network::Memory(MemoryNet::default()),
+            dir: dir.to_owned(),
+            api_port: 0,
+            clock,
+            seed,
+            scrape_interval: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Why a sandbox did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFailure {
+    /// No block of loopback addresses is free. Retryable.
+    #[error("no loopback block is free for the sandbox; the last refusal was: {0}")]
+    NoBlock(String),
+    /// The API's port could not be opened.
+    #[error(transparent)]
+    Port(#[from] PortFailure),
+    /// One of the sandbox's own servers could not be bound. Retryable.
+    #[error("{name} cannot listen on {address}:{port}: {cause}")]
+    Bind {
+        /// Which server.
+        name: String,
+        /// Its address.
+        address: Ipv4Addr,
+        /// Its port.
+        port: u16,
+        /// The system's answer.
+        cause: std::io::Error,
+    },
+    /// A definition could not be installed. Terminal.
+    #[error("a definition could not be installed: {0}")]
+    Install(#[from] ApiFailure),
+    /// A directory could not be made. Retryable.
+    #[error("`{dir}` cannot be used: {cause}", dir = dir.display())]
+    Dir {
+        /// Which one.
+        dir: PathBuf,
+        /// The system's answer.
+        cause: std::io::Error,
+    },
+}
+
+/// Something a person's hand in the sandbox could not do.
+#[derive(Debug, thiserror::Error)]
+pub enum HandFailure {
+    /// Git refused.
+    #[error(transparent)]
+    Git(#[from] weir_git::GitError),
+    /// The Git server has no such repository and cannot make it.
+    #[error("the repository cannot be made: {0}")]
+    Repository(String),
+    /// The registry refused.
+    #[error(transparent)]
+    Registry(#[from] weir_oci::OciError),
+    /// A manifest cannot be read.
+    #[error("`{file}` cannot be read: {what}")]
+    Manifest {
+        /// Which one.
+        file: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// The API refused.
+    #[error(transparent)]
+    Api(#[from] ApiFailure),
+    /// A name that the sandbox does not have.
+    #[error("`{0}` is not a URL of this sandbox")]
+    Name(String),
+}
+
+/// The numbers of the sandbox's own servers in its block, with their ports.
+const API: u8 = 1;
+const GIT: (u8, u16) = (2, 3000);
+const REGISTRY: (u8, u16) = (3, 5000);
+const PROMETHEUS: (u8, u16) = (4, 9090);
+const GATEWAY: u8 = 5;
+const PROXY_METRICS: (u8, u16) = (6, 9100);
+const ARTIFACTS: u8 = 7;
+
+/// A running sandbox.
+pub struct Sandbox {
+    server: ApiServer,
+    context: Context,
+    network: Network,
+    addresses: Arc<Addresses>,
+    names: Arc<Names>,
+    proxy: ProxyMetrics,
+    git: GitServer,
+    git_root: PathBuf,
+    api_port: Option<ApiPort>,
+    served: Mutex<Vec<Served>>,
+    running: JoinSet<()>,
+    supervisors: TaskTracker,
+    background: CancellationToken,
+}
+
+impl Sandbox {
+    /// Starts everything; returns once the API answers and the definitions are installed.
+    pub async fn start(options: Options) -> Result<Self, StartFailure> {
+        let (block, reserved) = reserve(&options.network, options.api_port).await?;
+        let addresses = Arc::new(Addresses::new(block));
+        let clock = options.clock.clone();
+        let now = clock.clone();
+        let server = ApiServer::with(
+            weir_apiserver::Options { now: Arc::new(move || now.now()), seed: options.seed },
+            Tuning { addresses: addresses.clone(), ..Tuning::default() },
+        );
+        let api_port = match reserved {
+            Some(listener) => Some(ApiPort::serve(server.clone(), listener)?),
+            None => None,
+        };
+        let client = kube::Client::new(server.service(), "default");
+        let stop = CancellationToken::new();
+        let background = CancellationToken::new();
+        let mut running = JoinSet::new();
+        running.spawn(until(background.clone(), server.run_controllers()));
+
+        // Names need the API's objects, and the HTTP seam needs the names.
+        let early = weir_runtime::Caches::new(client.clone(), background.clone());
+        let names = Arc::new(Names::new(&early));
+        let http = match &options.network {
+            Network::Loopback => Http::system(Some(names.clone())),
+            Network::Memory(net) => {
+                net.resolve_by(names.clone());
+                Http::new(net.clone())
+            }
+        };
+        let context = Context::new(client, http.clone(), clock.clone(), stop);
+        install(&context).await?;
+
+        let git_root = sub_dir(&options.dir, "git")?;
+        let git = GitServer::new(&git_root, GitServerOptions::default());
+        let registry = Registry::new(sub_dir(&options.dir, "registry")?);
+        let scrape = ScrapeOptions { interval: options.scrape_interval, ..ScrapeOptions::default() };
+        let prometheus = Prometheus::with_options(clock.clone(), http.clone(), scrape);
+        let proxy = Arc::new(Proxy::new(http.clone(), names.clone()));
+        let metrics = proxy.metrics();
+        let exported = metrics.clone();
+        let exporter = axum::Router::new().route(
+            "/metrics",
+            axum::routing::get(move || async move { exported.exposition() }),
+        );
+        let mut sandbox = Self {
+            server,
+            context,
+            network: options.network.clone(),
+            addresses: addresses.clone(),
+            names,
+            proxy: metrics,
+            git: git.clone(),
+            git_root,
+            api_port,
+            served: Mutex::default(),
+            running,
+            supervisors: TaskTracker::new(),
+            background,
+        };
+        sandbox.names.name("gateway.sandbox", addresses.own(GATEWAY));
+        for (name, (number, port), router) in [
+            ("git.sandbox", GIT, git.router()),
+            ("registry.sandbox", REGISTRY, registry.router()),
+            ("prometheus.sandbox", PROMETHEUS, prometheus.router()),
+            ("proxy.sandbox", PROXY_METRICS, exporter),
+        ] {
+            sandbox.serve_at(name, number, port, router).await?;
+        }
+        prometheus.set_targets(targets(&sandbox.context, addresses.own(PROXY_METRICS.0)));
+        let (scraping, hooks) = (sandbox.background.clone(), sandbox.background.clone());
+        sandbox.running.spawn(until(scraping, prometheus.run()));
+        let context = sandbox.context.clone();
+        sandbox.running.spawn(until(hooks, webhooks::run(context, git.pushes(), registry.pushes())));
+
+        let node = Node {
+            api: sandbox.context.api.with_manager("kubelet"),
+            events: sandbox.context.events.named("kubelet"),
+            http,
+            clock,
+            network: options.network,
+            addresses: addresses.clone(),
+            images: Images::new(sandbox.http(), sub_dir(&options.dir, "images")?),
+            logs: sub_dir(&options.dir, "logs")?,
+            tracker: sandbox.supervisors.clone(),
+        };
+        let gateway = addresses.own(GATEWAY).into();
+        sandbox.run(Kubelet::controller(&sandbox.context, Arc::new(node)));
+        sandbox.run(Gateways::controller(&sandbox.context, sandbox.network.clone(), proxy.clone(), gateway));
+        sandbox.run(Routes::controller(&sandbox.context, proxy));
+        if matches!(sandbox.network, Network::Loopback) {
+            sandbox.run(ServicePorts::controller(&sandbox.context, sandbox.names.clone()));
+        }
+        Ok(sandbox)
+    }
+
+    fn run(&mut self, controller: Controller) {
+        self.running.spawn(controller.run());
+    }
+
+    /// Ends pods, controllers and servers, and waits for their end.
+    pub async fn stop(mut self) {
+        self.context.stop.cancel();
+        let pods = self.context.caches.watch(WatchOf::all(&POD));
+        for pod in pods.list() {
+            // Deleted pods are ended by their supervisors as at any other time.
+            let uid = pod.uid().to_owned();
+            let deleted = self.context.api.delete(
+                &POD,
+                &pod.key(),
+                Some(&uid),
+                weir_runtime::Propagation::Background,
+            );
+            if let Err(failure) = deleted.await {
+                tracing::debug!(%failure, "a pod could not be deleted at the end");
+            }
+        }
+        self.background.cancel();
+        self.supervisors.close();
+        let ended = async {
+            self.supervisors.wait().await;
+            while self.running.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(Duration::from_secs(10), ended).await.is_err() {
+            tracing::warn!("a part of the sandbox did not end in time and was cut off");
+        }
+    }
+
+    /// The API itself.
+    pub fn server(&self) -> &ApiServer {
+        &self.server
+    }
+
+    /// A client of the API, without sockets.
+    pub fn client(&self) -> kube::Client {
+        kube::Client::new(self.server.service(), "default")
+    }
+
+    /// The network as the sandbox's inhabitants see it, names included.
+    pub fn http(&self) -> Http {
+        self.context.http.clone()
+    }
+
+    /// What the proxy did.
+    pub fn proxy(&self) -> ProxyMetrics {
+        self.proxy.clone()
+    }
+
+    /// The Git server.
+    pub fn git(&self) -> &GitServer {
+        &self.git
+    }
+
+    /// Where the Git server's repositories lie.
+    pub fn git_root(&self) -> PathBuf {
+        self.git_root.clone()
+    }
+
+    /// Serves one more router, under a name of the sandbox.
+    pub async fn serve(&self, name: &str, port: u16, router: axum::Router) -> Result<(), StartFailure> {
+        self.serve_at(name, ARTIFACTS, port, router).await
+    }
+
+    async fn serve_at(&self, name: &str, number: u8, port: u16, router: axum::Router) -> Result<(), StartFailure> {
+        let address = self.addresses.own(number);
+        let served = self.network.serve(address.into(), port, router).await.map_err(|cause| {
+            StartFailure::Bind { name: name.to_owned(), address, port, cause }
+        })?;
+        self.names.name(name, address);
+        if let Network::Memory(net) = &self.network {
+            net.resolve_by(self.names.clone());
+        }
+        self.served.lock().unwrap_or_else(PoisonError::into_inner).push(served);
+        Ok(())
+    }
+
+    /// The URL of the gateway by name, for the sandbox's inhabitants.
+    pub fn gateway_url(&self, port: u16) -> Result<Url, HandFailure> {
+        let text = format!("http://gateway.sandbox:{port}/");
+        Url::parse(&text).map_err(|_| HandFailure::Name(text))
+    }
+
+    /// The URL of the gateway by address, for other programs on this machine.
+    pub fn gateway_address(&self, port: u16) -> String {
+        format!("http://{}:{port}/", self.addresses.own(GATEWAY))
+    }
+
+    /// The URL of a repository by address.
+    pub fn git_address(&self, repository: &str) -> String {
+        format!("http://{}:{}/{repository}", self.addresses.own(GIT.0), GIT.1)
+    }
+
+    /// The registry by address.
+    pub fn registry_address(&self) -> String {
+        format!("http://{}:{}", self.addresses.own(REGISTRY.0), REGISTRY.1)
+    }
+
+    /// Prometheus by address.
+    pub fn prometheus_address(&self) -> String {
+        format!("http://{}:{}", self.addresses.own(PROMETHEUS.0), PROMETHEUS.1)
+    }
+
+    /// The kubeconfig, where the API has a port. It holds a token.
+    pub fn kubeconfig(&self) -> Option<Secret> {
+        self.api_port.as_ref().map(ApiPort::kubeconfig)
+    }
+
+    /// Writes the kubeconfig into a directory, readable by its owner alone; says where.
+    pub fn write_kubeconfig(&self, dir: &Path) -> std::io::Result<PathBuf> {
+        let path = dir.join("kubeconfig");
+        self.write_kubeconfig_to(&path)?;
+        Ok(path)
+    }
+
+    /// Writes the kubeconfig to a file, readable by its owner alone.
+    pub fn write_kubeconfig_to(&self, path: &Path) -> std::io::Result<()> {
+        use std::io::Write as _;
+        use std::os::unix::fs::OpenOptionsExt as _;
+        let text = self.kubeconfig().ok_or_else(|| std::io::Error::other("the API has no port"))?;
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        file.write_all(text.expose().as_bytes())
+    }
+
+    /// Applies the manifests of a text, as `kubectl apply --server-side` would.
+    pub async fn apply(&self, file: &str, text: &str) -> Result<(), HandFailure> {
+        let unreadable = |what: String| HandFailure::Manifest { file: file.to_owned(), what };
+        let documents = weir_yaml::from_str(text).map_err(|e| unreadable(e.to_string()))?;
+        let api = self.context.api.with_manager("kubectl");
+        for document in documents {
+            let object = Object::new(document).map_err(|e| unreadable(e.to_string()))?;
+            let (group, version) = weir_object::split_api_version(object.api_version());
+            let kind = self.server.kind(group, version, object.kind());
+            let kind = kind.ok_or_else(|| unreadable(format!("the API has no kind `{}`", object.kind())))?;
+            let key = Key::new(object.namespace(), object.name());
+            api.write(&kind, &key, Write::Apply { fields: object, force: true }).await?;
+        }
+        Ok(())
+    }
+}
+
+/// Runs a part until it ends or everything does.
+async fn until(stop: CancellationToken, part: impl Future<Output = ()>) {
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = part => {}
+    }
+}
+
+/// Finds a block of loopback addresses whose API address is free, and keeps that address. Two
+/// sandboxes on one machine so never share a block.
+async fn reserve(
+    network: &Network,
+    port: u16,
+) -> Result<(u8, Option<tokio::net::TcpListener>), StartFailure> {
+    if matches!(network, Network::Memory(_)) {
+        return Ok((64, None));
+    }
+    let first = (std::process::id() % 200) as u8;
+    let mut refusal = String::new();
+    for step in 0..200_u8 {
+        let block = 20 + first.wrapping_add(step) % 200;
+        let address = Addresses::new(block).own(API);
+        match tokio::net::TcpListener::bind((address, port)).await {
+            Ok(listener) => return Ok((block, Some(listener))),
+            Err(e) => refusal = format!("{address}:{port}: {e}"),
+        }
+    }
+    Err(StartFailure::NoBlock(refusal))
+}
+
+fn sub_dir(dir: &Path, name: &str) -> Result<PathBuf, StartFailure> {
+    let dir = dir.join(name);
+    match std::fs::create_dir_all(&dir) {
+        Ok(()) => Ok(dir),
+        Err(cause) => Err(StartFailure::Dir { dir, cause }),
+    }
+}
+
+/// Installs the definitions of Weir's kinds and of the Gateway API, and the sandbox's class.
+async fn install(context: &Context) -> Result<(), StartFailure> {
+    let api = context.api.with_manager("sandbox");
+    for definition in weir_api::crds().into_iter().chain(weir_api::gateway_crds()) {
+        let object = Object(definition);
+        let key = object.key();
+        api.write(&CRD, &key, Write::Create(object)).await?;
+    }
+    Ok(())
+}
+
+/// What Prometheus scrapes: pods that ask for it by annotation, and the proxy.
+fn targets(context: &Context, proxy: Ipv4Addr) -> impl Fn() -> Vec<Target> + Send + Sync + 'static {
+    let pods = context.caches.watch(WatchOf::all(&POD));
+    move || {
+        let mut out: Vec<Target> = pods.list().iter().filter_map(|pod| target(pod)).collect();
+        if let Ok(url) = Url::parse(&format!("http://{proxy}:{}/metrics", PROXY_METRICS.1)) {
+            out.push(Target { url, labels: vec![("job".to_owned(), "proxy".to_owned())] });
+        }
+        out
+    }
+}
+
+fn target(pod: &Object) -> Option<Target> {
+    if pod.annotation("prometheus.io/scrape") != Some("true") || pod.is_deleting() {
+        return None;
+    }
+    let address = pod.text(&["status", "podIP"]);
+    if address.is_empty() || pod.text(&["status", "phase"]) != "Running" {
+        return None;
+    }
+    let port = pod.annotation("prometheus.io/port").unwrap_or("80");
+    let path = pod.annotation("prometheus.io/path").unwrap_or("/metrics");
+    let url = Url::parse(&format!("http://{address}:{port}{path}")).ok()?;
+    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    Some(Target {
+        url,
+        labels: vec![
+            label("job", "kubernetes-pods"),
+            label("kubernetes_namespace", pod.namespace()),
+            label("kubernetes_pod_name", pod.name()),
+        ],
+    })
+}
+
+impl weir_apiserver::Addresses for Addresses {
+    fn allocate(&self, _service: &Key, asked: Option<&str>) -> Option<String> {
+        asked.map(str::to_owned).or_else(|| Some(self.service().to_string()))
+    }
+
+    fn release(&self, _service: &Key, _address: &str) {}
+}

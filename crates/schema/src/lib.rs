@@ -1,0 +1,22 @@
+//! The type graph: what the fields of a Kubernetes object are, as data.
+//!
+//! This room owns [`Schema`] (a graph of types with list kinds, merge keys, patch strategies and
+//! key defaults), the built-in kinds of Kubernetes 1.34 ([`builtin_kinds`]), the reading of a
+//! CustomResourceDefinition's schema into the same graph, and the defaults a real API server
+//! fills in for the kinds Weir meets on its way ([`defaults`]).
+//!
+//! It refuses validation of values, pruning and CEL (the API server's), and merging
+//! (`weir-merge`).
+
+mod builtin;
+mod crd;
+pub mod defaults;
+mod graph;
+mod kinds;
+
+pub use crd::UnreadableSchema;
+pub use graph::{
+    Absent, Field, Link, ListKind, ListType, MapType, PatchStrategy, Relation, Scalar, Schema, Type,
+    TypeRef,
+};
+pub use kinds::{KindInfo, builtin_kinds, lookup, lookup_resource};

@@ -1,0 +1,7 @@
+//! The `weir` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    weir::main()
+}

@@ -1,0 +1,59 @@
+//! Owns the program's start: the runtime, the log, and how a failure becomes an exit code.
+//! 0 is success, 1 a failure told on standard error, 2 a command line that cannot be read.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Command, Line};
+
+/// Reads the command line and does what it says.
+pub fn main() -> ExitCode {
+    let line = Line::parse();
+    weir_runtime::tls::init();
+    log(&line);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(line.threads())
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(e) => return failed(&anyhow::anyhow!("the runtime could not be started: {e}")),
+    };
+    let done = runtime.block_on(run(line));
+    // Work on blocking threads (Git, archives) may be under way; it is bounded, but not waited for.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match done {
+        Ok(code) => code,
+        Err(e) => failed(&e),
+    }
+}
+
+async fn run(line: Line) -> anyhow::Result<ExitCode> {
+    let access = line.access;
+    match line.command {
+        Command::Run(options) => crate::cli::run::run(&access, options).await,
+        Command::Demo(options) => crate::demo::run(options).await,
+        Command::Sandbox(options) => crate::cli::sandbox::run(options).await,
+        Command::Get(options) => crate::cli::get::run(&access, options).await,
+        Command::Events(options) => crate::cli::events::run(&access, options).await,
+        Command::Version(options) => crate::cli::version::run(&access, options).await,
+        Command::Completion { shell } => Ok(crate::cli::completion(shell)),
+        Command::Reference => Ok(crate::cli::reference::print()),
+    }
+}
+
+fn log(line: &Line) {
+    use tracing_subscriber::EnvFilter;
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(line.log_level()));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second subscriber can only come from a test harness, which then keeps its own.
+    let _ = if line.logs_json() { log.json().try_init() } else { log.try_init() };
+}
+
+fn failed(e: &anyhow::Error) -> ExitCode {
+    // Nothing is left to tell when standard error itself is gone.
+    let _ = writeln!(std::io::stderr(), "weir: {e:#}");
+    ExitCode::FAILURE
+}

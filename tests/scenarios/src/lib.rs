@@ -1,0 +1,1 @@
+//! Given/When/Then scenarios in process on the virtual clock.
