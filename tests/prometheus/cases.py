@@ -170,6 +170,10 @@ round(temp, 0.1)
 round(temp, 5)
 clamp(temp, 1, 4)
 clamp(temp, 4, 1)
+clamp(temp, Inf, NaN)
+clamp(temp, NaN, -Inf)
+clamp_min(temp, NaN)
+clamp_max(temp, NaN)
 clamp_min(temp, 2)
 clamp_max(temp, 2)
 exp(temp{{room="hall"}})
@@ -214,6 +218,8 @@ topk by (job) (1, requests_total)
 bottomk(1, requests_total) by (job)
 count_values("value", temp)
 count_values("v", up) by (job)
+count_values("job", up) by (instance)
+count_values without (room) ("room", temp)
 sum(requests_total) by (job, group)
 sum(requests_total) without (instance)
 sum without (instance, job) (requests_total)
@@ -236,6 +242,7 @@ requests_total{{job="api"}} * ignoring(job, group, version) info
 requests_total{{job="api"}} > on(instance) info
 requests_total{{job="api"}} > bool on(instance) info
 requests_total + on(job) limits
+up + ignoring() 1
 nans > bool ignoring(kind) group_left(__name__) nans
 nans + ignoring(kind) group_left(__name__) nans
 info * on(instance) group_right(version) requests_total

@@ -1,1 +1,49 @@
 //! A Kubernetes API in memory, as a tower service without sockets or processes.
+//!
+//! This room owns the wire protocol ([`ApiServer::service`]), the rules behind it (validation,
+//! defaults, field ownership, finalizers, watches) and the controllers that make built-in kinds
+//! behave ([`ApiServer::run_controllers`]). Parts of the same process use [`Store`].
+//!
+//! It refuses sockets and TLS (`weir-sandbox`), running pods (a kubelet that watches them), and
+//! disks: what it knows is gone when it is dropped.
+
+mod addresses;
+mod admit;
+mod answer;
+mod body;
+mod builtin;
+mod call;
+mod controllers;
+mod convert;
+mod custom;
+mod discovery;
+mod meta;
+mod objects;
+mod openapi;
+mod random;
+mod read;
+mod refusal;
+mod registry;
+mod remove;
+mod request;
+mod routes;
+mod scale;
+mod selector;
+mod server;
+mod service;
+mod state;
+mod store;
+mod stream;
+mod structural;
+mod table;
+mod typed;
+mod watch;
+mod write;
+
+pub use addresses::{Addresses, SequentialAddresses};
+pub use body::ApiBody;
+pub use refusal::{Cause, Refusal, ResourceName};
+pub use selector::Selector;
+pub use server::{ApiServer, Now, Options, Tuning};
+pub use service::ApiService;
+pub use store::{Event, Store, Watch};

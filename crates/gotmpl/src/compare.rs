@@ -53,6 +53,7 @@ pub(crate) fn eq(args: &[Value]) -> Result<bool, String> {
     Ok(false)
 }
 
+#[expect(clippy::float_cmp, reason = "a template's `eq` is exact")]
 fn equal(a: &Value, b: &Value) -> Result<bool, String> {
     if let (Some(a), Some(b)) = (integer(a), integer(b)) {
         return Ok(a == b);

@@ -21,36 +21,24 @@ pub(crate) fn html(bytes: &[u8]) -> Vec<u8> {
     out
 }
 
-/// `js`.
+/// `js`. Bytes that are not UTF-8 stay as they are.
 pub(crate) fn js(bytes: &[u8]) -> Vec<u8> {
-    let mut out = String::with_capacity(bytes.len());
+    let mut out = Vec::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            match c {
-                '\\' | '\'' | '"' => {
-                    out.push('\\');
-                    out.push(c);
-                }
-                '<' | '>' | '&' | '=' => out.push_str(&format!("\\u{:04X}", u32::from(c))),
-                _ if c < ' ' => out.push_str(&format!("\\u{:04X}", u32::from(c))),
-                _ if c.is_ascii() || is_print(c) => out.push(c),
-                _ => out.push_str(&format!("\\u{:04X}", u32::from(c))),
+            let special = c < ' ' || matches!(c, '<' | '>' | '&' | '=');
+            if matches!(c, '\\' | '\'' | '"') {
+                out.push(b'\\');
+            }
+            if special || !c.is_ascii() && !is_print(c) {
+                out.extend_from_slice(format!("\\u{:04X}", u32::from(c)).as_bytes());
+            } else {
+                out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes());
             }
         }
-        // Go prints what is not UTF-8 as the replacement character, which is printable: the byte itself stays.
-        if !chunk.invalid().is_empty() {
-            let mut so_far = std::mem::take(&mut out).into_bytes();
-            so_far.extend_from_slice(chunk.invalid());
-            return join(so_far, bytes, chunk.valid().len() + chunk.invalid().len());
-        }
+        out.extend_from_slice(chunk.invalid());
     }
-    out.into_bytes()
-}
-
-/// Goes on after bytes that are not text.
-fn join(mut done: Vec<u8>, bytes: &[u8], from: usize) -> Vec<u8> {
-    done.extend(js(bytes.get(from..).unwrap_or_default()));
-    done
+    out
 }
 
 /// `urlquery`.

@@ -95,14 +95,14 @@ impl<'t> State<'t> {
             return Ok(Slot::default());
         };
         match &first.kind {
-            Kind::Field(names) => return self.field(dot, first, names, rest, piped),
-            Kind::Chain { .. } => return self.chain(dot, first, rest, piped),
+            Kind::Field(names) => return self.field(dot, first, names, rest, &piped),
+            Kind::Chain { .. } => return self.chain(dot, first, rest, &piped),
             Kind::Function(name) => return self.function(dot, first, name, node, rest, piped),
             Kind::Pipe(_) => {
                 self.no_arguments(first, rest, &piped)?;
                 return self.pipeline(dot, first);
             }
-            Kind::Variable(names) => return self.variable_chain(dot, first, names, rest, piped),
+            Kind::Variable(names) => return self.variable_chain(first, names, rest, &piped),
             _ => {}
         }
         self.at(first);
@@ -145,19 +145,18 @@ impl<'t> State<'t> {
         node: &'t Node,
         names: &[String],
         args: &[Node],
-        piped: Piped,
+        piped: &Piped,
     ) -> Executed<Slot> {
         self.at(node);
-        self.fields(dot.clone(), names, args, &piped)
+        self.fields(dot.clone(), names, args, piped)
     }
 
     fn variable_chain(
         &mut self,
-        _dot: &Slot,
         node: &'t Node,
         names: &[String],
         args: &[Node],
-        piped: Piped,
+        piped: &Piped,
     ) -> Executed<Slot> {
         self.at(node);
         let Some((name, fields)) = names.split_first() else {
@@ -165,13 +164,19 @@ impl<'t> State<'t> {
         };
         let value = self.variable(name)?;
         if fields.is_empty() {
-            self.no_arguments(node, args, &piped)?;
+            self.no_arguments(node, args, piped)?;
             return Ok(value);
         }
-        self.fields(value, fields, args, &piped)
+        self.fields(value, fields, args, piped)
     }
 
-    fn chain(&mut self, dot: &Slot, node: &'t Node, args: &[Node], piped: Piped) -> Executed<Slot> {
+    fn chain(
+        &mut self,
+        dot: &Slot,
+        node: &'t Node,
+        args: &[Node],
+        piped: &Piped,
+    ) -> Executed<Slot> {
         self.at(node);
         let Kind::Chain {
             node: inner,
@@ -184,7 +189,7 @@ impl<'t> State<'t> {
             return self.fail(&format!("indirection through explicit nil in {node}"));
         }
         let value = self.argument(dot, &Type::Raw, inner)?;
-        self.fields(value, fields, args, &piped)
+        self.fields(value, fields, args, piped)
     }
 
     /// `.a.b.c`; only the last may have arguments.
@@ -264,13 +269,11 @@ impl<'t> State<'t> {
         if let Some(func) = template.funcs.get(name) {
             return self.call(dot, func, false, command, name, args, piped);
         }
-        match builtins::get(name) {
-            Some(func) => self.call(dot, func, true, command, name, args, piped),
-            None => {
-                let name = weir_gocompat::quote(name);
-                self.fail(&format!("{name} is not a defined function"))
-            }
+        if let Some(func) = builtins::get(name) {
+            return self.call(dot, func, true, command, name, args, piped);
         }
+        let name = weir_gocompat::quote(name);
+        self.fail(&format!("{name} is not a defined function"))
     }
 
     #[expect(
@@ -329,9 +332,9 @@ impl<'t> State<'t> {
             func.call(&values)
         };
         match result {
-            Ok(Value::Str(text)) if text.as_bytes().len() > self.template.limits.output => {
-                let limit = self.template.limits.output;
-                self.fail(&format!("exceeded maximum output ({limit} bytes)"))
+            Ok(Value::Str(text)) => {
+                self.made(text.as_bytes().len())?;
+                Ok(Slot::bare(Value::Str(text)))
             }
             // Go's `index` yields an element with the type of its place; what leaves a pipeline has lost it again.
             Ok(value) => Ok(Slot::bare(value)),
@@ -400,11 +403,11 @@ impl<'t> State<'t> {
                 }
                 return self.fail(&format!("cannot assign nil to {}", wanted.name()));
             }
-            Kind::Field(names) => self.field(dot, node, names, &[], None)?,
-            Kind::Variable(names) => self.variable_chain(dot, node, names, &[], None)?,
+            Kind::Field(names) => self.field(dot, node, names, &[], &None)?,
+            Kind::Variable(names) => self.variable_chain(node, names, &[], &None)?,
             Kind::Pipe(_) => self.pipeline(dot, node)?,
             Kind::Function(name) => self.function(dot, node, name, node, &[], None)?,
-            Kind::Chain { .. } => self.chain(dot, node, &[], None)?,
+            Kind::Chain { .. } => self.chain(dot, node, &[], &None)?,
             _ => return self.literal(wanted, node),
         };
         self.fit(slot, wanted)

@@ -36,6 +36,7 @@ pub(crate) fn run(template: &Template, name: &str, data: &Value) -> Executed<Vec
         out: Vec::new(),
         depth: 0,
         steps: 0,
+        made: 0,
     };
     let dot = Slot::bare(data.clone());
     state.walk(&dot, &tree.root)?;
@@ -52,6 +53,8 @@ pub(crate) struct State<'t> {
     out: Vec<u8>,
     depth: usize,
     steps: u64,
+    /// Bytes of text that calls have made.
+    made: usize,
 }
 
 impl<'t> State<'t> {
@@ -80,6 +83,18 @@ impl<'t> State<'t> {
                 "exceeded maximum steps ({})",
                 self.template.limits.steps
             ));
+        }
+        Ok(())
+    }
+
+    /// Counts text a call made: none longer than the output may be, and all together not many times that, since
+    /// variables can keep it.
+    pub(crate) fn made(&mut self, bytes: usize) -> Executed<()> {
+        const TIMES: usize = 16;
+        self.made = self.made.saturating_add(bytes);
+        let limit = self.template.limits.output;
+        if bytes > limit || self.made > limit.saturating_mul(TIMES) {
+            return self.fail(&format!("exceeded maximum output ({limit} bytes)"));
         }
         Ok(())
     }

@@ -12,6 +12,8 @@ use crate::types::Type;
 use crate::value::Value;
 
 const MAX_DEPTH: usize = 128;
+/// Text longer than this is not made longer; an execution refuses it anyway.
+pub(crate) const MAX_TEXT: usize = 64 << 20;
 
 /// The flags of one verb.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,7 +51,7 @@ pub(crate) fn print_value(out: &mut Vec<u8>, value: &Value, limit: usize) {
 
 /// Go's `fmt.Sprint`: a space between operands when neither is a string.
 pub fn sprint(args: &[Value]) -> Vec<u8> {
-    let mut printer = Printer::new(usize::MAX);
+    let mut printer = Printer::new(MAX_TEXT);
     let mut after_string = false;
     for (i, arg) in args.iter().enumerate() {
         let string = matches!(arg, Value::Str(_));
@@ -64,7 +66,7 @@ pub fn sprint(args: &[Value]) -> Vec<u8> {
 
 /// Go's `fmt.Sprintln`: a space between operands and a newline at the end.
 pub fn sprintln(args: &[Value]) -> Vec<u8> {
-    let mut printer = Printer::new(usize::MAX);
+    let mut printer = Printer::new(MAX_TEXT);
     for (i, arg) in args.iter().enumerate() {
         if i > 0 {
             printer.out.push(b' ');
@@ -90,14 +92,16 @@ impl Printer {
 
     /// Writes a value as an operand of its own.
     pub(crate) fn value(&mut self, value: &Value, verb: char) {
+        if self.out.len() > self.limit {
+            return;
+        }
         match (value, verb) {
             (Value::Nil, 'T' | 'v') => self.pad(b"<nil>"),
-            (Value::Nil, _) => self.bad_verb(value, verb),
+            (Value::Nil, _) | (_, 'p') => self.bad_verb(value, verb),
             (_, 'T') => {
                 let name = value.type_of().name().into_owned();
                 self.string(name.as_bytes());
             }
-            (_, 'p') => self.bad_verb(value, verb),
             _ => self.nested(value, verb, 0),
         }
     }
@@ -294,11 +298,18 @@ impl Printer {
             if i == 0 || self.flags.space {
                 text.push_str(prefix);
             }
-            text.push_str(&if upper {
-                format!("{b:02X}")
+            let digits = if upper {
+                b"0123456789ABCDEF"
             } else {
-                format!("{b:02x}")
-            });
+                b"0123456789abcdef"
+            };
+            for half in [b >> 4, b & 15] {
+                text.extend(
+                    digits
+                        .get(usize::from(half))
+                        .map(|digit| char::from(*digit)),
+                );
+            }
         }
         self.pad(text.as_bytes());
     }
@@ -337,7 +348,7 @@ impl Printer {
                     .and_then(char::from_u32)
                     .filter(|c| is_print(*c));
                 if let Some(c) = shown.filter(|_| self.flags.sharp) {
-                    text.push_str(&format!(" '{c}'"));
+                    text.extend([' ', '\'', c, '\'']);
                 }
                 self.pad_spaces(text.as_bytes());
             }
@@ -415,10 +426,7 @@ impl Printer {
             sign = " ";
         }
         if !float.is_finite() {
-            let shown = float.is_infinite() && (self.flags.plus || sign != "+")
-                || float.is_infinite()
-                || self.flags.plus
-                || self.flags.space;
+            let shown = float.is_infinite() || self.flags.plus || self.flags.space;
             let text = if shown { format!("{sign}{body}") } else { body };
             return self.pad_spaces(text.as_bytes());
         }
@@ -461,7 +469,7 @@ fn sharp_float(body: &str, verb: char, precision: Option<usize>) -> String {
     let significant = number
         .trim_start_matches(['0', '.'])
         .bytes()
-        .filter(u8::is_ascii_digit)
+        .filter(u8::is_ascii_alphanumeric)
         .count();
     let mut missing = wanted.saturating_sub(significant);
     if !number.contains('.') {

@@ -56,6 +56,7 @@ impl Func {
     ) -> Self {
         Self {
             signature: Arc::new(signature),
+            type_name: None,
             body: Arc::new(body),
         }
     }

@@ -5,7 +5,8 @@
 /// Bounds on one execution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// The largest output, and the largest string on the way to it, in bytes.
+    /// The largest output, and the largest string on the way to it, in bytes. All strings made on the way may
+    /// together be sixteen times that.
     pub output: usize,
     /// How deep templates and blocks may nest while running.
     pub depth: usize,

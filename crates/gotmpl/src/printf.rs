@@ -2,7 +2,7 @@
 //!
 //! Owns flags, widths, precisions, argument numbers and what is said of missing and surplus arguments.
 
-use crate::format::{Flags, Printer, is_integer};
+use crate::format::{Flags, MAX_TEXT, Printer, is_integer};
 use crate::value::Value;
 
 /// Widths and precisions beyond this are refused, as in Go.
@@ -17,7 +17,7 @@ pub fn sprintf(format: &[u8], args: &[Value]) -> Vec<u8> {
         arg: 0,
         reordered: false,
         good_number: true,
-        printer: Printer::new(usize::MAX),
+        printer: Printer::new(MAX_TEXT),
     };
     state.run();
     state.printer.out

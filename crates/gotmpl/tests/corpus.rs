@@ -176,6 +176,10 @@ fn growing_text_is_stopped() {
     };
     let doubling = r#"{{$x := "a"}}{{range 100}}{{$x = printf "%s%s" $x $x}}{{end}}"#;
     assert!(limited(doubling, limits).contains("exceeded maximum output (1000 bytes)"));
+    let kept = r#"{{$x := printf "%900d" 1}}"#.repeat(20);
+    assert!(limited(&kept, limits).contains("exceeded maximum output (1000 bytes)"));
+    let padded = format!("{{{{printf {:?} 1}}}}", "%9999999[1]d".repeat(1000));
+    assert!(limited(&padded, Limits::default()).contains("exceeded maximum output"));
     let wrong = limited("{{range 1000}}0123456789{{end}}", limits);
     assert!(wrong.contains("exceeded maximum output"), "{wrong}");
 }

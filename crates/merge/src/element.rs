@@ -33,11 +33,15 @@ pub struct UnreadableFields {
 impl PathElement {
     /// Reads a key of `fieldsV1`; none when its kind is unknown.
     pub fn parse(text: &str) -> Result<Option<Self>, UnreadableFields> {
-        let unreadable = || UnreadableFields { text: text.to_owned() };
+        let unreadable = || UnreadableFields {
+            text: text.to_owned(),
+        };
         let (kind, rest) = text.split_once(':').ok_or_else(unreadable)?;
         Ok(match kind {
             "f" => Some(Self::Field(rest.to_owned())),
-            "v" => Some(Self::Value(serde_json::from_str(rest).map_err(|_| unreadable())?)),
+            "v" => Some(Self::Value(
+                serde_json::from_str(rest).map_err(|_| unreadable())?,
+            )),
             "i" => Some(Self::Index(rest.parse().map_err(|_| unreadable())?)),
             "k" => {
                 let map: serde_json::Map<String, Value> =
@@ -163,13 +167,14 @@ fn compare_keys(a: &[(String, Value)], b: &[(String, Value)]) -> Ordering {
 /// A total order of values; numbers compare by amount whatever they were written as.
 pub(crate) fn compare(a: &Value, b: &Value) -> Ordering {
     match (a, b) {
-        (Value::Number(x), Value::Number(y)) => match (x.as_i64(), y.as_i64()) {
-            (Some(x), Some(y)) => x.cmp(&y),
-            _ => {
+        (Value::Number(x), Value::Number(y)) => {
+            if let (Some(x), Some(y)) = (x.as_i64(), y.as_i64()) {
+                x.cmp(&y)
+            } else {
                 let (x, y) = (x.as_f64().unwrap_or(0.0), y.as_f64().unwrap_or(0.0));
                 x.partial_cmp(&y).unwrap_or(Ordering::Equal)
             }
-        },
+        }
         (Value::String(x), Value::String(y)) => x.cmp(y),
         (Value::Bool(x), Value::Bool(y)) => x.cmp(y),
         (Value::Array(x), Value::Array(y)) => {
@@ -183,8 +188,10 @@ pub(crate) fn compare(a: &Value, b: &Value) -> Ordering {
         }
         (Value::Object(x), Value::Object(y)) => {
             let sorted = |map: &serde_json::Map<String, Value>| {
-                let mut rows: Vec<(String, Value)> =
-                    map.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
+                let mut rows: Vec<(String, Value)> = map
+                    .iter()
+                    .map(|(name, value)| (name.clone(), value.clone()))
+                    .collect();
                 rows.sort_by(|p, q| p.0.cmp(&q.0));
                 rows
             };
@@ -214,7 +221,8 @@ pub(crate) fn same(a: &Value, b: &Value) -> bool {
         }
         (Value::Object(x), Value::Object(y)) => {
             x.len() == y.len()
-                && x.iter().all(|(name, i)| y.get(name).is_some_and(|j| same(i, j)))
+                && x.iter()
+                    .all(|(name, i)| y.get(name).is_some_and(|j| same(i, j)))
         }
         _ => a == b,
     }
@@ -242,8 +250,14 @@ mod tests {
         assert_eq!(
             texts,
             [
-                "f:z", "k:{\"name\":\"a\"}", "k:{\"name\":\"b\"}", "v:9.5", "v:10", "v:\"b\"",
-                "v:true", "i:1"
+                "f:z",
+                "k:{\"name\":\"a\"}",
+                "k:{\"name\":\"b\"}",
+                "v:9.5",
+                "v:10",
+                "v:\"b\"",
+                "v:true",
+                "i:1"
             ]
         );
     }
@@ -252,7 +266,10 @@ mod tests {
     fn messages_name_fields_as_the_api_server_does() {
         let path = [
             PathElement::Field("ports".into()),
-            PathElement::key(vec![("protocol".into(), json!("TCP")), ("port".into(), json!(80))]),
+            PathElement::key(vec![
+                ("protocol".into(), json!("TCP")),
+                ("port".into(), json!(80)),
+            ]),
             PathElement::Value(json!("x")),
         ];
         assert_eq!(shown(&path), r#".ports[port=80,protocol="TCP"][="x"]"#);
@@ -260,7 +277,10 @@ mod tests {
 
     #[test]
     fn what_matters_in_html_is_escaped() {
-        assert_eq!(PathElement::Value(json!("a<b&c")).text(), "v:\"a\\u003cb\\u0026c\"");
+        assert_eq!(
+            PathElement::Value(json!("a<b&c")).text(),
+            "v:\"a\\u003cb\\u0026c\""
+        );
         assert_eq!(
             PathElement::parse("v:\"a\\u003cb\"").expect("good"),
             Some(PathElement::Value(json!("a<b")))

@@ -22,7 +22,10 @@ struct Node {
 
 impl Node {
     fn leaf() -> Self {
-        Self { member: true, below: FieldSet::default() }
+        Self {
+            member: true,
+            below: FieldSet::default(),
+        }
     }
 
     fn is_bare(&self) -> bool {
@@ -30,14 +33,19 @@ impl Node {
     }
 }
 
-static NONE: FieldSet = FieldSet { nodes: BTreeMap::new() };
+static NONE: FieldSet = FieldSet {
+    nodes: BTreeMap::new(),
+};
 
 impl FieldSet {
     /// The set of these members of maps, such as `&[&["status"], &["metadata", "labels"]]`.
     pub fn of_fields(paths: &[&[&str]]) -> Self {
         let mut out = Self::default();
         for path in paths {
-            let path: Path = path.iter().map(|name| PathElement::Field((*name).to_owned())).collect();
+            let path: Path = path
+                .iter()
+                .map(|name| PathElement::Field((*name).to_owned()))
+                .collect();
             out.insert(&path);
         }
         out
@@ -45,7 +53,9 @@ impl FieldSet {
 
     /// Adds a path. Its parents do not become members. The empty path is no field.
     pub fn insert(&mut self, path: &[PathElement]) {
-        let Some((first, rest)) = path.split_first() else { return };
+        let Some((first, rest)) = path.split_first() else {
+            return;
+        };
         let node = self.nodes.entry(first.clone()).or_default();
         if rest.is_empty() {
             node.member = true;
@@ -61,7 +71,11 @@ impl FieldSet {
         }
         let node = self.nodes.entry(element).or_default();
         node.member |= member;
-        node.below = if node.below.is_empty() { below } else { node.below.union(&below) };
+        node.below = if node.below.is_empty() {
+            below
+        } else {
+            node.below.union(&below)
+        };
     }
 
     /// Whether nothing is in it.
@@ -71,7 +85,10 @@ impl FieldSet {
 
     /// How many members it has.
     pub fn len(&self) -> usize {
-        self.nodes.values().map(|node| usize::from(node.member) + node.below.len()).sum()
+        self.nodes
+            .values()
+            .map(|node| usize::from(node.member) + node.below.len())
+            .sum()
     }
 
     /// Whether this one step is a member.
@@ -122,7 +139,9 @@ impl FieldSet {
     #[must_use]
     pub fn difference(&self, other: &Self) -> Self {
         self.combined(|element, node| {
-            let Some(theirs) = other.nodes.get(element) else { return Some(node.clone()) };
+            let Some(theirs) = other.nodes.get(element) else {
+                return Some(node.clone());
+            };
             Some(Node {
                 member: node.member && !theirs.member,
                 below: node.below.difference(&theirs.below),
@@ -134,11 +153,16 @@ impl FieldSet {
     #[must_use]
     pub fn without(&self, other: &Self) -> Self {
         self.combined(|element, node| {
-            let Some(theirs) = other.nodes.get(element) else { return Some(node.clone()) };
+            let Some(theirs) = other.nodes.get(element) else {
+                return Some(node.clone());
+            };
             if theirs.member {
                 return None;
             }
-            Some(Node { member: node.member, below: node.below.without(&theirs.below) })
+            Some(Node {
+                member: node.member,
+                below: node.below.without(&theirs.below),
+            })
         })
     }
 
@@ -171,9 +195,7 @@ impl FieldSet {
             .iter()
             .map(|(element, node)| {
                 let declared = match element {
-                    PathElement::Field(name) => {
-                        ty.is_some_and(|ty| ty.declared(name).is_some())
-                    }
+                    PathElement::Field(name) => ty.is_some_and(|ty| ty.declared(name).is_some()),
                     _ => false,
                 };
                 let below = match element {
@@ -211,20 +233,26 @@ impl FieldSet {
 
     /// Each step with whether it is a member and what is below it.
     pub(crate) fn steps(&self) -> impl Iterator<Item = (&PathElement, bool, &Self)> {
-        self.nodes.iter().map(|(element, node)| (element, node.member, &node.below))
+        self.nodes
+            .iter()
+            .map(|(element, node)| (element, node.member, &node.below))
     }
 
     /// Reads the value of `fieldsV1`. Steps of unknown kinds are dropped, as the API server does.
     pub fn from_fields_v1(fields: &Value) -> Result<Self, UnreadableFields> {
         let Some(map) = fields.as_object() else {
-            return Err(UnreadableFields { text: fields.to_string() });
+            return Err(UnreadableFields {
+                text: fields.to_string(),
+            });
         };
         let mut out = Self::default();
         for (text, below) in map {
             if text == "." {
                 continue;
             }
-            let Some(element) = PathElement::parse(text)? else { continue };
+            let Some(element) = PathElement::parse(text)? else {
+                continue;
+            };
             let set = Self::from_fields_v1(below)?;
             let member = set.is_empty() || below.get(".").is_some();
             out.nodes.insert(element, Node { member, below: set });
@@ -243,7 +271,10 @@ impl FieldSet {
             out.insert(".".to_owned(), Value::Object(Map::new()));
         }
         for (element, node) in &self.nodes {
-            out.insert(element.text(), Value::Object(node.below.to_map(node.member)));
+            out.insert(
+                element.text(),
+                Value::Object(node.below.to_map(node.member)),
+            );
         }
         out
     }
@@ -258,7 +289,10 @@ impl FromIterator<Path> for FieldSet {
                 for element in parents {
                     at = &mut at.nodes.entry(element.clone()).or_default().below;
                 }
-                at.nodes.entry(last.clone()).or_insert_with(Node::leaf).member = true;
+                at.nodes
+                    .entry(last.clone())
+                    .or_insert_with(Node::leaf)
+                    .member = true;
             }
         }
         out
@@ -294,7 +328,10 @@ mod tests {
     fn difference_keeps_children_and_without_does_not() {
         let mine = set(json!({"f:a": {".": {}, "f:b": {}}, "f:c": {}}));
         let theirs = set(json!({"f:a": {}}));
-        assert_eq!(mine.difference(&theirs), set(json!({"f:a": {"f:b": {}}, "f:c": {}})));
+        assert_eq!(
+            mine.difference(&theirs),
+            set(json!({"f:a": {"f:b": {}}, "f:c": {}}))
+        );
         assert_eq!(mine.without(&theirs), set(json!({"f:c": {}})));
         assert_eq!(mine.intersection(&theirs), theirs);
         assert_eq!(mine.leaves(), set(json!({"f:a": {"f:b": {}}, "f:c": {}})));
@@ -302,7 +339,10 @@ mod tests {
 
     #[test]
     fn unknown_kinds_of_steps_are_dropped() {
-        assert_eq!(set(json!({"x:future": {}, "f:a": {}})), set(json!({"f:a": {}})));
+        assert_eq!(
+            set(json!({"x:future": {}, "f:a": {}})),
+            set(json!({"f:a": {}}))
+        );
         assert!(FieldSet::from_fields_v1(&json!({"nonsense": {}})).is_err());
     }
 }

@@ -35,12 +35,17 @@ pub fn json_merge(target: &mut Value, patch: &Value) {
 
 /// Applies the operations of `patch` to a copy of `target`, all or none.
 pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchFailure> {
-    let operations: json_patch::Patch = serde_json::from_value(patch.clone())
-        .map_err(|fault| PatchFailure::Unreadable { reason: fault.to_string() })?;
+    let operations: json_patch::Patch =
+        serde_json::from_value(patch.clone()).map_err(|fault| PatchFailure::Unreadable {
+            reason: fault.to_string(),
+        })?;
     let mut out = target.clone();
     json_patch::patch(&mut out, &operations).map_err(|fault| {
         let row = patch.get(fault.operation);
-        let op = row.and_then(|row| row.get("op")).and_then(Value::as_str).unwrap_or_default();
+        let op = row
+            .and_then(|row| row.get("op"))
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         PatchFailure::Operation {
             index: fault.operation,
             op: op.to_owned(),
@@ -59,7 +64,10 @@ mod tests {
     #[test]
     fn null_removes_and_lists_are_replaced() {
         let mut object = json!({"a": {"b": 1, "c": 2}, "l": [1, 2]});
-        json_merge(&mut object, &json!({"a": {"b": null, "d": {"e": null, "f": 1}}, "l": [3]}));
+        json_merge(
+            &mut object,
+            &json!({"a": {"b": null, "d": {"e": null, "f": 1}}, "l": [3]}),
+        );
         assert_eq!(object, json!({"a": {"c": 2, "d": {"f": 1}}, "l": [3]}));
     }
 
@@ -70,10 +78,16 @@ mod tests {
             {"op": "replace", "path": "/spec/replicas", "value": 2},
             {"op": "test", "path": "/spec/paused", "value": true}]);
         let failure = json_patch(&object, &patch).expect_err("no such field");
-        let PatchFailure::Operation { index, op, path, .. } = failure else {
+        let PatchFailure::Operation {
+            index, op, path, ..
+        } = failure
+        else {
             panic!("another failure")
         };
-        assert_eq!((index, op.as_str(), path.as_str()), (1, "test", "/spec/paused"));
+        assert_eq!(
+            (index, op.as_str(), path.as_str()),
+            (1, "test", "/spec/paused")
+        );
     }
 
     #[test]

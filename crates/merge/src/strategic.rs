@@ -66,7 +66,10 @@ pub enum StrategicFailure {
 
 /// Applies a strategic merge patch to an object of this type and answers the patched object.
 pub fn merge_patch(live: &Value, patch: &Value, ty: &TypeRef) -> Result<Value, StrategicFailure> {
-    let shape = |path: &str| StrategicFailure::WrongShape { path: path.to_owned(), expected: "a map" };
+    let shape = |path: &str| StrategicFailure::WrongShape {
+        path: path.to_owned(),
+        expected: "a map",
+    };
     let live = live.as_object().ok_or_else(|| shape("the object"))?;
     let patch = patch.as_object().ok_or_else(|| shape("the patch"))?;
     merge_map(live.clone(), patch.clone(), ty, "").map(Value::Object)
@@ -75,7 +78,9 @@ pub fn merge_patch(live: &Value, patch: &Value, ty: &TypeRef) -> Result<Value, S
 type Outcome<T> = Result<T, StrategicFailure>;
 
 fn strategy(ty: &TypeRef, name: &str) -> PatchStrategy {
-    ty.declared(name).map(|field| field.patch.clone()).unwrap_or_default()
+    ty.declared(name)
+        .map(|field| field.patch.clone())
+        .unwrap_or_default()
 }
 
 fn below(ty: &TypeRef, name: &str) -> TypeRef {
@@ -119,9 +124,14 @@ fn merge_map(
                 };
                 Some(Value::Object(part))
             }
-            (Some(Value::Array(old)), Value::Array(new)) => {
-                Some(Value::Array(merge_list(old, new, ty, &name, is_deletion, &at)?))
-            }
+            (Some(Value::Array(old)), Value::Array(new)) => Some(Value::Array(merge_list(
+                old,
+                new,
+                ty,
+                &name,
+                is_deletion,
+                &at,
+            )?)),
             (Some(_), _) if is_deletion => continue,
             (_, mut new) => {
                 discard_nulls(&mut new);
@@ -143,7 +153,9 @@ fn merge_map(
 fn unknown(path: &str, directive: &Value) -> StrategicFailure {
     StrategicFailure::UnknownDirective {
         path: path.to_owned(),
-        word: directive.as_str().map_or_else(|| directive.to_string(), str::to_owned),
+        word: directive
+            .as_str()
+            .map_or_else(|| directive.to_string(), str::to_owned),
     }
 }
 
@@ -153,7 +165,9 @@ fn retain_keys(
     patch: &mut Map<String, Value>,
     path: &str,
 ) -> Outcome<()> {
-    let Some(list) = patch.shift_remove(RETAIN_KEYS) else { return Ok(()) };
+    let Some(list) = patch.shift_remove(RETAIN_KEYS) else {
+        return Ok(());
+    };
     let Some(list) = list.as_array() else {
         return Err(StrategicFailure::WrongShape {
             path: format!("{path}.{RETAIN_KEYS}"),
@@ -164,7 +178,10 @@ fn retain_keys(
     for (key, value) in &*patch {
         let directive = key.starts_with(DELETE_FROM) || key.starts_with(ELEMENT_ORDER);
         if !value.is_null() && !directive && !named(key) {
-            return Err(StrategicFailure::NotRetained { path: path.to_owned(), key: key.clone() });
+            return Err(StrategicFailure::NotRetained {
+                path: path.to_owned(),
+                key: key.clone(),
+            });
         }
     }
     original.retain(|key, _| named(key));
@@ -178,10 +195,15 @@ fn set_element_orders(
     ty: &TypeRef,
     path: &str,
 ) -> Outcome<()> {
-    let directives: Vec<String> =
-        patch.keys().filter(|key| key.starts_with(ELEMENT_ORDER)).cloned().collect();
+    let directives: Vec<String> = patch
+        .keys()
+        .filter(|key| key.starts_with(ELEMENT_ORDER))
+        .cloned()
+        .collect();
     for directive in directives {
-        let Some(name) = directive.strip_prefix(ELEMENT_ORDER).map(str::to_owned) else { continue };
+        let Some(name) = directive.strip_prefix(ELEMENT_ORDER).map(str::to_owned) else {
+            continue;
+        };
         let at = format!("{path}.{name}");
         let list = |value: Option<Value>, what: &str| match value {
             None => Ok(None),
@@ -195,7 +217,12 @@ fn set_element_orders(
         let old = list(original.get(&name).cloned(), &name)?;
         let new = list(patch.get(&name).cloned(), &name)?;
         let key = strategy(ty, &name).merge_key;
-        in_order(new.as_deref().unwrap_or_default(), &order, key.as_deref(), &at)?;
+        in_order(
+            new.as_deref().unwrap_or_default(),
+            &order,
+            key.as_deref(),
+            &at,
+        )?;
         let server = server_order(old.as_deref(), new.as_deref(), key.as_deref());
         let merged = match (&old, new) {
             (None, None) => continue,
@@ -219,13 +246,20 @@ fn server_order(old: Option<&[Value]>, new: Option<&[Value]>, key: Option<&str>)
     let Some(key) = key else { return old.to_vec() };
     let has = |list: &[Value], item: &Value| {
         item.get(key).is_some_and(|wanted| {
-            list.iter().any(|other| other.get(key).is_some_and(|other| same(other, wanted)))
+            list.iter()
+                .any(|other| other.get(key).is_some_and(|other| same(other, wanted)))
         })
     };
     let is_delete = |item: &&Value| item.get(PATCH).and_then(Value::as_str) == Some("delete");
     let deleted: Vec<Value> = new.iter().filter(is_delete).cloned().collect();
-    let mut out: Vec<Value> = old.iter().filter(|item| !has(&deleted, item)).cloned().collect();
-    let added = new.iter().filter(|item| item.get(PATCH).is_none() && !has(&out, item));
+    let mut out: Vec<Value> = old
+        .iter()
+        .filter(|item| !has(&deleted, item))
+        .cloned()
+        .collect();
+    let added = new
+        .iter()
+        .filter(|item| item.get(PATCH).is_none() && !has(&out, item));
     let added: Vec<Value> = added.cloned().collect();
     out.extend(added);
     out.truncate(old.len());
@@ -248,7 +282,9 @@ fn in_order(patch: &[Value], order: &[Value], key: Option<&str>, path: &str) -> 
             }
         }
         if !found {
-            return Err(StrategicFailure::OrderMismatch { path: path.to_owned() });
+            return Err(StrategicFailure::OrderMismatch {
+                path: path.to_owned(),
+            });
         }
     }
     Ok(())
@@ -281,10 +317,16 @@ fn merge_list(
     if !strategy.merge && !is_deletion {
         return Ok(new);
     }
-    let maps = old.iter().chain(&new).filter(|item| item.is_object()).count();
+    let maps = old
+        .iter()
+        .chain(&new)
+        .filter(|item| item.is_object())
+        .count();
     if maps == 0 {
         if is_deletion {
-            let kept = old.iter().filter(|item| !new.iter().any(|gone| same(gone, item)));
+            let kept = old
+                .iter()
+                .filter(|item| !new.iter().any(|gone| same(gone, item)));
             return Ok(kept.cloned().collect());
         }
         let mut merged = Vec::with_capacity(old.len() + new.len());
@@ -302,16 +344,18 @@ fn merge_list(
         });
     }
     let Some(key) = strategy.merge_key else {
-        return Err(StrategicFailure::NotMergeable { path: path.to_owned() });
+        return Err(StrategicFailure::NotMergeable {
+            path: path.to_owned(),
+        });
     };
     let item = below(ty, name).item().unwrap_or_else(crate::typed::untyped);
     let (mut merged, new) = special_items(old, new, &key, path)?;
     let server = merged.clone();
     for value in &new {
         let wanted = identity(value, Some(&key), path)?;
-        let known = merged.iter_mut().find(|known| {
-            known.get(&key).is_some_and(|known| same(known, wanted))
-        });
+        let known = merged
+            .iter_mut()
+            .find(|known| known.get(&key).is_some_and(|known| same(known, wanted)));
         match (known, value) {
             (Some(known), Value::Object(value)) => {
                 let at = format!("{path}[{key}={wanted}]");
@@ -347,7 +391,11 @@ fn special_items(
             },
         }
     }
-    Ok(if replace { (plain, Vec::new()) } else { (kept, plain) })
+    Ok(if replace {
+        (plain, Vec::new())
+    } else {
+        (kept, plain)
+    })
 }
 
 /// Puts the items which `order` names in that order, leaves the others in the server's, and weaves
@@ -360,7 +408,8 @@ fn arrange(
     path: &str,
 ) -> Outcome<Vec<Value>> {
     let place = |list: &[Value], item: &Value| {
-        let of = |item: &Value| key.map_or_else(|| Some(item.clone()), |key| item.get(key).cloned());
+        let of =
+            |item: &Value| key.map_or_else(|| Some(item.clone()), |key| item.get(key).cloned());
         let wanted = of(item);
         list.iter().position(|other| match (&wanted, of(other)) {
             (Some(a), Some(b)) => same(a, &b),
@@ -371,8 +420,9 @@ fn arrange(
     for item in items.iter().chain(order) {
         identity(item, key, path)?;
     }
-    let (mut named, mut own): (Vec<Value>, Vec<Value>) =
-        items.into_iter().partition(|item| place(order, item).is_some());
+    let (mut named, mut own): (Vec<Value>, Vec<Value>) = items
+        .into_iter()
+        .partition(|item| place(order, item).is_some());
     named.sort_by_key(|item| place(order, item));
     own.sort_by_key(|item| place(server, item));
     let mut out = Vec::with_capacity(named.len() + own.len());
@@ -414,9 +464,9 @@ fn without_directives(value: Value) -> Option<Value> {
                 .filter_map(|(name, value)| Some((name, without_directives(value)?)));
             Some(Value::Object(rows.collect()))
         }
-        Value::Array(list) => {
-            Some(Value::Array(list.into_iter().filter_map(without_directives).collect()))
-        }
+        Value::Array(list) => Some(Value::Array(
+            list.into_iter().filter_map(without_directives).collect(),
+        )),
         scalar => Some(scalar),
     }
 }

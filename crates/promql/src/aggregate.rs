@@ -32,10 +32,18 @@ pub(crate) fn aggregate(
     let mut groups: Vec<Group> = Vec::new();
     let mut index: HashMap<Labels, usize> = HashMap::new();
     for sample in vector {
-        let mut labels = signature::group(&sample.labels, grouping);
-        if let (AggregateOp::CountValues, Param::Label(label)) = (op, param) {
-            labels = labels.with(label, &format_plain(sample.value));
-        }
+        let labels = match (op, param) {
+            (AggregateOp::CountValues, Param::Label(label)) => {
+                // The value becomes a label first, so that `without` can take it away again.
+                let text = format_plain(sample.value);
+                if grouping.without {
+                    signature::group(&sample.labels.with(label, &text), grouping)
+                } else {
+                    signature::group(&sample.labels, grouping).with(label, &text)
+                }
+            }
+            _ => signature::group(&sample.labels, grouping),
+        };
         let at = *index.entry(labels.clone()).or_insert_with(|| {
             groups.push(Group {
                 labels,

@@ -37,10 +37,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Prometheus's own: 11,000 points, five minutes, one minute; and twenty million samples.
+    /// Prometheus's own: 11,000 points, five minutes, one minute; and five million samples.
     fn default() -> Self {
         Self {
-            samples: 20_000_000,
+            samples: 5_000_000,
             points: 11_000,
             lookback: 300_000,
             subquery_step: 60_000,

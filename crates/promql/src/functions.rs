@@ -300,18 +300,20 @@ fn sign(value: f64) -> f64 {
     }
 }
 
-/// NaN wins, as in Go.
+/// As in Go: an infinity that settles the matter wins, then NaN.
 fn go_max(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() {
+    let settled = a == f64::INFINITY || b == f64::INFINITY;
+    if !settled && (a.is_nan() || b.is_nan()) {
         f64::NAN
     } else {
         a.max(b)
     }
 }
 
-/// NaN wins, as in Go.
+/// As in Go: an infinity that settles the matter wins, then NaN.
 fn go_min(a: f64, b: f64) -> f64 {
-    if a.is_nan() || b.is_nan() {
+    let settled = a == f64::NEG_INFINITY || b == f64::NEG_INFINITY;
+    if !settled && (a.is_nan() || b.is_nan()) {
         f64::NAN
     } else {
         a.min(b)

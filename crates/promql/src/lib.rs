@@ -5,6 +5,12 @@
 //! what time it is and hands over bytes), writing to disk, native histograms, and the `@` modifier;
 //! whatever it cannot evaluate is a [`QueryError`] that names the place, never an empty answer.
 //!
+//! Answers are checked against recordings of a real Prometheus 2.42. On purpose they differ in
+//! this: the parts of a date of NaN or infinity are NaN (there: whatever the processor makes of
+//! them), `stddev` and `stdvar` of a lone NaN are NaN (there: 0), and equal elements keep their
+//! order in `sort`, `topk` and `bottomk` (there: any order). The last digit of `exp` and logarithms
+//! may differ. Messages are our own.
+//!
 //! ```
 //! use weir_promql::{Engine, Labels, Retention, Storage};
 //!

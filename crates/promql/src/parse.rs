@@ -300,10 +300,8 @@ impl<'a> Parser<'a> {
                 "`and`, `or` and `unless` need instant vectors on both sides",
             ));
         }
-        let explicit = matching.on
-            || !matching.labels.is_empty()
-            || matching.cardinality != Cardinality::OneToOne;
-        if !vectors && explicit {
+        // An empty list states nothing, and Prometheus lets it pass.
+        if !vectors && !matching.labels.is_empty() {
             return Err(self.fail(at, "vector matching needs instant vectors on both sides"));
         }
         let scalars = left.kind == Type::Scalar && right.kind == Type::Scalar;

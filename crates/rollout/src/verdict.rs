@@ -63,6 +63,9 @@ pub enum Reading {
         name: String,
         /// The number.
         value: f64,
+        /// What the provider warned of while answering.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        warnings: Vec<String>,
     },
     /// The provider answered and had no number.
     NoData {

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 use weir_object::{Key, Kind, Object};
 
 use crate::queue::{Backoff, Queue};
@@ -189,14 +190,12 @@ async fn work(
         let started = Instant::now();
         let (task, at) = (reconciler.clone(), key.clone());
         // A task of its own, so that a panic in one object's work ends neither worker nor process.
-        let mut task = tokio::spawn(async move { task.reconcile(&at).await });
+        // It ends with the worker: a stopped process does nothing more.
+        let mut task = AbortOnDropHandle::new(tokio::spawn(async move { task.reconcile(&at).await }));
         let outcome = match tokio::time::timeout(limit, &mut task).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(e)) => Outcome::Retry(format!("the reconciliation ended abnormally: {e}")),
-            Err(_) => {
-                task.abort();
-                Outcome::Retry(format!("the reconciliation took more than {limit:?}"))
-            }
+            Err(_) => Outcome::Retry(format!("the reconciliation took more than {limit:?}")),
         };
         let result = match &outcome {
             Outcome::Wait => {

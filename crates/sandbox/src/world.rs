@@ -390,7 +390,7 @@ impl Sandbox {
     /// Applies the manifests of a text, as `kubectl apply --server-side` would.
     pub async fn apply(&self, file: &str, text: &str) -> Result<(), HandFailure> {
         let unreadable = |what: String| HandFailure::Manifest { file: file.to_owned(), what };
-        let documents = weir_yaml::from_str(text).map_err(|e| unreadable(e.to_string()))?;
+        let documents = weir_yaml::from_str_all(text).map_err(|e| unreadable(e.to_string()))?;
         let api = self.context.api.with_manager("kubectl");
         for document in documents {
             let object = Object::new(document).map_err(|e| unreadable(e.to_string()))?;

@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::graph::{
-    Absent, Field, Graph, Link, ListKind, ListType, MapType, PatchStrategy, Relation, Scalar, Schema, Type,
+    Absent, Field, Graph, Link, ListKind, ListType, MapType, PatchStrategy, Relation, Scalar,
+    Schema, Type,
 };
 use crate::kinds::KindInfo;
 
@@ -39,7 +40,12 @@ fn builtin() -> &'static Builtin {
             }
             graph.push(ty);
         }
-        Builtin { schema: Schema { graph: Arc::new(graph) }, kinds: data.kinds }
+        Builtin {
+            schema: Schema {
+                graph: Arc::new(graph),
+            },
+            kinds: data.kinds,
+        }
     })
 }
 
@@ -92,14 +98,20 @@ impl Edge {
     fn link(&self) -> Link {
         match self {
             Self::Plain(to) => Link::to(*to),
-            Self::Full { t, m, .. } => Link { to: *t, relation: relation(m.as_deref()) },
+            Self::Full { t, m, .. } => Link {
+                to: *t,
+                relation: relation(m.as_deref()),
+            },
         }
     }
 
     fn into_field(self) -> Field {
         let link = self.link();
         match self {
-            Self::Plain(_) => Field { link, ..Field::default() },
+            Self::Plain(_) => Field {
+                link,
+                ..Field::default()
+            },
             Self::Full { d, p, k, i, .. } => {
                 let words = p.unwrap_or_default();
                 let has = |word: &str| words.split(',').any(|w| w == word);
@@ -110,7 +122,12 @@ impl Edge {
                     merge_key: k,
                 };
                 let absent = if i { Absent::EmptyMap } else { Absent::Nothing };
-                Field { link, default: d, absent, patch }
+                Field {
+                    link,
+                    default: d,
+                    absent,
+                    patch,
+                }
             }
         }
     }
@@ -143,7 +160,10 @@ impl Row {
         Type {
             name: self.n,
             scalar: self.s.as_deref().map(scalar),
-            list: self.l.map(|edge| ListType { kind, item: edge.link() }),
+            list: self.l.map(|edge| ListType {
+                kind,
+                item: edge.link(),
+            }),
             map,
         }
     }
@@ -179,7 +199,11 @@ mod tests {
         let data: Data = serde_json::from_str(DATA).expect("the committed data parses");
         assert!(data.kinds.len() > 50);
         for info in &data.kinds {
-            assert!(schema().named(&info.type_name).is_some(), "{} has no type", info.kind);
+            assert!(
+                schema().named(&info.type_name).is_some(),
+                "{} has no type",
+                info.kind
+            );
         }
     }
 
@@ -198,27 +222,43 @@ mod tests {
 
     #[test]
     fn containers_are_keyed_by_name_and_ports_by_number_and_protocol() {
-        let deployment = schema().type_of("apps", "v1", "Deployment").expect("built in");
+        let deployment = schema()
+            .type_of("apps", "v1", "Deployment")
+            .expect("built in");
         let containers = ["spec", "template", "spec", "containers"]
             .iter()
             .fold(deployment, |ty, name| ty.field(name).expect("declared"));
-        assert_eq!(containers.list_kind(), Some(&ListKind::Map(vec!["name".into()])));
-        let ports = containers.item().and_then(|item| item.field("ports")).expect("declared");
+        assert_eq!(
+            containers.list_kind(),
+            Some(&ListKind::Map(vec!["name".into()]))
+        );
+        let ports = containers
+            .item()
+            .and_then(|item| item.field("ports"))
+            .expect("declared");
         let keys = vec!["containerPort".to_string(), "protocol".to_string()];
         assert_eq!(ports.list_kind(), Some(&ListKind::Map(keys)));
         assert_eq!(ports.key_default("protocol"), Some(Value::from("TCP")));
-        let patch = containers.item().and_then(|item| {
-            item.declared("ports").map(|field| field.patch.clone())
-        });
-        assert_eq!(patch.and_then(|patch| patch.merge_key).as_deref(), Some("containerPort"));
+        let patch = containers
+            .item()
+            .and_then(|item| item.declared("ports").map(|field| field.patch.clone()));
+        assert_eq!(
+            patch.and_then(|patch| patch.merge_key).as_deref(),
+            Some("containerPort")
+        );
     }
 
     #[test]
     fn selectors_are_one_value() {
         let service = schema().type_of("", "v1", "Service").expect("built in");
-        let selector = service.field("spec").and_then(|spec| spec.field("selector"));
+        let selector = service
+            .field("spec")
+            .and_then(|spec| spec.field("selector"));
         assert!(selector.expect("declared").is_atomic_map());
         let info = crate::lookup("", "v1", "Service").expect("built in");
-        assert_eq!((info.plural.as_str(), info.namespaced, info.has_status()), ("services", true, true));
+        assert_eq!(
+            (info.plural.as_str(), info.namespaced, info.has_status()),
+            ("services", true, true)
+        );
     }
 }

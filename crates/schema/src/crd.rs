@@ -55,29 +55,48 @@ pub enum UnreadableSchema {
 pub(crate) fn read(schema: &Value) -> Result<TypeRef, UnreadableSchema> {
     let mut graph = Graph::default();
     let (deduced, atomic) = graph.push_untyped();
-    let metadata = copy_builtin(&mut graph, "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
-    let text = graph.push(Type { scalar: Some(Scalar::String), ..Type::default() });
-    let mut reader = Reader { graph, deduced, atomic, metadata, text };
+    let metadata = copy_builtin(
+        &mut graph,
+        "io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta",
+    );
+    let text = graph.push(Type {
+        scalar: Some(Scalar::String),
+        ..Type::default()
+    });
+    let mut reader = Reader {
+        graph,
+        deduced,
+        atomic,
+        metadata,
+        text,
+    };
     let mut root = reader.schema(schema, false, &mut Vec::new())?;
     let map = root.map.get_or_insert_with(MapType::default);
     reader.add_identity(map);
     root.scalar = None;
     root.list = None;
     let at = reader.graph.push(root);
-    Ok(TypeRef { graph: Arc::new(reader.graph), link: Link::to(at) })
+    Ok(TypeRef {
+        graph: Arc::new(reader.graph),
+        link: Link::to(at),
+    })
 }
 
 /// Copies a named built-in type, and all it leads to, into this graph.
 fn copy_builtin(graph: &mut Graph, name: &str) -> usize {
     let builtin = &Schema::builtin().graph;
-    let Some(&root) = builtin.names.get(name) else { return 0 };
+    let Some(&root) = builtin.names.get(name) else {
+        return 0;
+    };
     let mut moved = std::collections::HashMap::new();
     let mut order = vec![root];
     moved.insert(root, graph.types.len());
     let mut next = 0;
     while let Some(&at) = order.get(next) {
         next += 1;
-        let Some(ty) = builtin.types.get(at) else { continue };
+        let Some(ty) = builtin.types.get(at) else {
+            continue;
+        };
         for link in links(ty) {
             if let std::collections::hash_map::Entry::Vacant(slot) = moved.entry(link.to) {
                 slot.insert(graph.types.len() + order.len());
@@ -133,10 +152,15 @@ fn shown(trail: &Trail<'_>) -> String {
 
 impl Reader {
     fn add_identity(&self, map: &mut MapType) {
-        for (name, to) in
-            [("apiVersion", self.text), ("kind", self.text), ("metadata", self.metadata)]
-        {
-            let field = Field { link: Link::to(to), ..Field::default() };
+        for (name, to) in [
+            ("apiVersion", self.text),
+            ("kind", self.text),
+            ("metadata", self.metadata),
+        ] {
+            let field = Field {
+                link: Link::to(to),
+                ..Field::default()
+            };
             map.fields.insert(name.to_owned(), field);
         }
     }
@@ -156,7 +180,10 @@ impl Reader {
         let on = |name: &str| schema.get(name).and_then(Value::as_bool) == Some(true);
         // What is below an open map is open too: that is how the API server tracks ownership.
         let open = open || on("x-kubernetes-preserve-unknown-fields");
-        let kind = schema.get("type").and_then(Value::as_str).unwrap_or_default();
+        let kind = schema
+            .get("type")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let mut ty = Type::default();
         match kind {
             "" => {
@@ -216,13 +243,24 @@ impl Reader {
         trail: &mut Trail<'a>,
     ) -> Result<MapType, UnreadableSchema> {
         let mut map = MapType::default();
-        for (name, member) in schema.get("properties").and_then(Value::as_object).into_iter().flatten()
+        for (name, member) in schema
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
         {
             trail.push(name);
             let link = self.link(member, open, trail)?;
             trail.pop();
             let default = member.get("default").cloned();
-            map.fields.insert(name.clone(), Field { link, default, ..Field::default() });
+            map.fields.insert(
+                name.clone(),
+                Field {
+                    link,
+                    default,
+                    ..Field::default()
+                },
+            );
         }
         map.additional = match schema.get("additionalProperties") {
             None if open || map.fields.is_empty() => Some(Link::to(self.deduced)),
@@ -331,25 +369,39 @@ mod tests {
         let ty = Schema::from_crd_schema(&routes()).expect("a good schema");
         let spec = ty.field("spec").expect("declared");
         let kind = |name: &str| spec.field(name).and_then(|ty| ty.list_kind().cloned());
-        assert_eq!(kind("ports"), Some(ListKind::Map(vec!["port".into(), "protocol".into()])));
+        assert_eq!(
+            kind("ports"),
+            Some(ListKind::Map(vec!["port".into(), "protocol".into()]))
+        );
         assert_eq!(kind("tags"), Some(ListKind::Set));
         assert_eq!(kind("rules"), Some(ListKind::Atomic));
-        assert_eq!(spec.field("ports").and_then(|p| p.key_default("protocol")), Some(json!("TCP")));
+        assert_eq!(
+            spec.field("ports").and_then(|p| p.key_default("protocol")),
+            Some(json!("TCP"))
+        );
         assert!(spec.field("selector").expect("declared").is_atomic_map());
         let values = spec.field("values").expect("declared");
         assert!(values.field("anything").expect("open").is_untyped());
         assert!(spec.field("nothing").is_none());
-        assert_eq!(spec.field("port").and_then(|ty| ty.scalar()), Some(Scalar::IntOrString));
+        assert_eq!(
+            spec.field("port").and_then(|ty| ty.scalar()),
+            Some(Scalar::IntOrString)
+        );
     }
 
     #[test]
     fn metadata_is_always_typed() {
         let ty = Schema::from_crd_schema(&routes()).expect("a good schema");
         let finalizers = |ty: &TypeRef| {
-            ty.field("metadata").and_then(|m| m.field("finalizers")).and_then(|f| f.list_kind().cloned())
+            ty.field("metadata")
+                .and_then(|m| m.field("finalizers"))
+                .and_then(|f| f.list_kind().cloned())
         };
         assert_eq!(finalizers(&ty), Some(ListKind::Set));
-        let template = ty.field("spec").and_then(|spec| spec.field("template")).expect("declared");
+        let template = ty
+            .field("spec")
+            .and_then(|spec| spec.field("template"))
+            .expect("declared");
         assert_eq!(finalizers(&template), Some(ListKind::Set));
     }
 

@@ -152,7 +152,10 @@ impl Graph {
         self.push(Type {
             name: None,
             scalar: Some(Scalar::Untyped),
-            list: Some(ListType { kind: ListKind::Atomic, item: link }),
+            list: Some(ListType {
+                kind: ListKind::Atomic,
+                item: link,
+            }),
             map: Some(MapType {
                 additional: Some(link),
                 relation: Some(Relation::Atomic),
@@ -163,7 +166,10 @@ impl Graph {
         self.push(Type {
             name: None,
             scalar: Some(Scalar::Untyped),
-            list: Some(ListType { kind: ListKind::Atomic, item: link }),
+            list: Some(ListType {
+                kind: ListKind::Atomic,
+                item: link,
+            }),
             map: Some(MapType {
                 additional: Some(Link::to(deduced)),
                 relation: Some(Relation::Granular),
@@ -201,7 +207,10 @@ impl Schema {
     /// The type with this name in the published OpenAPI, such as `io.k8s.api.core.v1.PodSpec`.
     pub fn named(&self, name: &str) -> Option<TypeRef> {
         let at = *self.graph.names.get(name)?;
-        Some(TypeRef { graph: self.graph.clone(), link: Link::to(at) })
+        Some(TypeRef {
+            graph: self.graph.clone(),
+            link: Link::to(at),
+        })
     }
 
     /// The names of all types, sorted.
@@ -230,14 +239,22 @@ pub struct TypeRef {
     pub(crate) link: Link,
 }
 
-static NOTHING: Type = Type { name: None, scalar: None, list: None, map: None };
+static NOTHING: Type = Type {
+    name: None,
+    scalar: None,
+    list: None,
+    map: None,
+};
 
 impl TypeRef {
     /// A type that allows anything: maps granular, lists atomic.
     pub fn untyped() -> Self {
         let mut graph = Graph::default();
         let (deduced, _) = graph.push_untyped();
-        Self { graph: Arc::new(graph), link: Link::to(deduced) }
+        Self {
+            graph: Arc::new(graph),
+            link: Link::to(deduced),
+        }
     }
 
     /// The type itself.
@@ -248,7 +265,10 @@ impl TypeRef {
     /// The type at the other end of an edge of this type.
     #[must_use]
     pub fn follow(&self, link: Link) -> Self {
-        Self { graph: self.graph.clone(), link }
+        Self {
+            graph: self.graph.clone(),
+            link,
+        }
     }
 
     /// The type's name in the published OpenAPI, when it has one.
@@ -290,7 +310,11 @@ impl TypeRef {
     /// The type of a member: the declared one, else that of additional members.
     pub fn field(&self, name: &str) -> Option<Self> {
         let map = self.map()?;
-        let link = map.fields.get(name).map(|field| field.link).or(map.additional)?;
+        let link = map
+            .fields
+            .get(name)
+            .map(|field| field.link)
+            .or(map.additional)?;
         Some(self.follow(link))
     }
 
@@ -313,6 +337,11 @@ impl TypeRef {
 
 impl fmt::Debug for TypeRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TypeRef({}#{})", self.name().unwrap_or("anonymous"), self.link.to)
+        write!(
+            f,
+            "TypeRef({}#{})",
+            self.name().unwrap_or("anonymous"),
+            self.link.to
+        )
     }
 }

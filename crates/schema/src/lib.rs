@@ -16,7 +16,7 @@ mod kinds;
 
 pub use crd::UnreadableSchema;
 pub use graph::{
-    Absent, Field, Link, ListKind, ListType, MapType, PatchStrategy, Relation, Scalar, Schema, Type,
-    TypeRef,
+    Absent, Field, Link, ListKind, ListType, MapType, PatchStrategy, Relation, Scalar, Schema,
+    Type, TypeRef,
 };
 pub use kinds::{KindInfo, builtin_kinds, lookup, lookup_resource};

@@ -4,7 +4,7 @@
 //! - reading: text → [`serde_json::Value`] with the typing rules of Go's YAML libraries
 //!   ([`from_str`], [`from_str_all`], [`Reader`]);
 //! - writing: value → text, byte for byte as `sigs.k8s.io/yaml` prints it ([`to_string`], [`Writer`]);
-//! - editing: a tree of nodes with comments and byte spans ([`parse`], [`Node`]), and replacing one
+//! - editing: a tree of nodes with comments and byte spans ([`parse()`], [`Node`]), and replacing one
 //!   scalar without touching any other byte ([`replace_scalar`], [`replace_node`], [`apply_edits`]).
 //!
 //! Refuses: typed decoding (serde does that from the value), streams without a bound, values that

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"os"
 
+	apimeta "k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/kubernetes/pkg/api/legacyscheme"
 	_ "k8s.io/kubernetes/pkg/apis/admissionregistration/install"
@@ -46,6 +47,15 @@ func main() {
 		check(err)
 		check(json.Unmarshal(line, o))
 		legacyscheme.Scheme.Default(o)
+		// Through the internal form and back, as storing does.
+		internal, err := legacyscheme.Scheme.ConvertToVersion(o, runtime.InternalGroupVersioner)
+		check(err)
+		o, err = legacyscheme.Scheme.ConvertToVersion(internal, meta.GroupVersionKind().GroupVersion())
+		check(err)
+		// A counter that only daemon sets from long ago have use for.
+		if a, err := apimeta.Accessor(o); err == nil && a.GetAnnotations()["deprecated.daemonset.template.generation"] == "0" {
+			a.SetAnnotations(nil)
+		}
 		raw, err := json.Marshal(o)
 		check(err)
 		row, err := json.Marshal(map[string]json.RawMessage{"object": line, "want": raw})

@@ -36,8 +36,13 @@ pub fn apply(
         Some(live) => (stripped(live), entries::table(live)?),
     };
     if table.is_empty() {
-        let owner =
-            Owner::of(&Writer { manager: BEFORE, ..*writer }, Operation::Update);
+        let owner = Owner::of(
+            &Writer {
+                manager: BEFORE,
+                ..*writer
+            },
+            Operation::Update,
+        );
         let empty = Value::Object(Map::new());
         record(&empty, &before, ty, &mut table, writer, owner);
     }
@@ -47,8 +52,11 @@ pub fn apply(
     {
         // Values which `kubectl apply` set before it applied on the server are its own.
         let allowed = allowed_by_last_applied(&before, ty, writer).unwrap_or_default();
-        let left: Found =
-            found.iter().filter(|(_, path)| !allowed.contains(path)).cloned().collect();
+        let left: Found = found
+            .iter()
+            .filter(|(_, path)| !allowed.contains(path))
+            .cloned()
+            .collect();
         attempt = if left.is_empty() {
             self::attempt(&before, applied, ty, &table, writer, true)
         } else {
@@ -59,7 +67,9 @@ pub fn apply(
         Ok(done) => done,
         Err(Refused::Conflicts(found)) => return Err(ApplyFailure::Conflicts(worded(found))),
         Err(Refused::Invalid(reason)) => {
-            return Err(ApplyFailure::Invalid { reasons: vec![reason] });
+            return Err(ApplyFailure::Invalid {
+                reasons: vec![reason],
+            });
         }
     };
     let changed = live.is_none() || !same(&before, &out);
@@ -85,7 +95,10 @@ fn stripped(object: &Value) -> Value {
 }
 
 fn check(applied: &Value, ty: &TypeRef, writer: &Writer<'_>) -> Result<(), ApplyFailure> {
-    let found = applied.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    let found = applied
+        .get("apiVersion")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     if found != writer.api_version {
         return Err(ApplyFailure::WrongVersion {
             found: found.to_owned(),
@@ -96,7 +109,11 @@ fn check(applied: &Value, ty: &TypeRef, writer: &Writer<'_>) -> Result<(), Apply
         return Err(ApplyFailure::CarriesManagedFields);
     }
     let reasons = typed::validate(applied, ty);
-    if reasons.is_empty() { Ok(()) } else { Err(ApplyFailure::Invalid { reasons }) }
+    if reasons.is_empty() {
+        Ok(())
+    } else {
+        Err(ApplyFailure::Invalid { reasons })
+    }
 }
 
 type Found = Vec<(Owner, crate::element::Path)>;
@@ -158,7 +175,9 @@ fn prune(merged: Value, table: &Table, last: &FieldSet, ty: &TypeRef) -> Value {
         return merged;
     }
     let ty = Some(ty);
-    let (Some(at), last) = (ty, last.with_named_parents(ty)) else { return merged };
+    let (Some(at), last) = (ty, last.with_named_parents(ty)) else {
+        return merged;
+    };
     let fields = |value: &Value| typed::fields_of(value, at).with_named_parents(ty);
     let all = fields(&merged);
     let owned = table
@@ -167,7 +186,11 @@ fn prune(merged: Value, table: &Table, last: &FieldSet, ty: &TypeRef) -> Value {
         .with_named_parents(ty);
     let bare = typed::remove(&merged, &last, at);
     let back = typed::remove(&merged, &all.difference(&fields(&bare).union(&owned)), at);
-    typed::remove(&merged, &all.difference(&fields(&back)).intersection(&last), at)
+    typed::remove(
+        &merged,
+        &all.difference(&fields(&back)).intersection(&last),
+        at,
+    )
 }
 
 fn worded(found: Found) -> Conflicts {
@@ -180,7 +203,8 @@ fn worded(found: Found) -> Conflicts {
 
 /// Fields of the last-applied annotation whose values the object still has.
 fn allowed_by_last_applied(live: &Value, ty: &TypeRef, writer: &Writer<'_>) -> Option<FieldSet> {
-    let text = weir_object::path::get(live, &["metadata", "annotations", LAST_APPLIED])?.as_str()?;
+    let text =
+        weir_object::path::get(live, &["metadata", "annotations", LAST_APPLIED])?.as_str()?;
     let last: Value = serde_json::from_str(text).ok()?;
     if last.get("apiVersion")?.as_str()? != writer.api_version
         || !typed::validate(&last, ty).is_empty()

@@ -25,7 +25,11 @@ pub(super) struct Owner {
 
 impl Owner {
     pub(super) fn of(writer: &Writer<'_>, operation: Operation) -> Self {
-        let manager = if writer.manager.is_empty() { "unknown" } else { writer.manager };
+        let manager = if writer.manager.is_empty() {
+            "unknown"
+        } else {
+            writer.manager
+        };
         let api_version = match operation {
             Operation::Apply => "",
             Operation::Update => writer.api_version,
@@ -68,7 +72,12 @@ pub(super) fn list(object: &Value) -> Option<&Vec<Value>> {
 }
 
 pub(super) fn read(object: &Value) -> Result<Vec<Manager>, UnreadableEntries> {
-    list(object).into_iter().flatten().enumerate().map(|(index, entry)| one(index, entry)).collect()
+    list(object)
+        .into_iter()
+        .flatten()
+        .enumerate()
+        .map(|(index, entry)| one(index, entry))
+        .collect()
 }
 
 fn one(index: usize, entry: &Value) -> Result<Manager, UnreadableEntries> {
@@ -112,8 +121,11 @@ pub(super) fn table(object: &Value) -> Result<Table, UnreadableEntries> {
             api_version,
             subresource: entry.subresource,
         };
-        let share =
-            Share { fields: entry.fields, api_version: entry.api_version, time: entry.time };
+        let share = Share {
+            fields: entry.fields,
+            api_version: entry.api_version,
+            time: entry.time,
+        };
         (owner, share)
     });
     Ok(rows.collect())
@@ -132,13 +144,20 @@ pub(super) fn store(object: &mut Value, table: &Table) {
     }
     let mut rows: Vec<(&Owner, &Share)> = table.iter().collect();
     rows.sort_by(|(p, ps), (q, qs)| {
-        (p.operation, &ps.time, &p.manager, &ps.api_version, &p.subresource).cmp(&(
-            q.operation,
-            &qs.time,
-            &q.manager,
-            &qs.api_version,
-            &q.subresource,
-        ))
+        (
+            p.operation,
+            &ps.time,
+            &p.manager,
+            &ps.api_version,
+            &p.subresource,
+        )
+            .cmp(&(
+                q.operation,
+                &qs.time,
+                &q.manager,
+                &qs.api_version,
+                &q.subresource,
+            ))
     });
     let entries = rows.into_iter().map(|(owner, share)| {
         let mut entry = Map::new();
@@ -197,7 +216,9 @@ pub(super) fn cap(table: &mut Table) {
         if count <= MAX_UPDATERS {
             break;
         }
-        let Some(share) = table.get(&owner).cloned() else { continue };
+        let Some(share) = table.get(&owner).cloned() else {
+            continue;
+        };
         let Some(eldest) = first.get(&share.api_version) else {
             first.insert(share.api_version, owner);
             continue;

@@ -16,8 +16,8 @@ use std::fmt;
 use serde_json::Value;
 use weir_schema::TypeRef;
 
-use crate::element::same;
 use crate::element::UnreadableFields;
+use crate::element::same;
 use crate::fieldset::FieldSet;
 use crate::typed;
 
@@ -185,8 +185,14 @@ pub fn extract(live: &Value, manager: &str, subresource: &str, ty: &TypeRef) -> 
         })
         .map(|entry| typed::reconcile(&entry.fields, ty))
         .unwrap_or_default();
-    let mut out = typed::extract(live, &fields, ty).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
-    for path in [&["apiVersion"][..], &["kind"], &["metadata", "name"], &["metadata", "namespace"]] {
+    let mut out =
+        typed::extract(live, &fields, ty).unwrap_or_else(|| Value::Object(serde_json::Map::new()));
+    for path in [
+        &["apiVersion"][..],
+        &["kind"],
+        &["metadata", "name"],
+        &["metadata", "namespace"],
+    ] {
         if let Some(value) = weir_object::path::get(live, path) {
             weir_object::path::set(&mut out, path, value.clone());
         }
@@ -198,7 +204,11 @@ pub fn extract(live: &Value, manager: &str, subresource: &str, ty: &TypeRef) -> 
 /// managed fields, else `new`. Call it last, after defaulting and admission, so that a write that
 /// changes nothing stays without effect.
 pub fn settle(live: &Value, new: Value) -> Value {
-    if same(&timeless(live), &timeless(&new)) { live.clone() } else { new }
+    if same(&timeless(live), &timeless(&new)) {
+        live.clone()
+    } else {
+        new
+    }
 }
 
 fn timeless(object: &Value) -> Value {

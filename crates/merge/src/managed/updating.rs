@@ -24,7 +24,14 @@ pub fn update(live: Option<&Value>, new: Value, ty: &TypeRef, writer: &Writer<'_
     if tracked {
         let mut before = live.cloned().unwrap_or_else(|| Value::Object(Map::new()));
         entries::strip(&mut before);
-        record(&before, &new, ty, &mut table, writer, Owner::of(writer, Operation::Update));
+        record(
+            &before,
+            &new,
+            ty,
+            &mut table,
+            writer,
+            Owner::of(writer, Operation::Update),
+        );
         entries::cap(&mut table);
     }
     entries::store(&mut new, &table);
@@ -37,7 +44,11 @@ fn is_unborn(live: &Value) -> bool {
 }
 
 fn starting_table(live: Option<&Value>, new: &Value, writer: &Writer<'_>) -> Table {
-    let of_live = || live.map(entries::table).and_then(Result::ok).unwrap_or_default();
+    let of_live = || {
+        live.map(entries::table)
+            .and_then(Result::ok)
+            .unwrap_or_default()
+    };
     if !writer.subresource.is_empty() {
         return of_live();
     }
@@ -67,7 +78,10 @@ pub(super) fn record(
     reconcile(table, ty);
     let change = typed::compare(before, after, ty).without(writer.ignored);
     yield_fields(table, &change, None);
-    let gained = change.written().without(writer.ignored).difference(&entries::unowned());
+    let gained = change
+        .written()
+        .without(writer.ignored)
+        .difference(&entries::unowned());
     if gained.is_empty() {
         return;
     }

@@ -139,7 +139,9 @@ impl Walk {
     fn list(&mut self, lhs: &Index<'_>, rhs: &Index<'_>, ty: &TypeRef) {
         let item = item(ty);
         let none = Vec::new();
-        let elements = lhs.keys().chain(rhs.keys().filter(|element| !lhs.contains_key(*element)));
+        let elements = lhs
+            .keys()
+            .chain(rhs.keys().filter(|element| !lhs.contains_key(*element)));
         for element in elements {
             let l = lhs.get(element).unwrap_or(&none);
             let r = rhs.get(element).unwrap_or(&none);
@@ -151,8 +153,7 @@ impl Walk {
                 }
                 // Items that are there more than once are owned as one value.
                 ([_, _, ..], [_, _, ..]) => {
-                    let equal =
-                        l.len() == r.len() && l.iter().zip(r).all(|(a, b)| same(a, b));
+                    let equal = l.len() == r.len() && l.iter().zip(r).all(|(a, b)| same(a, b));
                     if !equal {
                         self.out.modified.insert(&self.path);
                     }

@@ -25,7 +25,8 @@ fn of(value: &Value, ty: &TypeRef) -> (bool, FieldSet) {
             }
             for (name, value) in value.as_object().into_iter().flatten() {
                 let (own, below) = of(value, &member(ty, name));
-                let hollow = value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
+                let hollow =
+                    value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
                 let member = own || hollow || ty.declared(name).is_none();
                 out.put(PathElement::Field(name.clone()), member, below);
             }
@@ -36,8 +37,10 @@ fn of(value: &Value, ty: &TypeRef) -> (bool, FieldSet) {
             }
             let mut seen: BTreeMap<PathElement, usize> = BTreeMap::new();
             let list = value.as_array().map_or(&[][..], Vec::as_slice);
-            let Ok(elements) =
-                list.iter().map(|value| item_element(ty, value)).collect::<Result<Vec<_>, _>>()
+            let Ok(elements) = list
+                .iter()
+                .map(|value| item_element(ty, value))
+                .collect::<Result<Vec<_>, _>>()
             else {
                 return (true, out);
             };
@@ -47,7 +50,11 @@ fn of(value: &Value, ty: &TypeRef) -> (bool, FieldSet) {
             let item = item(ty);
             for (element, value) in elements.into_iter().zip(list) {
                 let twice = seen.get(&element).is_some_and(|times| *times > 1);
-                let below = if twice { FieldSet::default() } else { of(value, &item).1 };
+                let below = if twice {
+                    FieldSet::default()
+                } else {
+                    of(value, &item).1
+                };
                 out.put(element, true, below);
             }
         }

@@ -14,11 +14,7 @@ pub(crate) fn merge(live: &Value, applied: &Value, ty: &TypeRef) -> Result<Value
     Ok(value(Some(live), Some(applied), ty)?.unwrap_or(Value::Null))
 }
 
-fn value(
-    lhs: Option<&Value>,
-    rhs: Option<&Value>,
-    ty: &TypeRef,
-) -> Result<Option<Value>, String> {
+fn value(lhs: Option<&Value>, rhs: Option<&Value>, ty: &TypeRef) -> Result<Option<Value>, String> {
     let side = match rhs {
         // Null takes the form of the other, and so does what is absent.
         None => Sides::of(ty, lhs).first(),
@@ -28,7 +24,10 @@ fn value(
     match side {
         Side::Scalar => Ok(leaf()),
         Side::Map => {
-            let (l, r) = (lhs.and_then(Value::as_object), rhs.and_then(Value::as_object));
+            let (l, r) = (
+                lhs.and_then(Value::as_object),
+                rhs.and_then(Value::as_object),
+            );
             let empty = l.is_none_or(Map::is_empty) && r.is_none_or(Map::is_empty);
             if empty || ty.is_atomic_map() {
                 return Ok(leaf());
@@ -41,7 +40,11 @@ fn value(
             if empty || is_atomic_list(ty) {
                 return Ok(leaf());
             }
-            list(l.map_or(&[], Vec::as_slice), r.map_or(&[], Vec::as_slice), ty)
+            list(
+                l.map_or(&[], Vec::as_slice),
+                r.map_or(&[], Vec::as_slice),
+                ty,
+            )
         }
     }
 }
@@ -80,7 +83,10 @@ struct Indexed<'a> {
 static NULL: Value = Value::Null;
 
 fn index<'a>(list: &'a [Value], ty: &TypeRef, repeated: bool) -> Result<Indexed<'a>, String> {
-    let mut out = Indexed { order: Vec::with_capacity(list.len()), items: BTreeMap::new() };
+    let mut out = Indexed {
+        order: Vec::with_capacity(list.len()),
+        items: BTreeMap::new(),
+    };
     for value in list {
         let element = item_element(ty, value)?;
         if out.items.contains_key(&element) {
@@ -102,7 +108,10 @@ fn list(lhs: &[Value], rhs: &[Value], ty: &TypeRef) -> Result<Option<Value>, Str
     let item = item(ty);
     let right = index(rhs, ty, false)?;
     let left = index(lhs, ty, true)?;
-    let mut shared = right.order.iter().filter(|element| left.items.contains_key(*element));
+    let mut shared = right
+        .order
+        .iter()
+        .filter(|element| left.items.contains_key(*element));
     let mut next_shared = shared.next();
     let mut done: BTreeSet<&PathElement> = BTreeSet::new();
     let mut out = Vec::with_capacity(lhs.len().max(rhs.len()));
@@ -143,7 +152,11 @@ fn list(lhs: &[Value], rhs: &[Value], ty: &TypeRef) -> Result<Option<Value>, Str
         }
         if let Some(re) = re {
             done.insert(re);
-            out.extend(value(left.items.get(re).copied(), right.items.get(re).copied(), &item)?);
+            out.extend(value(
+                left.items.get(re).copied(),
+                right.items.get(re).copied(),
+                &item,
+            )?);
             r += 1;
             if next_shared == Some(re) {
                 next_shared = shared.next();

@@ -48,13 +48,18 @@ impl Sides {
             list: ty.list.is_some(),
             map: ty.map.is_some(),
         };
-        let none = Self { scalar: false, list: false, map: false };
+        let none = Self {
+            scalar: false,
+            list: false,
+            map: false,
+        };
         match value {
             Some(Value::Object(_)) if all.map => Self { map: true, ..none },
             Some(Value::Array(_)) if all.list => Self { list: true, ..none },
-            Some(Value::String(_) | Value::Number(_) | Value::Bool(_)) if all.scalar => {
-                Self { scalar: true, ..none }
-            }
+            Some(Value::String(_) | Value::Number(_) | Value::Bool(_)) if all.scalar => Self {
+                scalar: true,
+                ..none
+            },
             _ => all,
         }
     }
@@ -118,9 +123,9 @@ pub(crate) fn item_element(ty: &TypeRef, value: &Value) -> Result<PathElement, S
             Ok(PathElement::key(fields))
         }
         Some(ListKind::Set) => match value {
-            Value::Object(_) | Value::Array(_) | Value::Null => Err(
-                "associative list without keys has an element that is not a scalar".to_owned(),
-            ),
+            Value::Object(_) | Value::Array(_) | Value::Null => {
+                Err("associative list without keys has an element that is not a scalar".to_owned())
+            }
             scalar => Ok(PathElement::Value(scalar.clone())),
         },
         Some(ListKind::Atomic) | None => {

@@ -12,13 +12,14 @@ pub(crate) fn reconcile(fields: &FieldSet, ty: &TypeRef) -> FieldSet {
     let mut out = FieldSet::default();
     for (element, member, below) in fields.steps() {
         let inner = match element {
-            PathElement::Field(name) => match ty.field(name) {
-                Some(inner) => inner,
-                None => {
+            PathElement::Field(name) => {
+                if let Some(inner) = ty.field(name) {
+                    inner
+                } else {
                     out.put(element.clone(), member, below.clone());
                     continue;
                 }
-            },
+            }
             _ => ty.item().unwrap_or_else(untyped),
         };
         let whole = if inner.map().is_some() {

@@ -12,7 +12,9 @@ pub(crate) fn remove(value: &Value, fields: &FieldSet, ty: &TypeRef) -> Value {
     match side(ty, value) {
         Side::Scalar => value.clone(),
         Side::List => {
-            let Some(list) = value.as_array() else { return Value::Null };
+            let Some(list) = value.as_array() else {
+                return Value::Null;
+            };
             if is_atomic_list(ty) {
                 return Value::Null;
             }
@@ -27,10 +29,16 @@ pub(crate) fn remove(value: &Value, fields: &FieldSet, ty: &TypeRef) -> Value {
                     out.push(rest(value, fields.below(&element), &item));
                 }
             }
-            if out.is_empty() { Value::Null } else { Value::Array(out) }
+            if out.is_empty() {
+                Value::Null
+            } else {
+                Value::Array(out)
+            }
         }
         Side::Map => {
-            let Some(map) = value.as_object() else { return Value::Null };
+            let Some(map) = value.as_object() else {
+                return Value::Null;
+            };
             if ty.is_atomic_map() {
                 return Value::Null;
             }
@@ -38,16 +46,27 @@ pub(crate) fn remove(value: &Value, fields: &FieldSet, ty: &TypeRef) -> Value {
             for (name, value) in map {
                 let element = PathElement::Field(name.clone());
                 if !fields.has(&element) {
-                    out.insert(name.clone(), rest(value, fields.below(&element), &member(ty, name)));
+                    out.insert(
+                        name.clone(),
+                        rest(value, fields.below(&element), &member(ty, name)),
+                    );
                 }
             }
-            if out.is_empty() { Value::Null } else { Value::Object(out) }
+            if out.is_empty() {
+                Value::Null
+            } else {
+                Value::Object(out)
+            }
         }
     }
 }
 
 fn rest(value: &Value, fields: &FieldSet, ty: &TypeRef) -> Value {
-    if fields.is_empty() { value.clone() } else { remove(value, fields, ty) }
+    if fields.is_empty() {
+        value.clone()
+    } else {
+        remove(value, fields, ty)
+    }
 }
 
 /// Only these fields of the value, with the key fields of the items they are in. A field that is
@@ -63,7 +82,9 @@ pub(crate) fn extract(value: &Value, fields: &FieldSet, ty: &TypeRef) -> Option<
             let item = item(ty);
             let mut out = Vec::new();
             for value in value.as_array()? {
-                let Ok(element) = item_element(ty, value) else { continue };
+                let Ok(element) = item_element(ty, value) else {
+                    continue;
+                };
                 if let Some(mut part) = step(value, &element, fields, &item) {
                     if let (PathElement::Key(keys), Some(part)) = (&element, part.as_object_mut()) {
                         for (name, _) in keys {

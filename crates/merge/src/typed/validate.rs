@@ -41,7 +41,9 @@ fn walk(value: &Value, ty: &TypeRef, path: &mut String, out: &mut Vec<String>) {
                         }
                     }
                 };
-                below(&element.to_string(), path, |path| walk(value, &item, path, out));
+                below(&element.to_string(), path, |path| {
+                    walk(value, &item, path, out);
+                });
                 if !seen.insert(element.clone()) {
                     out.push(format!("{path}: duplicate entries for key {element}"));
                 }

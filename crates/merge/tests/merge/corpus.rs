@@ -14,7 +14,9 @@ fn folder() -> std::path::PathBuf {
 
 fn rows(file: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(folder().join(file)).expect("the corpus is there");
-    text.lines().map(|line| serde_json::from_str(line).expect("a row of JSON")).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("a row of JSON"))
+        .collect()
 }
 
 fn type_of(kind: &str) -> TypeRef {
@@ -39,7 +41,9 @@ fn plain(value: &Value, ty: &TypeRef) -> Value {
             for (name, value) in map {
                 let below = ty.field(name).unwrap_or_else(TypeRef::untyped);
                 let value = plain(value, &below);
-                let implied = ty.declared(name).is_some_and(|field| field.absent == Absent::EmptyMap);
+                let implied = ty
+                    .declared(name)
+                    .is_some_and(|field| field.absent == Absent::EmptyMap);
                 let hollow = value.as_object().is_some_and(Map::is_empty);
                 let silent = hollow && implied || value.is_null() || name == "creationTimestamp";
                 if !silent {
@@ -91,8 +95,11 @@ fn replay(file: &str) {
             };
             let fault = match (step.get("want"), &got) {
                 (Some(want), Ok(got)) => {
-                    let (want, got) =
-                        if typed { (plain(want, &ty), plain(got, &ty)) } else { (want.clone(), got.clone()) };
+                    let (want, got) = if typed {
+                        (plain(want, &ty), plain(got, &ty))
+                    } else {
+                        (want.clone(), got.clone())
+                    };
                     let changes = weir_object::diff::diff(&want, &got);
                     (!changes.is_empty()).then(|| format!("{changes:#?}"))
                 }
@@ -106,7 +113,11 @@ fn replay(file: &str) {
                     (sorted(want) != sorted(&got)).then(|| format!("want {want}\ngot {got}"))
                 }
                 (None, Err(ApplyFailure::Invalid { .. })) if !text("invalid").is_empty() => None,
-                (want, got) => Some(format!("want {want:?} {}{}\ngot {got:?}", text("conflict"), text("invalid"))),
+                (want, got) => Some(format!(
+                    "want {want:?} {}{}\ngot {got:?}",
+                    text("conflict"),
+                    text("invalid")
+                )),
             };
             if let Some(fault) = fault {
                 wrong += 1;
@@ -170,5 +181,9 @@ fn strategic_patches_end_as_the_api_server_says() {
             }
         }
     }
-    assert!(wrong == 0, "{wrong} of {} patches differ:\n{faults}", rows.len());
+    assert!(
+        wrong == 0,
+        "{wrong} of {} patches differ:\n{faults}",
+        rows.len()
+    );
 }

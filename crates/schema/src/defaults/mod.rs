@@ -9,18 +9,28 @@ mod pod;
 mod quantity;
 mod workload;
 
+use base64::Engine as _;
 use serde_json::{Map, Value, json};
 
-use crate::graph::{Absent, Schema, TypeRef};
+use crate::graph::{Absent, Scalar, Schema, TypeRef};
 
 /// Fills in the defaults of a built-in object, by its `apiVersion` and `kind`. Other kinds stay as
 /// they are. Doing it twice changes nothing more.
 pub fn apply(object: &mut Value) {
-    let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let text = |name: &str| {
+        object
+            .get(name)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
     let (api_version, kind) = (text("apiVersion"), text("kind"));
     let (group, version) = weir_object::split_api_version(&api_version);
-    let Some(ty) = Schema::builtin().type_of(group, version, &kind) else { return };
+    let Some(ty) = Schema::builtin().type_of(group, version, &kind) else {
+        return;
+    };
     settle_parts(object, &ty);
+    inner(object, "status", |status| counts(status, &ty));
     match (group, kind.as_str()) {
         ("apps", "Deployment") => workload::deployment(object),
         ("apps", "DaemonSet") => workload::daemon_set(object),
@@ -32,11 +42,13 @@ pub fn apply(object: &mut Value) {
         ("", "PodTemplate") => pod::template(object),
         ("", "ReplicationController") => workload::replication_controller(object),
         ("", "Service") => service(object),
-        ("", "Secret") => or(object, "type", json!("Opaque")),
+        ("", "Secret") => secret(object),
         ("", "Namespace") => namespace(object),
         ("", "PersistentVolumeClaim") => {
             pod::claim_spec(object.get_mut("spec"));
-            part(object, "status", |status| or(status, "phase", json!("Pending")));
+            part(object, "status", |status| {
+                or(status, "phase", json!("Pending"));
+            });
         }
         ("", "PersistentVolume") => {
             part(object, "spec", |spec| {
@@ -44,7 +56,9 @@ pub fn apply(object: &mut Value) {
                 or(spec, "volumeMode", json!("Filesystem"));
                 pod::volume_source(spec);
             });
-            part(object, "status", |status| or(status, "phase", json!("Pending")));
+            part(object, "status", |status| {
+                or(status, "phase", json!("Pending"));
+            });
         }
         ("", "Endpoints") => {
             for subset in items(object, "subsets") {
@@ -54,7 +68,9 @@ pub fn apply(object: &mut Value) {
         ("autoscaling", "HorizontalPodAutoscaler") => autoscaler(object, version),
         ("networking.k8s.io", "NetworkPolicy") => network_policy(object),
         ("networking.k8s.io", "IngressClass") => part(object, "spec", |spec| {
-            inner(spec, "parameters", |parameters| or(parameters, "scope", json!("Cluster")));
+            inner(spec, "parameters", |parameters| {
+                or(parameters, "scope", json!("Cluster"));
+            });
         }),
         ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => binding(object),
         ("storage.k8s.io", "StorageClass") => {
@@ -111,6 +127,16 @@ fn settle_parts(value: &mut Value, ty: &TypeRef) {
     }
 }
 
+/// Counts that a status always tells are zero at first.
+fn counts(status: &mut Value, ty: &TypeRef) {
+    let Some(ty) = ty.field("status") else { return };
+    for name in ty.map().into_iter().flat_map(|map| &map.required) {
+        if ty.field(name).and_then(|ty| ty.scalar()) == Some(Scalar::Integer) {
+            keep_or(status, name, json!(0));
+        }
+    }
+}
+
 /// Sets a member that is absent, null, empty text or zero.
 fn or(value: &mut Value, name: &str, default: Value) {
     let silent = match value.get(name) {
@@ -151,7 +177,11 @@ fn inner(value: &mut Value, name: &str, visit: impl FnOnce(&mut Value)) {
 }
 
 fn items<'a>(value: &'a mut Value, name: &str) -> impl Iterator<Item = &'a mut Value> {
-    value.get_mut(name).and_then(Value::as_array_mut).into_iter().flatten()
+    value
+        .get_mut(name)
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {
@@ -206,19 +236,40 @@ fn service(object: &mut Value) {
     });
 }
 
+/// Plain texts become data, over what is there.
+fn secret(object: &mut Value) {
+    or(object, "type", json!("Opaque"));
+    let plain = object
+        .as_object_mut()
+        .and_then(|map| map.shift_remove("stringData"));
+    let Some(Value::Object(plain)) = plain else {
+        return;
+    };
+    part(object, "data", |data| {
+        for (name, value) in plain {
+            let bytes = value.as_str().unwrap_or_default().as_bytes();
+            let text = base64::engine::general_purpose::STANDARD.encode(bytes);
+            put(data, &name, Value::String(text));
+        }
+    });
+}
+
 fn namespace(object: &mut Value) {
     let name = weir_object::path::text(object, &["metadata", "name"]).to_owned();
     if !name.is_empty() {
         let path = ["metadata", "labels", "kubernetes.io/metadata.name"];
         weir_object::path::set(object, &path, Value::String(name));
     }
-    part(object, "status", |status| or(status, "phase", json!("Active")));
+    part(object, "status", |status| {
+        or(status, "phase", json!("Active"));
+    });
 }
 
 fn autoscaler(object: &mut Value, version: &str) {
     part(object, "spec", |spec| {
         keep_or(spec, "minReplicas", json!(1));
         if version != "v2" {
+            keep_or(spec, "targetCPUUtilizationPercentage", json!(80));
             return;
         }
         if is_empty(spec, "metrics") {
@@ -253,8 +304,11 @@ fn network_policy(object: &mut Value) {
         }
         if is_empty(spec, "policyTypes") {
             let outgoing = !is_empty(spec, "egress");
-            let types =
-                if outgoing { json!(["Ingress", "Egress"]) } else { json!(["Ingress"]) };
+            let types = if outgoing {
+                json!(["Ingress", "Egress"])
+            } else {
+                json!(["Ingress"])
+            };
             put(spec, "policyTypes", types);
         }
     });
@@ -281,6 +335,8 @@ fn webhook(hook: &mut Value, mutating: bool) {
     }
     items(hook, "rules").for_each(|rule| keep_or(rule, "scope", json!("*")));
     inner(hook, "clientConfig", |client| {
-        inner(client, "service", |service| keep_or(service, "port", json!(443)));
+        inner(client, "service", |service| {
+            keep_or(service, "port", json!(443));
+        });
     });
 }

@@ -27,7 +27,9 @@ pub(super) fn pod(object: &mut Value) {
 
 fn requests_follow_limits(container: &mut Value) {
     let limits = weir_object::path::get(container, &["resources", "limits"]).cloned();
-    let Some(limits) = limits.as_ref().and_then(Value::as_object) else { return };
+    let Some(limits) = limits.as_ref().and_then(Value::as_object) else {
+        return;
+    };
     inner(container, "resources", |resources| {
         part(resources, "requests", |requests| {
             for (name, value) in limits {
@@ -48,7 +50,10 @@ pub(super) fn template(owner: &mut Value) {
 fn spec_defaults(spec: &mut Value) {
     for volume in items(spec, "volumes") {
         // Only a name: an empty directory.
-        if volume.as_object().is_some_and(|map| map.keys().all(|key| key == "name")) {
+        if volume
+            .as_object()
+            .is_some_and(|map| map.keys().all(|key| key == "name"))
+        {
             put(volume, "emptyDir", json!({}));
         }
         inner(volume, "image", |image| {
@@ -69,7 +74,9 @@ fn spec_defaults(spec: &mut Value) {
 
 pub(super) fn volume_source(volume: &mut Value) {
     for source in ["secret", "configMap", "downwardAPI", "projected"] {
-        inner(volume, source, |source| keep_or(source, "defaultMode", json!(0o644)));
+        inner(volume, source, |source| {
+            keep_or(source, "defaultMode", json!(0o644));
+        });
     }
     inner(volume, "downwardAPI", field_references);
     inner(volume, "projected", |projected| {
@@ -81,7 +88,9 @@ pub(super) fn volume_source(volume: &mut Value) {
         }
     });
     inner(volume, "hostPath", |path| keep_or(path, "type", json!("")));
-    inner(volume, "iscsi", |iscsi| or(iscsi, "iscsiInterface", json!("default")));
+    inner(volume, "iscsi", |iscsi| {
+        or(iscsi, "iscsiInterface", json!("default"));
+    });
     inner(volume, "rbd", |rbd| {
         or(rbd, "pool", json!("rbd"));
         or(rbd, "user", json!("admin"));
@@ -98,7 +107,9 @@ pub(super) fn volume_source(volume: &mut Value) {
         or(io, "fsType", json!("xfs"));
     });
     inner(volume, "ephemeral", |ephemeral| {
-        inner(ephemeral, "volumeClaimTemplate", |claim| claim_spec(claim.get_mut("spec")));
+        inner(ephemeral, "volumeClaimTemplate", |claim| {
+            claim_spec(claim.get_mut("spec"));
+        });
     });
 }
 
@@ -110,7 +121,9 @@ pub(super) fn claim_spec(spec: Option<&mut Value>) {
 
 fn field_references(source: &mut Value) {
     for item in items(source, "items") {
-        inner(item, "fieldRef", |reference| or(reference, "apiVersion", json!("v1")));
+        inner(item, "fieldRef", |reference| {
+            or(reference, "apiVersion", json!("v1"));
+        });
     }
 }
 
@@ -120,8 +133,12 @@ fn container(container: &mut Value) {
     }
     for variable in items(container, "env") {
         inner(variable, "valueFrom", |source| {
-            inner(source, "fieldRef", |reference| or(reference, "apiVersion", json!("v1")));
-            inner(source, "fileKeyRef", |file| keep_or(file, "optional", json!(false)));
+            inner(source, "fieldRef", |reference| {
+                or(reference, "apiVersion", json!("v1"));
+            });
+            inner(source, "fileKeyRef", |file| {
+                keep_or(file, "optional", json!(false));
+            });
         });
     }
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
@@ -141,7 +158,11 @@ fn container(container: &mut Value) {
     });
     let policy = pull_policy(text(container, "image"));
     or(container, "imagePullPolicy", json!(policy));
-    or(container, "terminationMessagePath", json!("/dev/termination-log"));
+    or(
+        container,
+        "terminationMessagePath",
+        json!("/dev/termination-log"),
+    );
     or(container, "terminationMessagePolicy", json!("File"));
     if is_empty(container, "resources") {
         put(container, "resources", json!({}));
@@ -155,7 +176,9 @@ fn http_get(action: &mut Value) {
 
 /// `latest`, said or meant, is pulled each time; a digest means nothing but itself.
 fn pull_policy(image: &str) -> &'static str {
-    let (name, digest) = image.split_once('@').map_or((image, false), |(name, _)| (name, true));
+    let (name, digest) = image
+        .split_once('@')
+        .map_or((image, false), |(name, _)| (name, true));
     let last = name.rsplit('/').next().unwrap_or_default();
     let latest = match last.split_once(':') {
         Some((_, tag)) => tag == "latest",

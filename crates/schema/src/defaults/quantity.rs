@@ -41,7 +41,9 @@ fn parse(text: &str) -> Option<(i128, Form)> {
         Some(rest) => (-1, rest),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
     };
-    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    let end = rest
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(rest.len());
     let (number, suffix) = rest.split_at(end);
     let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
     let digits = format!("{whole}{fraction}");
@@ -116,10 +118,16 @@ fn write(nanos: i128, form: Form) -> String {
     }
     if form == Form::Exponent {
         let exponent = i64::from(power) - 9;
-        return if exponent == 0 { amount.to_string() } else { format!("{amount}e{exponent}") };
+        return if exponent == 0 {
+            amount.to_string()
+        } else {
+            format!("{amount}e{exponent}")
+        };
     }
-    let suffix =
-        DECIMAL.iter().find(|(_, known)| *known == power).map_or("E", |(suffix, _)| *suffix);
+    let suffix = DECIMAL
+        .iter()
+        .find(|(_, known)| *known == power)
+        .map_or("E", |(suffix, _)| *suffix);
     format!("{amount}{suffix}")
 }
 

@@ -61,11 +61,16 @@ pub(super) fn stateful_set(object: &mut Value) {
         keep_or(spec, "revisionHistoryLimit", json!(10));
         for claim in items(spec, "volumeClaimTemplates") {
             pod::claim_spec(claim.get_mut("spec"));
-            part(claim, "status", |status| or(status, "phase", json!("Pending")));
+            part(claim, "status", |status| {
+                or(status, "phase", json!("Pending"));
+            });
             // The typed claim names itself.
             or(claim, "apiVersion", json!("v1"));
             or(claim, "kind", json!("PersistentVolumeClaim"));
         }
+    });
+    part(object, "status", |status| {
+        keep_or(status, "availableReplicas", json!(0));
     });
 }
 
@@ -118,12 +123,19 @@ fn job_spec(spec: &mut Value) {
         put(spec, "completions", json!(1));
     }
     keep_or(spec, "parallelism", json!(1));
-    let limit = if unset("backoffLimitPerIndex", spec) { 6 } else { i32::MAX };
+    let limit = if unset("backoffLimitPerIndex", spec) {
+        6
+    } else {
+        i32::MAX
+    };
     keep_or(spec, "backoffLimit", json!(limit));
     keep_or(spec, "completionMode", json!("NonIndexed"));
     keep_or(spec, "suspend", json!(false));
-    let replacement =
-        if unset("podFailurePolicy", spec) { "TerminatingOrFailed" } else { "Failed" };
+    let replacement = if unset("podFailurePolicy", spec) {
+        "TerminatingOrFailed"
+    } else {
+        "Failed"
+    };
     keep_or(spec, "podReplacementPolicy", json!(replacement));
     keep_or(spec, "manualSelector", json!(false));
     inner(spec, "podFailurePolicy", |policy| {
@@ -139,6 +151,8 @@ pub(super) fn cron_job(object: &mut Value) {
         keep_or(spec, "suspend", json!(false));
         keep_or(spec, "successfulJobsHistoryLimit", json!(3));
         keep_or(spec, "failedJobsHistoryLimit", json!(1));
-        part(spec, "jobTemplate", |template| part(template, "spec", pod::template));
+        part(spec, "jobTemplate", |template| {
+            part(template, "spec", pod::template);
+        });
     });
 }

@@ -1,0 +1,267 @@
+//! Owns the door: what of a Canary's spec can be done here, and the strategy it comes to. What can't
+//! be done is refused by the field's name, never ignored.
+
+use std::time::Duration;
+
+use weir_api::canary::{Metric, Provider, Spec, TargetKind};
+use weir_api::metric_template::{self, ProviderKind};
+use weir_api::{GoDuration, MetricTemplate};
+use weir_object::{Key, Object};
+use weir_rollout::{Limits, Refusal, Strategy, weighted_steps};
+
+use crate::Options;
+
+/// How long a metric looks back where it does not say.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// The strategy a spec comes to, and what of it can't be done. With a refusal the strategy still
+/// holds limits and deadlines, so that a run under way can be ended.
+pub(crate) fn strategy(spec: &Spec, options: &Options) -> (Strategy, Option<Refusal>) {
+    let analysis = &spec.analysis;
+    let mut refusal = unsupported(spec, options).or_else(|| invalid(spec));
+    let steps = weighted_steps(
+        analysis.step_weight.unwrap_or_default(),
+        &analysis.step_weights,
+        analysis.max_weight.unwrap_or_default(),
+    )
+    .unwrap_or_else(|e| {
+        if !spec.skip_analysis {
+            refusal.get_or_insert(Refusal {
+                reason: "Invalid",
+                field: e.field().to_owned(),
+                message: e.to_string(),
+            });
+        }
+        Vec::new()
+    });
+    let interval = analysis.interval.as_ref().and_then(|i| i.get().ok()).unwrap_or(WINDOW);
+    let deadline = spec.progress_deadline_seconds.filter(|s| *s > 0).unwrap_or(600);
+    let strategy = Strategy {
+        steps,
+        promotion_step: percent(analysis.step_weight_promotion),
+        limits: Limits::all(analysis.threshold.unwrap_or_default()),
+        interval: interval.max(options.min_analysis_interval),
+        longest_window: analysis.metrics.iter().map(window).max().unwrap_or_default(),
+        progress_deadline: Duration::from_secs(deadline.unsigned_abs()),
+        skip_analysis: spec.skip_analysis,
+    };
+    (strategy, refusal)
+}
+
+fn percent(value: Option<i64>) -> u8 {
+    u8::try_from(value.unwrap_or_default().clamp(0, 100)).unwrap_or_default()
+}
+
+/// How long a metric looks back.
+pub(crate) fn window(metric: &Metric) -> Duration {
+    let given = metric.interval.as_ref().filter(|i| !i.0.is_empty());
+    given.and_then(|i| i.get().ok()).unwrap_or(WINDOW)
+}
+
+/// A metric's interval as its query is to have it.
+pub(crate) fn window_text(metric: &Metric) -> String {
+    let given = metric.interval.as_ref().filter(|i| !i.0.is_empty());
+    given.map_or_else(|| "1m".to_owned(), ToString::to_string)
+}
+
+fn unsupported(spec: &Spec, options: &Options) -> Option<Refusal> {
+    let no = |field: &str, message: String| {
+        Some(Refusal { reason: "Unsupported", field: field.to_owned(), message })
+    };
+    let provider = match spec.provider {
+        None => options.mesh_provider.as_str(),
+        Some(Provider::GatewayApiV1) => "gatewayapi:v1",
+        Some(_) => "another",
+    };
+    if provider != "gatewayapi:v1" {
+        return no("provider", "only `gatewayapi:v1` is supported; set it".to_owned());
+    }
+    if spec.target_ref.kind != TargetKind::Deployment
+        || !spec.target_ref.api_version.starts_with("apps/")
+    {
+        return no("targetRef", "only a Deployment of `apps/v1` is supported".to_owned());
+    }
+    let service = spec.service.as_ref();
+    let asks = |f: fn(&weir_api::canary::Service) -> bool| service.is_some_and(f);
+    let analysis = &spec.analysis;
+    [
+        ("autoscalerRef", spec.autoscaler_ref.is_some()),
+        ("ingressRef", spec.ingress_ref.is_some()),
+        ("routeRef", spec.route_ref.is_some()),
+        ("upstreamRef", spec.upstream_ref.is_some()),
+        ("service.gateways", asks(|s| !s.gateways.is_empty())),
+        ("service.delegation", asks(|s| s.delegation)),
+        ("service.trafficPolicy", asks(|s| s.traffic_policy.is_some())),
+        ("service.match", asks(|s| !s.matches.is_empty())),
+        ("service.rewrite", asks(|s| s.rewrite.is_some())),
+        ("service.retries", asks(|s| s.retries.is_some())),
+        ("service.headers", asks(|s| s.headers.is_some())),
+        ("service.mirror", asks(|s| !s.mirror.is_empty())),
+        ("service.corsPolicy", asks(|s| s.cors_policy.is_some())),
+        ("service.meshName", asks(|s| s.mesh_name.is_some())),
+        ("service.backends", asks(|s| !s.backends.is_empty())),
+        ("service.portDiscovery", asks(|s| s.port_discovery)),
+        ("service.unmanagedMetadata", asks(|s| s.unmanaged_metadata.is_some())),
+        ("analysis.iterations", analysis.iterations.is_some_and(|i| i != 0)),
+        ("analysis.match", !analysis.matches.is_empty()),
+        ("analysis.mirror", analysis.mirror),
+        ("analysis.mirrorWeight", analysis.mirror_weight.is_some_and(|w| w != 0)),
+        ("analysis.alerts", !analysis.alerts.is_empty()),
+        ("analysis.webhooks", !analysis.webhooks.is_empty()),
+        ("analysis.sessionAffinity", analysis.session_affinity.is_some()),
+    ]
+    .into_iter()
+    .find(|(_, asked)| *asked)
+    .and_then(|(field, _)| {
+        no(field, "this version does not support it, so nothing is moved; remove it".to_owned())
+    })
+}
+
+fn invalid(spec: &Spec) -> Option<Refusal> {
+    let no = |field: String, message: String| {
+        Some(Refusal { reason: "Invalid", field, message })
+    };
+    let unreadable = |field: String, interval: Option<&GoDuration>| {
+        let why = interval.filter(|i| !i.0.is_empty())?.get().err()?;
+        no(field, why.to_string())
+    };
+    let Some(service) = &spec.service else {
+        return no("service".into(), "is missing: set its `port` and `gatewayRefs`".into());
+    };
+    if service.gateway_refs.is_empty() {
+        let message = "must name the Gateway that the route hangs on".to_owned();
+        return no("service.gatewayRefs".into(), message);
+    }
+    if !(1..=65_535).contains(&service.port) {
+        return no("service.port".into(), format!("{} is not a port", service.port));
+    }
+    let interval = spec.analysis.interval.as_ref();
+    if let Some(refusal) = unreadable("analysis.interval".into(), interval) {
+        return Some(refusal);
+    }
+    for (i, metric) in spec.analysis.metrics.iter().enumerate() {
+        let field = format!("analysis.metrics[{i}]");
+        if let Some(refusal) = unreadable(format!("{field}.interval"), metric.interval.as_ref()) {
+            return Some(refusal);
+        }
+        let built_in = matches!(metric.name.as_str(), "request-success-rate" | "request-duration");
+        let query = metric.query.as_deref().is_some_and(|q| !q.trim().is_empty());
+        if !built_in && !query && metric.template_ref.is_none() {
+            let message = format!(
+                "`{}` is not built in (`request-success-rate`, `request-duration`); give it a \
+                 `templateRef`",
+                metric.name
+            );
+            return no(field, message);
+        }
+    }
+    None
+}
+
+/// What of the metric templates can't be done. One that is missing is not refused: it may come, and
+/// until then its metric has no value.
+pub(crate) fn templates(
+    spec: &Spec,
+    namespace: &str,
+    find: impl Fn(&Key) -> Option<std::sync::Arc<Object>>,
+) -> Option<Refusal> {
+    spec.analysis.metrics.iter().enumerate().find_map(|(i, metric)| {
+        let object = find(&template_key(metric, namespace)?)?;
+        let template = MetricTemplate::from_object(&object).ok()?;
+        (template.spec.provider.kind != ProviderKind::Prometheus).then(|| Refusal {
+            reason: "Unsupported",
+            field: format!("analysis.metrics[{i}].templateRef"),
+            message: format!(
+                "MetricTemplate {} asks a provider other than `prometheus`, which this version \
+                 does not support",
+                object.key()
+            ),
+        })
+    })
+}
+
+/// The MetricTemplate of a metric.
+pub(crate) fn template_key(metric: &Metric, namespace: &str) -> Option<Key> {
+    let reference = metric.template_ref.as_ref()?;
+    let namespace = reference.namespace.as_deref().filter(|n| !n.is_empty()).unwrap_or(namespace);
+    Some(Key::new(namespace, reference.name.as_str()))
+}
+
+/// The kind of metric templates.
+pub(crate) const METRIC_TEMPLATE: &weir_object::Kind = &metric_template::KIND;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+    use weir_api::Canary;
+
+    fn spec(change: impl FnOnce(&mut Value)) -> Spec {
+        let mut object = json!({
+            "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
+            "metadata": {"name": "app", "namespace": "demo"},
+            "spec": {
+                "provider": "gatewayapi:v1",
+                "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"},
+                "service": {"port": 80, "gatewayRefs": [{"name": "gateway"}]},
+                "analysis": {
+                    "interval": "30s", "threshold": 5, "maxWeight": 50, "stepWeight": 10,
+                    "metrics": [
+                        {"name": "request-success-rate", "interval": "2m",
+                            "thresholdRange": {"min": 99}},
+                    ],
+                },
+            },
+        });
+        change(&mut object["spec"]);
+        Canary::from_object(&Object(object)).expect("a Canary").spec
+    }
+
+    #[test]
+    fn a_strategy_by_its_whole_value() {
+        let (found, refusal) = strategy(&spec(|_| {}), &Options::default());
+        let expected = Strategy {
+            steps: vec![10, 20, 30, 40, 50],
+            promotion_step: 0,
+            limits: Limits { failed: 5, no_data: 5, provider: 5 },
+            interval: Duration::from_secs(30),
+            longest_window: Duration::from_secs(120),
+            progress_deadline: Duration::from_secs(600),
+            skip_analysis: false,
+        };
+        assert_eq!((found, refusal), (expected, None));
+        let quick = spec(|s| s["analysis"]["interval"] = "1s".into());
+        assert_eq!(strategy(&quick, &Options::default()).0.interval, Duration::from_secs(10));
+    }
+
+    #[test]
+    fn what_cannot_be_done_is_refused_by_name() {
+        let hook = json!([{"name": "h", "url": "http://h"}]);
+        for (at, value, reason, field) in [
+            (&["provider"][..], json!("istio"), "Unsupported", "provider"),
+            (&["targetRef", "kind"], json!("DaemonSet"), "Unsupported", "targetRef"),
+            (&["analysis", "webhooks"], hook, "Unsupported", "analysis.webhooks"),
+            (&["analysis", "mirror"], json!(true), "Unsupported", "analysis.mirror"),
+            (&["service", "retries"], json!({"attempts": 1}), "Unsupported", "service.retries"),
+            (&["service", "gatewayRefs"], json!([]), "Invalid", "service.gatewayRefs"),
+            (&["analysis", "stepWeight"], json!(0), "Invalid", "analysis.stepWeight"),
+            (&["analysis", "stepWeight"], json!(-1), "Invalid", "analysis.stepWeight"),
+            (
+                &["analysis", "metrics", "0", "name"],
+                json!("errors"),
+                "Invalid",
+                "analysis.metrics[0]",
+            ),
+            (
+                &["analysis", "metrics", "0", "interval"],
+                json!("1mfoo"),
+                "Invalid",
+                "analysis.metrics[0].interval",
+            ),
+        ] {
+            let asked = spec(|s| weir_object::path::set(s, at, value));
+            let refusal = strategy(&asked, &Options::default()).1.expect("refused");
+            assert_eq!((refusal.reason, refusal.field.as_str()), (reason, field), "{at:?}");
+        }
+    }
+}

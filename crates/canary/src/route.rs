@@ -1,0 +1,451 @@
+//! Owns the HTTPRoute: how a generated one looks, what is borrowed of one a user owns (the backends
+//! of the rules that lead to the Canary's Services; other rules stay as they are), how weights are
+//! read back, and whether the data plane has taken them over. Pure: values in, values out.
+
+use serde_json::{Map, Value, json};
+use weir_api::canary::{GatewayReference, Service};
+use weir_object::{Object, path};
+use weir_rollout::{Backends, InForce, Route, Weights};
+
+use crate::deployment::{is_owned, owner};
+use crate::names::Names;
+use crate::service::{let_go, marks, unchanged, within};
+
+/// What the route is made from.
+pub(crate) struct Maker<'a> {
+    pub(crate) canary: &'a Object,
+    pub(crate) spec: &'a Service,
+    pub(crate) names: &'a Names,
+}
+
+/// Where the managed rules are to lead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lead {
+    /// To primary and canary, with this share for the canary.
+    Split(u8),
+    /// To the apex Service.
+    Apex,
+}
+
+impl Maker<'_> {
+    fn backend(&self, name: &str, port: &Value, weight: Option<u32>) -> Value {
+        let mut out = json!({"group": "", "kind": "Service", "name": name, "port": port});
+        if let Some(weight) = weight {
+            out["weight"] = weight.into();
+        }
+        out
+    }
+
+    fn backends(&self, lead: Lead, port: &Value) -> Value {
+        match lead {
+            Lead::Split(canary) => {
+                let weights = Weights::canary(canary);
+                json!([
+                    self.backend(&self.names.apex_primary, port, Some(weights.primary)),
+                    self.backend(&self.names.apex_canary, port, Some(weights.canary)),
+                ])
+            }
+            Lead::Apex => json!([self.backend(&self.names.apex, port, Some(1))]),
+        }
+    }
+
+    /// The generated route.
+    pub(crate) fn generated(&self, lead: Lead) -> Object {
+        let (labels, annotations) = marks(self.spec.apex.as_ref());
+        let mut rule = json!({
+            "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+            "backendRefs": self.backends(lead, &self.spec.port.into()),
+        });
+        for (field, timeout) in
+            [("request", &self.spec.timeout), ("backendRequest", &self.spec.backend_timeout)]
+        {
+            if let Some(timeout) = timeout.as_deref().filter(|t| !t.is_empty()) {
+                path::set(&mut rule, &["timeouts", field], timeout.into());
+            }
+        }
+        let mut spec = json!({
+            "parentRefs": self.spec.gateway_refs.iter().map(parent).collect::<Vec<_>>(),
+        });
+        if !self.spec.hosts.is_empty() {
+            spec["hostnames"] = json!(self.spec.hosts);
+        }
+        spec["rules"] = json!([rule]);
+        let mut metadata = json!({
+            "name": self.names.apex,
+            "namespace": self.names.namespace,
+            "annotations": annotations,
+            "ownerReferences": [owner(self.canary)],
+        });
+        if !labels.is_empty() {
+            metadata["labels"] = Value::Object(labels);
+        }
+        Object(json!({
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "HTTPRoute",
+            "metadata": metadata,
+            "spec": spec,
+        }))
+    }
+
+    /// Whether a backend is one of the Canary's three Services.
+    fn is_ours(&self, backend: &Value) -> bool {
+        let kind = path::text(backend, &["kind"]);
+        let namespace = path::text(backend, &["namespace"]);
+        let name = path::text(backend, &["name"]);
+        path::text(backend, &["group"]).is_empty()
+            && (kind.is_empty() || kind == "Service")
+            && (namespace.is_empty() || namespace == self.names.namespace)
+            && [&self.names.apex, &self.names.apex_primary, &self.names.apex_canary]
+                .iter()
+                .any(|ours| *ours == name)
+    }
+
+    /// The rules that lead to one of the Canary's Services, by index.
+    pub(crate) fn managed<'a>(&self, live: &'a Object) -> Vec<(usize, &'a Value)> {
+        rules(live)
+            .enumerate()
+            .filter(|(_, rule)| backend_refs(rule).any(|b| self.is_ours(b)))
+            .collect()
+    }
+
+    fn weights(&self, rule: &Value) -> Backends {
+        let refs: Vec<&Value> = backend_refs(rule).collect();
+        let weight = |b: &Value| match b.get("weight") {
+            None | Some(Value::Null) => Some(1),
+            Some(weight) => weight.as_u64().and_then(|w| u32::try_from(w).ok()),
+        };
+        match refs.as_slice() {
+            [one] if path::text(one, &["name"]) == self.names.apex => Backends::Apex,
+            [primary, canary]
+                if path::text(primary, &["name"]) == self.names.apex_primary
+                    && path::text(canary, &["name"]) == self.names.apex_canary =>
+            {
+                match (weight(primary), weight(canary)) {
+                    (Some(primary), Some(canary)) => {
+                        Backends::Split(Weights { primary, canary })
+                    }
+                    _ => Backends::Other,
+                }
+            }
+            _ => Backends::Other,
+        }
+    }
+
+    /// What the route says. Rules that disagree are as good as none.
+    pub(crate) fn observed(&self, live: Option<&Object>) -> Route {
+        let Some(live) = live else { return Route::Absent };
+        let managed = self.managed(live);
+        let mut found = managed.iter().map(|(_, rule)| self.weights(rule));
+        let backends = match found.next() {
+            Some(first) if found.all(|other| other == first) => first,
+            _ => Backends::Other,
+        };
+        let current = !is_owned(live, self.canary) || {
+            let mut wanted = self.generated(Lead::Split(0)).0;
+            let mut live = live.0.clone();
+            for object in [&mut wanted, &mut live] {
+                without_weights(object);
+            }
+            within(&wanted, &live)
+        };
+        Route::Present { backends, current, in_force: in_force(live) }
+    }
+
+    /// The JSON patch that makes the managed rules of a user's route lead there.
+    pub(crate) fn borrow(&self, live: &Object, lead: Lead) -> Value {
+        let mut ops = vec![unchanged(live)];
+        for (index, rule) in self.managed(live) {
+            let port = backend_refs(rule)
+                .find(|b| self.is_ours(b))
+                .and_then(|b| b.get("port"))
+                .cloned()
+                .unwrap_or_else(|| self.spec.port.into());
+            let at = format!("/spec/rules/{index}/backendRefs");
+            ops.push(json!({"op": "add", "path": at, "value": self.backends(lead, &port)}));
+        }
+        if lead == Lead::Apex {
+            ops.extend(let_go(live, self.canary));
+        }
+        Value::Array(ops)
+    }
+}
+
+fn rules(route: &Object) -> impl Iterator<Item = &Value> {
+    route.get(&["spec", "rules"]).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn backend_refs(rule: &Value) -> impl Iterator<Item = &Value> {
+    rule.get("backendRefs").and_then(Value::as_array).into_iter().flatten()
+}
+
+fn without_weights(route: &mut Value) {
+    let rules = path::get_mut(route, &["spec", "rules"]).and_then(Value::as_array_mut);
+    for rule in rules.into_iter().flatten() {
+        let refs = path::get_mut(rule, &["backendRefs"]).and_then(Value::as_array_mut);
+        for backend in refs.into_iter().flatten() {
+            path::remove(backend, &["weight"]);
+        }
+    }
+}
+
+/// A Gateway as the route names it, with what the API would fill in.
+fn parent(reference: &GatewayReference) -> Value {
+    let mut out = Map::new();
+    let group = reference.group.as_deref().unwrap_or("gateway.networking.k8s.io");
+    out.insert("group".to_owned(), group.into());
+    out.insert("kind".to_owned(), reference.kind.as_deref().unwrap_or("Gateway").into());
+    if let Some(namespace) = &reference.namespace {
+        out.insert("namespace".to_owned(), namespace.clone().into());
+    }
+    out.insert("name".to_owned(), reference.name.clone().into());
+    if let Some(section) = &reference.section_name {
+        out.insert("sectionName".to_owned(), section.clone().into());
+    }
+    if let Some(port) = reference.port {
+        out.insert("port".to_owned(), port.into());
+    }
+    Value::Object(out)
+}
+
+/// Whether every parent has accepted the route's current generation.
+fn in_force(route: &Object) -> InForce {
+    let parents: Vec<&Value> = route
+        .get(&["spec", "parentRefs"])
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .collect();
+    let name = route.name();
+    if parents.is_empty() {
+        return InForce::No(format!("HTTPRoute {name} hangs on no Gateway"));
+    }
+    let statuses: Vec<&Value> = route
+        .get(&["status", "parents"])
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .collect();
+    for parent in parents {
+        let gateway = path::text(parent, &["name"]);
+        let mut accepted = false;
+        for status in &statuses {
+            let about = status.get("parentRef").unwrap_or(&Value::Null);
+            if !same_parent(parent, about, route.namespace()) {
+                continue;
+            }
+            for kind in ["Accepted", "ResolvedRefs"] {
+                match condition(status, kind, route.generation()) {
+                    Some((true, _)) => accepted |= kind == "Accepted",
+                    Some((false, why)) => {
+                        let text = format!("HTTPRoute {name} is refused by {gateway}: {why}");
+                        return InForce::No(text);
+                    }
+                    None => {}
+                }
+            }
+        }
+        if !accepted {
+            let text = format!("HTTPRoute {name} to be accepted by {gateway}");
+            return InForce::Unknown(text);
+        }
+    }
+    InForce::Yes
+}
+
+/// A condition that speaks of this generation: whether it holds, and why not.
+fn condition(status: &Value, kind: &str, generation: i64) -> Option<(bool, String)> {
+    let all = status.get("conditions").and_then(Value::as_array);
+    let found = all.into_iter().flatten().find(|c| path::text(c, &["type"]) == kind)?;
+    let observed = found.get("observedGeneration").and_then(Value::as_i64).unwrap_or_default();
+    if observed < generation {
+        return None;
+    }
+    match path::text(found, &["status"]) {
+        "True" => Some((true, String::new())),
+        "False" => {
+            let text = |field| path::text(found, &[field]);
+            Some((false, format!("{} {}", text("reason"), text("message")).trim().to_owned()))
+        }
+        _ => None,
+    }
+}
+
+fn same_parent(a: &Value, b: &Value, namespace: &str) -> bool {
+    let text = |v: &Value, field: &str, default: &str| match path::text(v, &[field]) {
+        "" => default.to_owned(),
+        text => text.to_owned(),
+    };
+    [
+        ("group", "gateway.networking.k8s.io"),
+        ("kind", "Gateway"),
+        ("namespace", namespace),
+        ("name", ""),
+        ("sectionName", ""),
+    ]
+    .iter()
+    .all(|(field, default)| text(a, field, default) == text(b, field, default))
+        && a.get("port").and_then(Value::as_u64) == b.get("port").and_then(Value::as_u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canary() -> Object {
+        Object(json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary",
+            "metadata": {"name": "c", "namespace": "demo", "uid": "u1"}}))
+    }
+
+    fn with<T>(run: impl FnOnce(&Maker<'_>) -> T) -> T {
+        let names = Names {
+            namespace: "demo".into(),
+            canary: "c".into(),
+            target: "app".into(),
+            primary: "app-primary".into(),
+            apex: "app".into(),
+            apex_primary: "app-primary".into(),
+            apex_canary: "app-canary".into(),
+        };
+        let spec = Service {
+            port: 9898,
+            hosts: vec!["app.example.com".into()],
+            timeout: Some("10s".into()),
+            gateway_refs: vec![GatewayReference {
+                name: "gateway".into(),
+                namespace: Some("demo".into()),
+                ..GatewayReference::default()
+            }],
+            ..Service::default()
+        };
+        run(&Maker { canary: &canary(), spec: &spec, names: &names })
+    }
+
+    fn accept(route: &mut Object, generation: i64, status: &str) {
+        route.set(
+            &["status", "parents"],
+            json!([{
+                "parentRef": {"group": "gateway.networking.k8s.io", "kind": "Gateway",
+                    "name": "gateway", "namespace": "demo"},
+                "conditions": [{"type": "Accepted", "status": status, "reason": "R",
+                    "message": "m", "observedGeneration": generation}],
+            }]),
+        );
+    }
+
+    #[test]
+    fn a_generated_route_by_its_whole_value() {
+        let expected = json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": {
+                "name": "app", "namespace": "demo",
+                "annotations": {
+                    "kustomize.toolkit.fluxcd.io/reconcile": "disabled",
+                    "helm.toolkit.fluxcd.io/driftDetection": "disabled",
+                },
+                "ownerReferences": [{
+                    "apiVersion": "flagger.app/v1beta1", "kind": "Canary", "name": "c",
+                    "uid": "u1", "controller": true, "blockOwnerDeletion": true,
+                }],
+            },
+            "spec": {
+                "parentRefs": [{"group": "gateway.networking.k8s.io", "kind": "Gateway",
+                    "namespace": "demo", "name": "gateway"}],
+                "hostnames": ["app.example.com"],
+                "rules": [{
+                    "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
+                    "backendRefs": [
+                        {"group": "", "kind": "Service", "name": "app-primary", "port": 9898,
+                            "weight": 70},
+                        {"group": "", "kind": "Service", "name": "app-canary", "port": 9898,
+                            "weight": 30},
+                    ],
+                    "timeouts": {"request": "10s"},
+                }],
+            },
+        });
+        with(|maker| assert_eq!(maker.generated(Lead::Split(30)).0, expected));
+    }
+
+    #[test]
+    fn weights_are_read_back_and_in_force_only_when_accepted_for_this_generation() {
+        with(|maker| {
+            let mut live = maker.generated(Lead::Split(30));
+            live.set(&["metadata", "generation"], 4.into());
+            let present = |in_force| Route::Present {
+                backends: Backends::Split(Weights { primary: 70, canary: 30 }),
+                current: true,
+                in_force,
+            };
+            let waiting = "HTTPRoute app to be accepted by gateway".to_owned();
+            assert_eq!(maker.observed(Some(&live)), present(InForce::Unknown(waiting.clone())));
+            accept(&mut live, 3, "True");
+            assert_eq!(maker.observed(Some(&live)), present(InForce::Unknown(waiting)));
+            accept(&mut live, 4, "True");
+            assert_eq!(maker.observed(Some(&live)), present(InForce::Yes));
+            accept(&mut live, 4, "False");
+            let refused = "HTTPRoute app is refused by gateway: R m".to_owned();
+            assert_eq!(maker.observed(Some(&live)), present(InForce::No(refused)));
+            assert_eq!(maker.observed(None), Route::Absent);
+            live.set(&["spec", "hostnames"], json!(["other.example.com"]));
+            assert!(matches!(
+                maker.observed(Some(&live)),
+                Route::Present { current: false, .. }
+            ));
+        });
+    }
+
+    #[test]
+    fn a_users_route_keeps_its_other_rules() {
+        let live = Object(json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute",
+            "metadata": {"name": "app", "namespace": "demo", "resourceVersion": "5"},
+            "spec": {
+                "parentRefs": [{"name": "gateway"}],
+                "rules": [
+                    {"matches": [{"path": {"value": "/docs"}}],
+                     "backendRefs": [{"name": "docs", "port": 80}]},
+                    {"filters": [{"type": "RequestHeaderModifier"}],
+                     "backendRefs": [{"name": "app", "port": 8080}]},
+                ],
+            },
+        }));
+        with(|maker| {
+            assert!(matches!(
+                maker.observed(Some(&live)),
+                Route::Present { backends: Backends::Apex, current: true, .. }
+            ));
+            assert_eq!(
+                maker.borrow(&live, Lead::Split(10)),
+                json!([
+                    {"op": "test", "path": "/metadata/resourceVersion", "value": "5"},
+                    {"op": "add", "path": "/spec/rules/1/backendRefs", "value": [
+                        {"group": "", "kind": "Service", "name": "app-primary", "port": 8080,
+                            "weight": 90},
+                        {"group": "", "kind": "Service", "name": "app-canary", "port": 8080,
+                            "weight": 10},
+                    ]},
+                ])
+            );
+        });
+    }
+
+    #[test]
+    fn rules_that_disagree_and_weights_that_are_missing_are_no_panic() {
+        with(|maker| {
+            let mut live = maker.generated(Lead::Split(30));
+            live.remove(&["spec", "rules", "0", "backendRefs", "1", "weight"]);
+            assert!(matches!(
+                maker.observed(Some(&live)),
+                Route::Present {
+                    backends: Backends::Split(Weights { primary: 70, canary: 1 }),
+                    ..
+                }
+            ));
+            live.set(&["spec", "rules"], json!("odd"));
+            assert!(matches!(
+                maker.observed(Some(&live)),
+                Route::Present { backends: Backends::Other, current: false, .. }
+            ));
+        });
+    }
+}

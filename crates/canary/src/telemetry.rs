@@ -1,0 +1,167 @@
+//! Owns the series about Canaries, under the names that dashboards know. A Canary's series go with
+//! it.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use weir_object::Key;
+use weir_rollout::{Measurement, Phase, Reading, State};
+use weir_runtime::Metrics;
+
+use crate::names::Names;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Named {
+    name: String,
+    namespace: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Workload {
+    workload: String,
+    namespace: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct InNamespace {
+    namespace: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Measured {
+    name: String,
+    namespace: String,
+    metric: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Ended {
+    name: String,
+    namespace: String,
+    deployment_strategy: &'static str,
+    analysis_status: &'static str,
+}
+
+/// The series about Canaries.
+#[derive(Clone, Default)]
+pub(crate) struct Telemetry {
+    total: Family<InNamespace, Gauge>,
+    status: Family<Named, Gauge>,
+    weight: Family<Workload, Gauge>,
+    analysis: Family<Measured, Gauge<f64, AtomicU64>>,
+    successes: Family<Ended, Counter>,
+    failures: Family<Ended, Counter>,
+}
+
+impl Telemetry {
+    /// Registers the series.
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        let own = Self::default();
+        metrics.register(|registry| {
+            registry.register(
+                "flagger_canary_total",
+                "Canaries, by namespace.",
+                own.total.clone(),
+            );
+            registry.register(
+                "flagger_canary_status",
+                "The last known state of a Canary: 0 running, 1 well, 2 failed.",
+                own.status.clone(),
+            );
+            registry.register(
+                "flagger_canary_weight",
+                "A workload's share of traffic, in percent.",
+                own.weight.clone(),
+            );
+            registry.register(
+                "flagger_canary_metric_analysis",
+                "The last value of a Canary's metric.",
+                own.analysis.clone(),
+            );
+            // The encoder appends `_total`.
+            registry.register(
+                "flagger_canary_successes",
+                "Promotions, by Canary.",
+                own.successes.clone(),
+            );
+            registry.register(
+                "flagger_canary_failures",
+                "Failed runs, by Canary.",
+                own.failures.clone(),
+            );
+        });
+        own
+    }
+
+    /// Tells how many Canaries a namespace has.
+    pub(crate) fn count(&self, namespace: &str, canaries: usize) {
+        let labels = InNamespace { namespace: namespace.to_owned() };
+        self.total.get_or_create(&labels).set(i64::try_from(canaries).unwrap_or(i64::MAX));
+    }
+
+    /// Tells where a Canary stands.
+    pub(crate) fn stands(&self, names: &Names, state: &State) {
+        let status = match state.phase {
+            Phase::Progressing => 0,
+            Phase::Failed => 2,
+            _ => 1,
+        };
+        self.status.get_or_create(&named(names)).set(status);
+        let canary = i64::from(state.canary_weight);
+        for (workload, weight) in [(&names.target, canary), (&names.primary, 100 - canary)] {
+            let labels =
+                Workload { workload: workload.clone(), namespace: names.namespace.clone() };
+            self.weight.get_or_create(&labels).set(weight);
+        }
+    }
+
+    /// Counts a run that ended.
+    pub(crate) fn ended(&self, names: &Names, phase: Phase, skipped: bool) {
+        let labels = Ended {
+            name: names.target.clone(),
+            namespace: names.namespace.clone(),
+            deployment_strategy: "canary",
+            analysis_status: if skipped { "skipped" } else { "completed" },
+        };
+        match phase {
+            Phase::Succeeded => drop(self.successes.get_or_create(&labels).inc()),
+            Phase::Failed => drop(self.failures.get_or_create(&labels).inc()),
+            _ => {}
+        }
+    }
+
+    /// Tells what was measured. Durations are in seconds.
+    pub(crate) fn measured(&self, names: &Names, measurement: &Measurement) {
+        for check in &measurement.checks {
+            if let Reading::Value { value, .. } = &check.reading {
+                let value = match check.judge {
+                    weir_rollout::Judge::Duration => value / 1000.0,
+                    _ => *value,
+                };
+                let labels = Measured {
+                    name: names.target.clone(),
+                    namespace: names.namespace.clone(),
+                    metric: check.name.clone(),
+                };
+                self.analysis.get_or_create(&labels).set(value);
+            }
+        }
+    }
+
+    /// Removes the series of a Canary that is gone. The names are those it had as a target of the
+    /// same name, which is the rule.
+    pub(crate) fn forget(&self, key: &Key) {
+        let (name, namespace) = (key.name.clone(), key.namespace.clone());
+        self.status.remove(&Named { name: name.clone(), namespace: namespace.clone() });
+        for workload in [format!("{name}-primary"), name] {
+            self.weight.remove(&Workload { workload, namespace: namespace.clone() });
+        }
+    }
+}
+
+fn named(names: &Names) -> Named {
+    Named { name: names.canary.clone(), namespace: names.namespace.clone() }
+}

@@ -1,0 +1,5 @@
+//! The scenarios. Each is one situation a team meets, told as given, when, then.
+
+mod bad_input;
+mod story;
+mod trouble;
