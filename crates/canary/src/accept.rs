@@ -34,14 +34,26 @@ pub(crate) fn strategy(spec: &Spec, options: &Options) -> (Strategy, Option<Refu
         }
         Vec::new()
     });
-    let interval = analysis.interval.as_ref().and_then(|i| i.get().ok()).unwrap_or(WINDOW);
-    let deadline = spec.progress_deadline_seconds.filter(|s| *s > 0).unwrap_or(600);
+    let interval = analysis
+        .interval
+        .as_ref()
+        .and_then(|i| i.get().ok())
+        .unwrap_or(WINDOW);
+    let deadline = spec
+        .progress_deadline_seconds
+        .filter(|s| *s > 0)
+        .unwrap_or(600);
     let strategy = Strategy {
         steps,
         promotion_step: percent(analysis.step_weight_promotion),
         limits: Limits::all(analysis.threshold.unwrap_or_default()),
         interval: interval.max(options.min_analysis_interval),
-        longest_window: analysis.metrics.iter().map(window).max().unwrap_or_default(),
+        longest_window: analysis
+            .metrics
+            .iter()
+            .map(window)
+            .max()
+            .unwrap_or_default(),
         progress_deadline: Duration::from_secs(deadline.unsigned_abs()),
         skip_analysis: spec.skip_analysis,
     };
@@ -66,7 +78,11 @@ pub(crate) fn window_text(metric: &Metric) -> String {
 
 fn unsupported(spec: &Spec, options: &Options) -> Option<Refusal> {
     let no = |field: &str, message: String| {
-        Some(Refusal { reason: "Unsupported", field: field.to_owned(), message })
+        Some(Refusal {
+            reason: "Unsupported",
+            field: field.to_owned(),
+            message,
+        })
     };
     let provider = match spec.provider {
         None => options.mesh_provider.as_str(),
@@ -74,12 +90,18 @@ fn unsupported(spec: &Spec, options: &Options) -> Option<Refusal> {
         Some(_) => "another",
     };
     if provider != "gatewayapi:v1" {
-        return no("provider", "only `gatewayapi:v1` is supported; set it".to_owned());
+        return no(
+            "provider",
+            "only `gatewayapi:v1` is supported; set it".to_owned(),
+        );
     }
     if spec.target_ref.kind != TargetKind::Deployment
         || !spec.target_ref.api_version.starts_with("apps/")
     {
-        return no("targetRef", "only a Deployment of `apps/v1` is supported".to_owned());
+        return no(
+            "targetRef",
+            "only a Deployment of `apps/v1` is supported".to_owned(),
+        );
     }
     let service = spec.service.as_ref();
     let asks = |f: fn(&weir_api::canary::Service) -> bool| service.is_some_and(f);
@@ -91,7 +113,10 @@ fn unsupported(spec: &Spec, options: &Options) -> Option<Refusal> {
         ("upstreamRef", spec.upstream_ref.is_some()),
         ("service.gateways", asks(|s| !s.gateways.is_empty())),
         ("service.delegation", asks(|s| s.delegation)),
-        ("service.trafficPolicy", asks(|s| s.traffic_policy.is_some())),
+        (
+            "service.trafficPolicy",
+            asks(|s| s.traffic_policy.is_some()),
+        ),
         ("service.match", asks(|s| !s.matches.is_empty())),
         ("service.rewrite", asks(|s| s.rewrite.is_some())),
         ("service.retries", asks(|s| s.retries.is_some())),
@@ -101,39 +126,64 @@ fn unsupported(spec: &Spec, options: &Options) -> Option<Refusal> {
         ("service.meshName", asks(|s| s.mesh_name.is_some())),
         ("service.backends", asks(|s| !s.backends.is_empty())),
         ("service.portDiscovery", asks(|s| s.port_discovery)),
-        ("service.unmanagedMetadata", asks(|s| s.unmanaged_metadata.is_some())),
-        ("analysis.iterations", analysis.iterations.is_some_and(|i| i != 0)),
+        (
+            "service.unmanagedMetadata",
+            asks(|s| s.unmanaged_metadata.is_some()),
+        ),
+        (
+            "analysis.iterations",
+            analysis.iterations.is_some_and(|i| i != 0),
+        ),
         ("analysis.match", !analysis.matches.is_empty()),
         ("analysis.mirror", analysis.mirror),
-        ("analysis.mirrorWeight", analysis.mirror_weight.is_some_and(|w| w != 0)),
+        (
+            "analysis.mirrorWeight",
+            analysis.mirror_weight.is_some_and(|w| w != 0),
+        ),
         ("analysis.alerts", !analysis.alerts.is_empty()),
         ("analysis.webhooks", !analysis.webhooks.is_empty()),
-        ("analysis.sessionAffinity", analysis.session_affinity.is_some()),
+        (
+            "analysis.sessionAffinity",
+            analysis.session_affinity.is_some(),
+        ),
     ]
     .into_iter()
     .find(|(_, asked)| *asked)
     .and_then(|(field, _)| {
-        no(field, "this version does not support it, so nothing is moved; remove it".to_owned())
+        no(
+            field,
+            "this version does not support it, so nothing is moved; remove it".to_owned(),
+        )
     })
 }
 
 fn invalid(spec: &Spec) -> Option<Refusal> {
     let no = |field: String, message: String| {
-        Some(Refusal { reason: "Invalid", field, message })
+        Some(Refusal {
+            reason: "Invalid",
+            field,
+            message,
+        })
     };
     let unreadable = |field: String, interval: Option<&GoDuration>| {
         let why = interval.filter(|i| !i.0.is_empty())?.get().err()?;
         no(field, why.to_string())
     };
     let Some(service) = &spec.service else {
-        return no("service".into(), "is missing: set its `port` and `gatewayRefs`".into());
+        return no(
+            "service".into(),
+            "is missing: set its `port` and `gatewayRefs`".into(),
+        );
     };
     if service.gateway_refs.is_empty() {
         let message = "must name the Gateway that the route hangs on".to_owned();
         return no("service.gatewayRefs".into(), message);
     }
     if !(1..=65_535).contains(&service.port) {
-        return no("service.port".into(), format!("{} is not a port", service.port));
+        return no(
+            "service.port".into(),
+            format!("{} is not a port", service.port),
+        );
     }
     let interval = spec.analysis.interval.as_ref();
     if let Some(refusal) = unreadable("analysis.interval".into(), interval) {
@@ -144,8 +194,14 @@ fn invalid(spec: &Spec) -> Option<Refusal> {
         if let Some(refusal) = unreadable(format!("{field}.interval"), metric.interval.as_ref()) {
             return Some(refusal);
         }
-        let built_in = matches!(metric.name.as_str(), "request-success-rate" | "request-duration");
-        let query = metric.query.as_deref().is_some_and(|q| !q.trim().is_empty());
+        let built_in = matches!(
+            metric.name.as_str(),
+            "request-success-rate" | "request-duration"
+        );
+        let query = metric
+            .query
+            .as_deref()
+            .is_some_and(|q| !q.trim().is_empty());
         if !built_in && !query && metric.template_ref.is_none() {
             let message = format!(
                 "`{}` is not built in (`request-success-rate`, `request-duration`); give it a \
@@ -165,25 +221,33 @@ pub(crate) fn templates(
     namespace: &str,
     find: impl Fn(&Key) -> Option<std::sync::Arc<Object>>,
 ) -> Option<Refusal> {
-    spec.analysis.metrics.iter().enumerate().find_map(|(i, metric)| {
-        let object = find(&template_key(metric, namespace)?)?;
-        let template = MetricTemplate::from_object(&object).ok()?;
-        (template.spec.provider.kind != ProviderKind::Prometheus).then(|| Refusal {
-            reason: "Unsupported",
-            field: format!("analysis.metrics[{i}].templateRef"),
-            message: format!(
-                "MetricTemplate {} asks a provider other than `prometheus`, which this version \
+    spec.analysis
+        .metrics
+        .iter()
+        .enumerate()
+        .find_map(|(i, metric)| {
+            let object = find(&template_key(metric, namespace)?)?;
+            let template = MetricTemplate::from_object(&object).ok()?;
+            (template.spec.provider.kind != ProviderKind::Prometheus).then(|| Refusal {
+                reason: "Unsupported",
+                field: format!("analysis.metrics[{i}].templateRef"),
+                message: format!(
+                    "MetricTemplate {} asks a provider other than `prometheus`, which this version \
                  does not support",
-                object.key()
-            ),
+                    object.key()
+                ),
+            })
         })
-    })
 }
 
 /// The MetricTemplate of a metric.
 pub(crate) fn template_key(metric: &Metric, namespace: &str) -> Option<Key> {
     let reference = metric.template_ref.as_ref()?;
-    let namespace = reference.namespace.as_deref().filter(|n| !n.is_empty()).unwrap_or(namespace);
+    let namespace = reference
+        .namespace
+        .as_deref()
+        .filter(|n| !n.is_empty())
+        .unwrap_or(namespace);
     Some(Key::new(namespace, reference.name.as_str()))
 }
 
@@ -223,7 +287,11 @@ mod tests {
         let expected = Strategy {
             steps: vec![10, 20, 30, 40, 50],
             promotion_step: 0,
-            limits: Limits { failed: 5, no_data: 5, provider: 5 },
+            limits: Limits {
+                failed: 5,
+                no_data: 5,
+                provider: 5,
+            },
             interval: Duration::from_secs(30),
             longest_window: Duration::from_secs(120),
             progress_deadline: Duration::from_secs(600),
@@ -231,7 +299,10 @@ mod tests {
         };
         assert_eq!((found, refusal), (expected, None));
         let quick = spec(|s| s["analysis"]["interval"] = "1s".into());
-        assert_eq!(strategy(&quick, &Options::default()).0.interval, Duration::from_secs(10));
+        assert_eq!(
+            strategy(&quick, &Options::default()).0.interval,
+            Duration::from_secs(10)
+        );
     }
 
     #[test]
@@ -239,13 +310,48 @@ mod tests {
         let hook = json!([{"name": "h", "url": "http://h"}]);
         for (at, value, reason, field) in [
             (&["provider"][..], json!("istio"), "Unsupported", "provider"),
-            (&["targetRef", "kind"], json!("DaemonSet"), "Unsupported", "targetRef"),
-            (&["analysis", "webhooks"], hook, "Unsupported", "analysis.webhooks"),
-            (&["analysis", "mirror"], json!(true), "Unsupported", "analysis.mirror"),
-            (&["service", "retries"], json!({"attempts": 1}), "Unsupported", "service.retries"),
-            (&["service", "gatewayRefs"], json!([]), "Invalid", "service.gatewayRefs"),
-            (&["analysis", "stepWeight"], json!(0), "Invalid", "analysis.stepWeight"),
-            (&["analysis", "stepWeight"], json!(-1), "Invalid", "analysis.stepWeight"),
+            (
+                &["targetRef", "kind"],
+                json!("DaemonSet"),
+                "Unsupported",
+                "targetRef",
+            ),
+            (
+                &["analysis", "webhooks"],
+                hook,
+                "Unsupported",
+                "analysis.webhooks",
+            ),
+            (
+                &["analysis", "mirror"],
+                json!(true),
+                "Unsupported",
+                "analysis.mirror",
+            ),
+            (
+                &["service", "retries"],
+                json!({"attempts": 1}),
+                "Unsupported",
+                "service.retries",
+            ),
+            (
+                &["service", "gatewayRefs"],
+                json!([]),
+                "Invalid",
+                "service.gatewayRefs",
+            ),
+            (
+                &["analysis", "stepWeight"],
+                json!(0),
+                "Invalid",
+                "analysis.stepWeight",
+            ),
+            (
+                &["analysis", "stepWeight"],
+                json!(-1),
+                "Invalid",
+                "analysis.stepWeight",
+            ),
             (
                 &["analysis", "metrics", "0", "name"],
                 json!("errors"),
@@ -261,7 +367,11 @@ mod tests {
         ] {
             let asked = spec(|s| weir_object::path::set(s, at, value));
             let refusal = strategy(&asked, &Options::default()).1.expect("refused");
-            assert_eq!((refusal.reason, refusal.field.as_str()), (reason, field), "{at:?}");
+            assert_eq!(
+                (refusal.reason, refusal.field.as_str()),
+                (reason, field),
+                "{at:?}"
+            );
         }
     }
 }

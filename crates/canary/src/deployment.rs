@@ -24,7 +24,10 @@ impl Label {
     pub(crate) fn of(target: &Object, keys: &[String]) -> Option<Self> {
         keys.iter().find_map(|key| {
             let value = target.text(&["spec", "selector", "matchLabels", key]);
-            (!value.is_empty()).then(|| Self { key: key.clone(), value: value.to_owned() })
+            (!value.is_empty()).then(|| Self {
+                key: key.clone(),
+                value: value.to_owned(),
+            })
         })
     }
 
@@ -47,7 +50,9 @@ pub(crate) fn owner(canary: &Object) -> Value {
 
 /// Whether `object` was generated for the Canary of this name.
 pub(crate) fn is_owned(object: &Object, canary: &Object) -> bool {
-    let owners = object.get(&["metadata", "ownerReferences"]).and_then(Value::as_array);
+    let owners = object
+        .get(&["metadata", "ownerReferences"])
+        .and_then(Value::as_array);
     owners.into_iter().flatten().any(|owner| {
         path::text(owner, &["kind"]) == canary.kind()
             && path::text(owner, &["apiVersion"]).starts_with("flagger.app/")
@@ -57,12 +62,19 @@ pub(crate) fn is_owned(object: &Object, canary: &Object) -> bool {
 
 /// The owner references of `object` less those of the Canary.
 pub(crate) fn other_owners(object: &Object, canary: &Object) -> Vec<Value> {
-    let owners = object.get(&["metadata", "ownerReferences"]).and_then(Value::as_array);
+    let owners = object
+        .get(&["metadata", "ownerReferences"])
+        .and_then(Value::as_array);
     let ours = |owner: &&Value| {
         path::text(owner, &["kind"]) == canary.kind()
             && path::text(owner, &["name"]) == canary.name()
     };
-    owners.into_iter().flatten().filter(|o| !ours(o)).cloned().collect()
+    owners
+        .into_iter()
+        .flatten()
+        .filter(|o| !ours(o))
+        .cloned()
+        .collect()
 }
 
 /// Whether a label or annotation is some tool's mark on the object it applied.
@@ -78,13 +90,18 @@ fn tracks(key: &str) -> bool {
 pub(crate) fn primary_template(stored: &Value, label: &Label) -> Value {
     let mut out = stored.clone();
     for map in ["labels", "annotations"] {
-        if let Some(map) = path::get_mut(&mut out, &["metadata", map]).and_then(Value::as_object_mut)
+        if let Some(map) =
+            path::get_mut(&mut out, &["metadata", map]).and_then(Value::as_object_mut)
         {
             map.retain(|key, _| !tracks(key));
         }
     }
     path::remove(&mut out, &["metadata", "creationTimestamp"]);
-    path::set(&mut out, &["metadata", "labels", &label.key], label.primary_value().into());
+    path::set(
+        &mut out,
+        &["metadata", "labels", &label.key],
+        label.primary_value().into(),
+    );
     rename(&mut out, &label.key, &label.value, &label.primary_value());
     out
 }
@@ -93,14 +110,21 @@ pub(crate) fn primary_template(stored: &Value, label: &Label) -> Value {
 pub(crate) fn baseline_template(primary: &Value, label: &Label) -> Value {
     let mut out = primary.clone();
     forget_id(&mut out);
-    path::set(&mut out, &["metadata", "labels", &label.key], label.value.clone().into());
+    path::set(
+        &mut out,
+        &["metadata", "labels", &label.key],
+        label.value.clone().into(),
+    );
     rename(&mut out, &label.key, &label.primary_value(), &label.value);
     out
 }
 
 /// Whether a live primary runs exactly what is stored.
 pub(crate) fn runs(primary: &Object, stored: &Value, label: &Label) -> bool {
-    let mut live = primary.get(&["spec", "template"]).cloned().unwrap_or_default();
+    let mut live = primary
+        .get(&["spec", "template"])
+        .cloned()
+        .unwrap_or_default();
     forget_id(&mut live);
     normalised(&live) == normalised(&primary_template(stored, label))
 }
@@ -118,7 +142,10 @@ fn rename(template: &mut Value, key: &str, from: &str, to: &str) {
     }
     for (list, term) in [
         ("requiredDuringSchedulingIgnoredDuringExecution", &[][..]),
-        ("preferredDuringSchedulingIgnoredDuringExecution", &["podAffinityTerm"][..]),
+        (
+            "preferredDuringSchedulingIgnoredDuringExecution",
+            &["podAffinityTerm"][..],
+        ),
     ] {
         let terms = path::get_mut(template, &["spec", "affinity", "podAntiAffinity", list]);
         for holder in terms.and_then(Value::as_array_mut).into_iter().flatten() {
@@ -134,12 +161,20 @@ fn rename_selector(selector: Option<&mut Value>, key: &str, from: &str, to: &str
         path::set(selector, &["matchLabels", key], to.into());
     }
     let expressions = path::get_mut(selector, &["matchExpressions"]);
-    for expression in expressions.and_then(Value::as_array_mut).into_iter().flatten() {
+    for expression in expressions
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
+    {
         if path::text(expression, &["key"]) != key {
             continue;
         }
         let values = path::get_mut(expression, &["values"]).and_then(Value::as_array_mut);
-        for value in values.into_iter().flatten().filter(|v| v.as_str() == Some(from)) {
+        for value in values
+            .into_iter()
+            .flatten()
+            .filter(|v| v.as_str() == Some(from))
+        {
             *value = to.into();
         }
     }
@@ -147,8 +182,12 @@ fn rename_selector(selector: Option<&mut Value>, key: &str, from: &str, to: &str
 
 /// The fields of a Deployment that come from the live target at creation and at each promotion,
 /// beside the template.
-pub(crate) const FOLLOWED: [&str; 4] =
-    ["minReadySeconds", "progressDeadlineSeconds", "revisionHistoryLimit", "strategy"];
+pub(crate) const FOLLOWED: [&str; 4] = [
+    "minReadySeconds",
+    "progressDeadlineSeconds",
+    "revisionHistoryLimit",
+    "strategy",
+];
 
 /// The primary Deployment.
 pub(crate) fn primary(
@@ -184,7 +223,11 @@ pub(crate) fn primary(
             path::set(&mut spec, &[field], value.clone());
         }
     }
-    path::set(&mut spec, &["selector", "matchLabels", &label.key], label.primary_value().into());
+    path::set(
+        &mut spec,
+        &["selector", "matchLabels", &label.key],
+        label.primary_value().into(),
+    );
     path::set(&mut spec, &["template"], primary_template(stored, label));
     let mut out = json!({
         "apiVersion": "apps/v1",
@@ -212,7 +255,10 @@ fn annotations_empty(object: &Value) -> bool {
 
 /// A number of a Deployment, 0 where it is not there.
 pub(crate) fn count(deployment: &Object, at: &[&str]) -> u32 {
-    let value = deployment.get(at).and_then(Value::as_u64).unwrap_or_default();
+    let value = deployment
+        .get(at)
+        .and_then(Value::as_u64)
+        .unwrap_or_default();
     u32::try_from(value).unwrap_or(u32::MAX)
 }
 
@@ -226,12 +272,16 @@ pub(crate) fn replicas(deployment: &Object) -> u32 {
 
 /// Whether a Deployment's rollout is through: all pods updated, and `threshold` percent available.
 pub(crate) fn readiness(deployment: &Object, threshold: u32) -> Readiness {
-    let observed = deployment.get(&["status", "observedGeneration"]).and_then(Value::as_i64);
+    let observed = deployment
+        .get(&["status", "observedGeneration"])
+        .and_then(Value::as_i64);
     if observed.unwrap_or_default() < deployment.generation() {
         return Readiness::Waiting("its current generation is not observed yet".to_owned());
     }
     let wanted = replicas(deployment);
-    let conditions = deployment.get(&["status", "conditions"]).and_then(Value::as_array);
+    let conditions = deployment
+        .get(&["status", "conditions"])
+        .and_then(Value::as_array);
     let exceeded = conditions.into_iter().flatten().any(|c| {
         path::text(c, &["type"]) == "Progressing"
             && path::text(c, &["reason"]) == "ProgressDeadlineExceeded"
@@ -261,7 +311,10 @@ mod tests {
     use super::*;
 
     fn label() -> Label {
-        Label { key: "app".into(), value: "web".into() }
+        Label {
+            key: "app".into(),
+            value: "web".into(),
+        }
     }
 
     fn names() -> Names {
@@ -277,8 +330,10 @@ mod tests {
     }
 
     fn canary() -> Object {
-        Object(json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary",
-            "metadata": {"name": "web", "namespace": "demo", "uid": "u1"}}))
+        Object(
+            json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary",
+            "metadata": {"name": "web", "namespace": "demo", "uid": "u1"}}),
+        )
     }
 
     fn template() -> Value {
@@ -320,8 +375,19 @@ mod tests {
                 "selector": {"matchLabels": {"app": "web"}}, "template": template(),
             },
         }));
-        assert_eq!(Label::of(&target, &["name".into(), "app".into()]), Some(label()));
-        let made = primary(&canary(), &target, &template(), &label(), &names(), 2, &["te".into()]);
+        assert_eq!(
+            Label::of(&target, &["name".into(), "app".into()]),
+            Some(label())
+        );
+        let made = primary(
+            &canary(),
+            &target,
+            &template(),
+            &label(),
+            &names(),
+            2,
+            &["te".into()],
+        );
         let expected = json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {
@@ -366,23 +432,35 @@ mod tests {
     fn what_a_primary_was_made_from_can_be_told() {
         let rewritten = primary_template(&template(), &label());
         let mut live = rewritten.clone();
-        path::set(&mut live, &["metadata", "annotations", "flagger-id"], "x".into());
+        path::set(
+            &mut live,
+            &["metadata", "annotations", "flagger-id"],
+            "x".into(),
+        );
         path::set(&mut live, &["spec", "restartPolicy"], "Always".into());
         let primary = Object(json!({"spec": {"template": live}}));
         assert!(runs(&primary, &template(), &label()));
         let baseline = baseline_template(&live, &label());
-        assert_eq!(primary_template(&baseline, &label())["metadata"], rewritten["metadata"]);
+        assert_eq!(
+            primary_template(&baseline, &label())["metadata"],
+            rewritten["metadata"]
+        );
         // A variable set by hand on the primary is seen.
         let mut edited = primary.clone();
-        edited.set(&["spec", "template", "spec", "containers", "0", "env"], json!([{"name": "X"}]));
+        edited.set(
+            &["spec", "template", "spec", "containers", "0", "env"],
+            json!([{"name": "X"}]),
+        );
         assert!(!runs(&edited, &template(), &label()));
     }
 
     #[test]
     fn readiness_by_what_status_says() {
         let mk = |generation: i64, status: Value| {
-            Object(json!({"metadata": {"generation": generation}, "spec": {"replicas": 4},
-                "status": status}))
+            Object(
+                json!({"metadata": {"generation": generation}, "spec": {"replicas": 4},
+                "status": status}),
+            )
         };
         let status = |updated: u32, all: u32, available: u32| {
             json!({"observedGeneration": 2, "updatedReplicas": updated, "replicas": all,
@@ -390,10 +468,26 @@ mod tests {
         };
         let waiting = |text: &str| Readiness::Waiting(text.to_owned());
         for (object, threshold, expected) in [
-            (mk(3, status(4, 4, 4)), 100, waiting("its current generation is not observed yet")),
-            (mk(2, status(1, 4, 4)), 100, waiting("1 of 4 replicas are updated")),
-            (mk(2, status(4, 5, 4)), 100, waiting("1 old replicas are pending termination")),
-            (mk(2, status(4, 4, 3)), 100, waiting("3 of 4 updated replicas are available")),
+            (
+                mk(3, status(4, 4, 4)),
+                100,
+                waiting("its current generation is not observed yet"),
+            ),
+            (
+                mk(2, status(1, 4, 4)),
+                100,
+                waiting("1 of 4 replicas are updated"),
+            ),
+            (
+                mk(2, status(4, 5, 4)),
+                100,
+                waiting("1 old replicas are pending termination"),
+            ),
+            (
+                mk(2, status(4, 4, 3)),
+                100,
+                waiting("3 of 4 updated replicas are available"),
+            ),
             (mk(2, status(4, 4, 3)), 75, Readiness::Ready),
             (mk(2, status(4, 4, 4)), 100, Readiness::Ready),
         ] {

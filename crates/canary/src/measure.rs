@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use futures::future::join_all;
 use http::header::HeaderName;
 use jiff::Timestamp;
@@ -72,15 +74,24 @@ impl Measurer {
         revision: String,
         weight: u8,
     ) -> Measurement {
-        let checks = spec.analysis.metrics.iter().map(|metric| self.check(spec, names, metric));
-        Measurement { at, revision, weight, checks: join_all(checks).await }
+        let checks = spec
+            .analysis
+            .metrics
+            .iter()
+            .map(|metric| self.check(spec, names, metric));
+        Measurement {
+            at,
+            revision,
+            weight,
+            checks: join_all(checks).await,
+        }
     }
 
     async fn check(&self, spec: &Spec, names: &Names, metric: &Metric) -> Check {
         let built_in = built_in(metric);
         let answer = match built_in {
             Some((query, _, factor)) => self
-                .ask_default(spec, names, metric, query)
+                .ask_default(spec, names, metric, &query.replace("PODS", PODS))
                 .await
                 .map(|answer| scaled(answer, factor)),
             None => match &metric.query {
@@ -93,7 +104,11 @@ impl Measurer {
         let judge = built_in.map_or(Judge::Number, |(_, judge, _)| judge);
         let name = metric.name.clone();
         let reading = match answer {
-            Ok(Answer::Value(value, warnings)) => Reading::Value { name, value, warnings },
+            Ok(Answer::Value(value, warnings)) => Reading::Value {
+                name,
+                value,
+                warnings,
+            },
             Ok(Answer::NoData(warnings)) => {
                 let mut message = if built_in.is_some() {
                     format!(
@@ -112,15 +127,21 @@ impl Measurer {
                 }
                 Reading::NoData { name, message }
             }
-            Err(why) if built_in.is_some() => {
-                Reading::ProviderFailed { name, message: format!("Prometheus query failed: {why}") }
-            }
+            Err(why) if built_in.is_some() => Reading::ProviderFailed {
+                name,
+                message: format!("Prometheus query failed: {why}"),
+            },
             Err(why) => {
                 let message = format!("Metric query failed for {name}: {why}");
                 Reading::ProviderFailed { name, message }
             }
         };
-        Check { name: metric.name.clone(), judge, rule: rule(metric, judge), reading }
+        Check {
+            name: metric.name.clone(),
+            judge,
+            rule: rule(metric, judge),
+            reading,
+        }
     }
 
     /// Asks the Canary's or the operator's Prometheus.
@@ -153,13 +174,18 @@ impl Measurer {
         let provider = template.spec.provider;
         let auth = match &provider.secret_ref {
             None => Auth::None,
-            Some(secret) => self.auth(&Key::new(key.namespace.as_str(), &*secret.name)).await?,
+            Some(secret) => {
+                self.auth(&Key::new(key.namespace.as_str(), &*secret.name))
+                    .await?
+            }
         };
         let address = provider.address.filter(|a| !a.is_empty());
         let headers = provider.headers.into_iter();
         let provider = Provider {
             address: address.unwrap_or_else(|| self.metrics_server.clone()),
-            headers: headers.flat_map(|(k, all)| all.into_iter().map(move |v| (k.clone(), v))).collect(),
+            headers: headers
+                .flat_map(|(k, all)| all.into_iter().map(move |v| (k.clone(), v)))
+                .collect(),
             auth,
             insecure: provider.insecure_skip_verify,
         };
@@ -168,14 +194,20 @@ impl Measurer {
 
     /// The credentials of a Secret: `token`, or `username` and `password`.
     async fn auth(&self, key: &Key) -> Result<Auth, String> {
-        let secret = self.api.get(&SECRET, key).await.map_err(|e| e.to_string())?;
+        let secret = self
+            .api
+            .get(&SECRET, key)
+            .await
+            .map_err(|e| e.to_string())?;
         let secret = secret.ok_or_else(|| format!("Secret {key} does not exist; create it"))?;
         if let Some(token) = decoded(&secret, "token") {
             return Ok(Auth::Bearer(Secret::new(token)));
         }
         match (decoded(&secret, "username"), decoded(&secret, "password")) {
             (Some(user), Some(password)) => Ok(Auth::Basic(user, Secret::new(password))),
-            _ => Err(format!("Secret {key} needs `token`, or `username` and `password`")),
+            _ => Err(format!(
+                "Secret {key} needs `token`, or `username` and `password`"
+            )),
         }
     }
 
@@ -184,9 +216,10 @@ impl Measurer {
         // White space in a template is for its readers.
         let query = query.split_whitespace().collect::<Vec<_>>().join(" ");
         url.query_pairs_mut().append_pair("query", &query);
-        let mut request = Request::get(url)
-            .timeout(self.timeout)
-            .tls(Tls { insecure: provider.insecure, ..Tls::default() });
+        let mut request = Request::get(url).timeout(self.timeout).tls(Tls {
+            insecure: provider.insecure,
+            ..Tls::default()
+        });
         for (name, value) in &provider.headers {
             if let Ok(name) = HeaderName::try_from(name.as_str()) {
                 request = request.header(name, value);
@@ -199,7 +232,10 @@ impl Measurer {
         };
         let response = self.http.send(request).await.map_err(|e| e.to_string())?;
         let status = response.status;
-        let body = response.bytes(ANSWER_LIMIT).await.map_err(|e| e.to_string())?;
+        let body = response
+            .bytes(ANSWER_LIMIT)
+            .await
+            .map_err(|e| e.to_string())?;
         read(status.as_u16(), &body)
     }
 }
@@ -237,12 +273,21 @@ fn scaled(answer: Answer, factor: f64) -> Answer {
 /// anything else.
 fn rule(metric: &Metric, judge: Judge) -> Rule {
     if let Some(range) = &metric.threshold_range {
-        return Rule { min: range.min, max: range.max };
+        return Rule {
+            min: range.min,
+            max: range.max,
+        };
     }
     let threshold = Some(metric.threshold.unwrap_or_default());
     match judge {
-        Judge::SuccessRate => Rule { min: threshold, max: None },
-        Judge::Duration | Judge::Number => Rule { min: None, max: threshold },
+        Judge::SuccessRate => Rule {
+            min: threshold,
+            max: None,
+        },
+        Judge::Duration | Judge::Number => Rule {
+            min: None,
+            max: threshold,
+        },
     }
 }
 
@@ -258,9 +303,11 @@ fn render(query: &str, names: &Names, metric: &Metric) -> Result<String, String>
         .with_value("ingress", text(&names.target))
         .with_value("route", text(&names.target))
         .with_value("interval", text(&window_text(metric)))
-        .with_value("variables", weir_gotmpl::Value::string_map(&metric.template_variables));
-    let query = query.replace("{PODS", &format!("{{{PODS}"));
-    Template::parse(&metric.name, &query, &funcs)
+        .with_value(
+            "variables",
+            weir_gotmpl::Value::string_map(&metric.template_variables),
+        );
+    Template::parse(&metric.name, query, &funcs)
         .map_err(|e| e.to_string())?
         .missing_key(MissingKey::Error)
         .execute(&weir_gotmpl::Value::Nil)
@@ -298,7 +345,10 @@ fn read(status: u16, body: &[u8]) -> Result<Answer, String> {
         format!("status {status} and no answer of a Prometheus: {text}")
     })?;
     if envelope.status != "success" || status >= 400 {
-        return Err(format!("status {status} {}: {}", envelope.error_type, envelope.error));
+        return Err(format!(
+            "status {status} {}: {}",
+            envelope.error_type, envelope.error
+        ));
     }
     let mut warnings = envelope.warnings.unwrap_or_default();
     warnings.extend(envelope.infos.unwrap_or_default());
@@ -336,8 +386,8 @@ fn decoded(secret: &Object, key: &str) -> Option<String> {
     if text.is_empty() {
         return None;
     }
-    // Decoded by the JSON type of the API, which is base64 text.
-    let quoted = Value::String(text.to_owned());
-    let bytes: k8s_bytes::ByteString = serde_json::from_value(quoted).ok()?;
-    String::from_utf8(bytes.0).ok().map(|t| t.trim_end_matches('\n').to_owned())
+    let bytes = STANDARD.decode(text).ok()?;
+    String::from_utf8(bytes)
+        .ok()
+        .map(|t| t.trim_end_matches('\n').to_owned())
 }

@@ -27,7 +27,9 @@ impl Default for Options {
             mesh_provider: "gatewayapi:v1".to_owned(),
             metrics_server: "http://prometheus:9090".to_owned(),
             min_analysis_interval: Duration::from_secs(10),
-            selector_labels: ["app", "name", "app.kubernetes.io/name"].map(str::to_owned).to_vec(),
+            selector_labels: ["app", "name", "app.kubernetes.io/name"]
+                .map(str::to_owned)
+                .to_vec(),
             include_label_prefix: Vec::new(),
             query_timeout: Duration::from_secs(5),
             workers: 16,

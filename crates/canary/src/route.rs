@@ -56,9 +56,10 @@ impl Maker<'_> {
             "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
             "backendRefs": self.backends(lead, &self.spec.port.into()),
         });
-        for (field, timeout) in
-            [("request", &self.spec.timeout), ("backendRequest", &self.spec.backend_timeout)]
-        {
+        for (field, timeout) in [
+            ("request", &self.spec.timeout),
+            ("backendRequest", &self.spec.backend_timeout),
+        ] {
             if let Some(timeout) = timeout.as_deref().filter(|t| !t.is_empty()) {
                 path::set(&mut rule, &["timeouts", field], timeout.into());
             }
@@ -95,9 +96,13 @@ impl Maker<'_> {
         path::text(backend, &["group"]).is_empty()
             && (kind.is_empty() || kind == "Service")
             && (namespace.is_empty() || namespace == self.names.namespace)
-            && [&self.names.apex, &self.names.apex_primary, &self.names.apex_canary]
-                .iter()
-                .any(|ours| *ours == name)
+            && [
+                &self.names.apex,
+                &self.names.apex_primary,
+                &self.names.apex_canary,
+            ]
+            .iter()
+            .any(|ours| *ours == name)
     }
 
     /// The rules that lead to one of the Canary's Services, by index.
@@ -121,9 +126,7 @@ impl Maker<'_> {
                     && path::text(canary, &["name"]) == self.names.apex_canary =>
             {
                 match (weight(primary), weight(canary)) {
-                    (Some(primary), Some(canary)) => {
-                        Backends::Split(Weights { primary, canary })
-                    }
+                    (Some(primary), Some(canary)) => Backends::Split(Weights { primary, canary }),
                     _ => Backends::Other,
                 }
             }
@@ -133,7 +136,9 @@ impl Maker<'_> {
 
     /// What the route says. Rules that disagree are as good as none.
     pub(crate) fn observed(&self, live: Option<&Object>) -> Route {
-        let Some(live) = live else { return Route::Absent };
+        let Some(live) = live else {
+            return Route::Absent;
+        };
         let managed = self.managed(live);
         let mut found = managed.iter().map(|(_, rule)| self.weights(rule));
         let backends = match found.next() {
@@ -148,7 +153,11 @@ impl Maker<'_> {
             }
             within(&wanted, &live)
         };
-        Route::Present { backends, current, in_force: in_force(live) }
+        Route::Present {
+            backends,
+            current,
+            in_force: in_force(live),
+        }
     }
 
     /// The JSON patch that makes the managed rules of a user's route lead there.
@@ -171,11 +180,18 @@ impl Maker<'_> {
 }
 
 fn rules(route: &Object) -> impl Iterator<Item = &Value> {
-    route.get(&["spec", "rules"]).and_then(Value::as_array).into_iter().flatten()
+    route
+        .get(&["spec", "rules"])
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 fn backend_refs(rule: &Value) -> impl Iterator<Item = &Value> {
-    rule.get("backendRefs").and_then(Value::as_array).into_iter().flatten()
+    rule.get("backendRefs")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 fn without_weights(route: &mut Value) {
@@ -191,9 +207,15 @@ fn without_weights(route: &mut Value) {
 /// A Gateway as the route names it, with what the API would fill in.
 fn parent(reference: &GatewayReference) -> Value {
     let mut out = Map::new();
-    let group = reference.group.as_deref().unwrap_or("gateway.networking.k8s.io");
+    let group = reference
+        .group
+        .as_deref()
+        .unwrap_or("gateway.networking.k8s.io");
     out.insert("group".to_owned(), group.into());
-    out.insert("kind".to_owned(), reference.kind.as_deref().unwrap_or("Gateway").into());
+    out.insert(
+        "kind".to_owned(),
+        reference.kind.as_deref().unwrap_or("Gateway").into(),
+    );
     if let Some(namespace) = &reference.namespace {
         out.insert("namespace".to_owned(), namespace.clone().into());
     }
@@ -255,8 +277,14 @@ fn in_force(route: &Object) -> InForce {
 /// A condition that speaks of this generation: whether it holds, and why not.
 fn condition(status: &Value, kind: &str, generation: i64) -> Option<(bool, String)> {
     let all = status.get("conditions").and_then(Value::as_array);
-    let found = all.into_iter().flatten().find(|c| path::text(c, &["type"]) == kind)?;
-    let observed = found.get("observedGeneration").and_then(Value::as_i64).unwrap_or_default();
+    let found = all
+        .into_iter()
+        .flatten()
+        .find(|c| path::text(c, &["type"]) == kind)?;
+    let observed = found
+        .get("observedGeneration")
+        .and_then(Value::as_i64)
+        .unwrap_or_default();
     if observed < generation {
         return None;
     }
@@ -264,7 +292,12 @@ fn condition(status: &Value, kind: &str, generation: i64) -> Option<(bool, Strin
         "True" => Some((true, String::new())),
         "False" => {
             let text = |field| path::text(found, &[field]);
-            Some((false, format!("{} {}", text("reason"), text("message")).trim().to_owned()))
+            Some((
+                false,
+                format!("{} {}", text("reason"), text("message"))
+                    .trim()
+                    .to_owned(),
+            ))
         }
         _ => None,
     }
@@ -292,8 +325,10 @@ mod tests {
     use super::*;
 
     fn canary() -> Object {
-        Object(json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary",
-            "metadata": {"name": "c", "namespace": "demo", "uid": "u1"}}))
+        Object(
+            json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary",
+            "metadata": {"name": "c", "namespace": "demo", "uid": "u1"}}),
+        )
     }
 
     fn with<T>(run: impl FnOnce(&Maker<'_>) -> T) -> T {
@@ -317,7 +352,11 @@ mod tests {
             }],
             ..Service::default()
         };
-        run(&Maker { canary: &canary(), spec: &spec, names: &names })
+        run(&Maker {
+            canary: &canary(),
+            spec: &spec,
+            names: &names,
+        })
     }
 
     fn accept(route: &mut Object, generation: i64, status: &str) {
@@ -372,14 +411,23 @@ mod tests {
             let mut live = maker.generated(Lead::Split(30));
             live.set(&["metadata", "generation"], 4.into());
             let present = |in_force| Route::Present {
-                backends: Backends::Split(Weights { primary: 70, canary: 30 }),
+                backends: Backends::Split(Weights {
+                    primary: 70,
+                    canary: 30,
+                }),
                 current: true,
                 in_force,
             };
             let waiting = "HTTPRoute app to be accepted by gateway".to_owned();
-            assert_eq!(maker.observed(Some(&live)), present(InForce::Unknown(waiting.clone())));
+            assert_eq!(
+                maker.observed(Some(&live)),
+                present(InForce::Unknown(waiting.clone()))
+            );
             accept(&mut live, 3, "True");
-            assert_eq!(maker.observed(Some(&live)), present(InForce::Unknown(waiting)));
+            assert_eq!(
+                maker.observed(Some(&live)),
+                present(InForce::Unknown(waiting))
+            );
             accept(&mut live, 4, "True");
             assert_eq!(maker.observed(Some(&live)), present(InForce::Yes));
             accept(&mut live, 4, "False");
@@ -412,7 +460,11 @@ mod tests {
         with(|maker| {
             assert!(matches!(
                 maker.observed(Some(&live)),
-                Route::Present { backends: Backends::Apex, current: true, .. }
+                Route::Present {
+                    backends: Backends::Apex,
+                    current: true,
+                    ..
+                }
             ));
             assert_eq!(
                 maker.borrow(&live, Lead::Split(10)),
@@ -437,14 +489,21 @@ mod tests {
             assert!(matches!(
                 maker.observed(Some(&live)),
                 Route::Present {
-                    backends: Backends::Split(Weights { primary: 70, canary: 1 }),
+                    backends: Backends::Split(Weights {
+                        primary: 70,
+                        canary: 1
+                    }),
                     ..
                 }
             ));
             live.set(&["spec", "rules"], json!("odd"));
             assert!(matches!(
                 maker.observed(Some(&live)),
-                Route::Present { backends: Backends::Other, current: false, .. }
+                Route::Present {
+                    backends: Backends::Other,
+                    current: false,
+                    ..
+                }
             ));
         });
     }

@@ -111,27 +111,39 @@ impl Maker<'_> {
 
     /// Whether the Service of this role is as it should be.
     pub(crate) fn piece(&self, role: Role, live: Option<&Object>) -> Piece {
-        let Some(live) = live else { return Piece::Absent };
+        let Some(live) = live else {
+            return Piece::Absent;
+        };
         let selects = live.get(&["spec", "selector"]) == Some(&self.selector(Self::leads(role)));
         let current =
             selects && (!is_owned(live, self.canary) || within(&self.generated(role).0, &live.0));
-        if current { Piece::Current } else { Piece::Differs }
+        if current {
+            Piece::Current
+        } else {
+            Piece::Differs
+        }
     }
 
     /// Where the apex Service leads. `target_labels` are those of the target's pods.
     pub(crate) fn apex(&self, live: Option<&Object>, target_labels: Option<&Value>) -> Apex {
-        let Some(service) = live else { return Apex::Absent };
+        let Some(service) = live else {
+            return Apex::Absent;
+        };
         if self.piece(Role::Apex, live) == Piece::Current {
             return Apex::Primary;
         }
         let selector = service.get(&["spec", "selector"]);
         let selects_target = match (selector, target_labels) {
-            (Some(Value::Object(wanted)), Some(labels)) if !wanted.is_empty() => {
-                wanted.iter().all(|(key, value)| path::get(labels, &[key]) == Some(value))
-            }
+            (Some(Value::Object(wanted)), Some(labels)) if !wanted.is_empty() => wanted
+                .iter()
+                .all(|(key, value)| path::get(labels, &[key]) == Some(value)),
             _ => false,
         };
-        if selects_target && !is_owned(service, self.canary) { Apex::Target } else { Apex::Other }
+        if selects_target && !is_owned(service, self.canary) {
+            Apex::Target
+        } else {
+            Apex::Other
+        }
     }
 
     /// The JSON patch that borrows a user's Service: its selector, and a note of what it was.
@@ -169,14 +181,25 @@ impl Maker<'_> {
 
 /// Labels and annotations of a generated object. The two annotations keep the toolkit's own
 /// controllers away from it.
-pub(crate) fn marks(configured: Option<&ServiceMetadata>) -> (Map<String, Value>, Map<String, Value>) {
+pub(crate) fn marks(
+    configured: Option<&ServiceMetadata>,
+) -> (Map<String, Value>, Map<String, Value>) {
     let copy = |map: Option<&std::collections::BTreeMap<String, String>>| -> Map<String, Value> {
-        map.into_iter().flatten().map(|(k, v)| (k.clone(), v.clone().into())).collect()
+        map.into_iter()
+            .flatten()
+            .map(|(k, v)| (k.clone(), v.clone().into()))
+            .collect()
     };
     let labels = copy(configured.map(|m| &m.labels));
     let mut annotations = copy(configured.map(|m| &m.annotations));
-    annotations.insert("kustomize.toolkit.fluxcd.io/reconcile".to_owned(), "disabled".into());
-    annotations.insert("helm.toolkit.fluxcd.io/driftDetection".to_owned(), "disabled".into());
+    annotations.insert(
+        "kustomize.toolkit.fluxcd.io/reconcile".to_owned(),
+        "disabled".into(),
+    );
+    annotations.insert(
+        "helm.toolkit.fluxcd.io/driftDetection".to_owned(),
+        "disabled".into(),
+    );
     (labels, annotations)
 }
 
@@ -195,7 +218,10 @@ pub(crate) fn let_go(live: &Object, canary: &Object) -> Option<Value> {
 
 fn annotate(live: &Object, key: &str, value: &str) -> Vec<Value> {
     let mut ops = Vec::new();
-    if live.get(&["metadata", "annotations"]).is_none_or(Value::is_null) {
+    if live
+        .get(&["metadata", "annotations"])
+        .is_none_or(Value::is_null)
+    {
         ops.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
     }
     let at = format!("/metadata/annotations/{}", escape(key));
@@ -212,9 +238,9 @@ fn escape(key: &str) -> String {
 /// owner references are part of what is wanted like anything else.
 pub(crate) fn within(wanted: &Value, live: &Value) -> bool {
     match (wanted, live) {
-        (Value::Object(wanted), Value::Object(live)) => {
-            wanted.iter().all(|(key, value)| live.get(key).is_some_and(|l| within(value, l)))
-        }
+        (Value::Object(wanted), Value::Object(live)) => wanted
+            .iter()
+            .all(|(key, value)| live.get(key).is_some_and(|l| within(value, l))),
         (Value::Array(wanted), Value::Array(live)) => {
             wanted.len() == live.len() && wanted.iter().zip(live).all(|(w, l)| within(w, l))
         }
@@ -228,8 +254,10 @@ mod tests {
     use super::*;
 
     fn canary() -> Object {
-        Object(json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary",
-            "metadata": {"name": "c", "namespace": "demo", "uid": "u1"}}))
+        Object(
+            json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary",
+            "metadata": {"name": "c", "namespace": "demo", "uid": "u1"}}),
+        )
     }
 
     fn with<T>(run: impl FnOnce(&Maker<'_>) -> T) -> T {
@@ -253,8 +281,16 @@ mod tests {
             }),
             ..Service::default()
         };
-        let label = Label { key: "app".into(), value: "app".into() };
-        run(&Maker { canary: &canary(), spec: &spec, names: &names, label: &label })
+        let label = Label {
+            key: "app".into(),
+            value: "app".into(),
+        };
+        run(&Maker {
+            canary: &canary(),
+            spec: &spec,
+            names: &names,
+            label: &label,
+        })
     }
 
     #[test]
@@ -283,7 +319,10 @@ mod tests {
         with(|maker| {
             assert_eq!(maker.generated(Role::Apex).0, expected);
             let canary = maker.generated(Role::Canary);
-            assert_eq!(canary.get(&["spec", "selector"]), Some(&json!({"app": "app"})));
+            assert_eq!(
+                canary.get(&["spec", "selector"]),
+                Some(&json!({"app": "app"}))
+            );
             assert_eq!(canary.name(), "web-canary");
             let mut live = maker.generated(Role::Apex);
             live.set(&["spec", "clusterIP"], "10.0.0.1".into());

@@ -30,7 +30,10 @@ pub(crate) fn compose(
     conditions: &[Summary],
     now: Timestamp,
 ) -> Value {
-    let mut status = canary.get(&["status"]).cloned().unwrap_or_else(|| json!({}));
+    let mut status = canary
+        .get(&["status"])
+        .cloned()
+        .unwrap_or_else(|| json!({}));
     if let Some(state) = state {
         let known = serde_json::to_value(state).unwrap_or_default();
         for (field, value) in known.as_object().into_iter().flatten() {
@@ -43,12 +46,21 @@ pub(crate) fn compose(
             }
         }
     }
-    path::set(&mut status, &["observedGeneration"], canary.generation().into());
-    let before: Vec<Value> =
-        status.get("conditions").and_then(Value::as_array).cloned().unwrap_or_default();
+    path::set(
+        &mut status,
+        &["observedGeneration"],
+        canary.generation().into(),
+    );
+    let before: Vec<Value> = status
+        .get("conditions")
+        .and_then(Value::as_array)
+        .cloned()
+        .unwrap_or_default();
     let mut after: Vec<Value> = Vec::new();
     for wanted in conditions {
-        let held = before.iter().find(|c| path::text(c, &["type"]) == wanted.kind);
+        let held = before
+            .iter()
+            .find(|c| path::text(c, &["type"]) == wanted.kind);
         after.push(condition(wanted, held, canary.generation(), now));
     }
     after.extend(before.into_iter().filter(|held| {
@@ -60,10 +72,14 @@ pub(crate) fn compose(
 }
 
 fn condition(wanted: &Summary, held: Option<&Value>, generation: i64, now: Timestamp) -> Value {
-    let second = Timestamp::from_second(now.as_second()).unwrap_or(now).to_string();
+    let second = Timestamp::from_second(now.as_second())
+        .unwrap_or(now)
+        .to_string();
     let same = |field: &str, value: &str| held.is_some_and(|c| path::text(c, &[field]) == value);
     let time = |field: &str, keep: bool| {
-        let before = held.map(|c| path::text(c, &[field])).filter(|t| !t.is_empty());
+        let before = held
+            .map(|c| path::text(c, &[field]))
+            .filter(|t| !t.is_empty());
         match before {
             Some(before) if keep => before.to_owned(),
             _ => second.clone(),
@@ -96,11 +112,17 @@ fn without_nulls(value: &mut Value) {
 /// Whether the condition of this type says something else in the two statuses.
 pub(crate) fn changed(canary: &Object, status: &Value, kind: &str) -> bool {
     let find = |status: Option<&Value>| {
-        let all = status.and_then(|s| s.get("conditions")).and_then(Value::as_array).cloned();
-        all.into_iter().flatten().find(|c| path::text(c, &["type"]) == kind).map(|c| {
-            let text = |field| path::text(&c, &[field]).to_owned();
-            (text("status"), text("reason"), text("message"))
-        })
+        let all = status
+            .and_then(|s| s.get("conditions"))
+            .and_then(Value::as_array)
+            .cloned();
+        all.into_iter()
+            .flatten()
+            .find(|c| path::text(c, &["type"]) == kind)
+            .map(|c| {
+                let text = |field| path::text(&c, &[field]).to_owned();
+                (text("status"), text("reason"), text("message"))
+            })
     };
     find(canary.get(&["status"])) != find(Some(status))
 }
@@ -111,7 +133,12 @@ mod tests {
     use weir_rollout::{Phase, Status};
 
     fn summary(status: Status, message: &str) -> Summary {
-        Summary { kind: "Ready", status, reason: "R".into(), message: message.into() }
+        Summary {
+            kind: "Ready",
+            status,
+            reason: "R".into(),
+            message: message.into(),
+        }
     }
 
     #[test]
@@ -120,7 +147,10 @@ mod tests {
             "metadata": {"name": "c", "generation": 3},
             "status": {"trackedConfigs": {"a": "b"}, "lastPromotedSpec": "v1:a"},
         }));
-        let state = State { phase: Phase::Initializing, ..State::default() };
+        let state = State {
+            phase: Phase::Initializing,
+            ..State::default()
+        };
         let at = |second| Timestamp::from_second(second).expect("in range");
         let first = compose(&canary, Some(&state), &[summary(Status::True, "a")], at(10));
         assert_eq!(
@@ -136,10 +166,19 @@ mod tests {
             })
         );
         canary.set(&["status"], first.clone());
-        assert_eq!(compose(&canary, Some(&state), &[summary(Status::True, "a")], at(20)), first);
+        assert_eq!(
+            compose(&canary, Some(&state), &[summary(Status::True, "a")], at(20)),
+            first
+        );
         let next = compose(&canary, None, &[summary(Status::True, "b")], at(20));
-        assert_eq!(next["conditions"][0]["lastUpdateTime"], "1970-01-01T00:00:20Z");
-        assert_eq!(next["conditions"][0]["lastTransitionTime"], "1970-01-01T00:00:10Z");
+        assert_eq!(
+            next["conditions"][0]["lastUpdateTime"],
+            "1970-01-01T00:00:20Z"
+        );
+        assert_eq!(
+            next["conditions"][0]["lastTransitionTime"],
+            "1970-01-01T00:00:10Z"
+        );
         assert!(changed(&canary, &next, "Ready") && !changed(&canary, &first, "Ready"));
     }
 

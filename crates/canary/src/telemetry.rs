@@ -98,8 +98,12 @@ impl Telemetry {
 
     /// Tells how many Canaries a namespace has.
     pub(crate) fn count(&self, namespace: &str, canaries: usize) {
-        let labels = InNamespace { namespace: namespace.to_owned() };
-        self.total.get_or_create(&labels).set(i64::try_from(canaries).unwrap_or(i64::MAX));
+        let labels = InNamespace {
+            namespace: namespace.to_owned(),
+        };
+        self.total
+            .get_or_create(&labels)
+            .set(i64::try_from(canaries).unwrap_or(i64::MAX));
     }
 
     /// Tells where a Canary stands.
@@ -112,8 +116,10 @@ impl Telemetry {
         self.status.get_or_create(&named(names)).set(status);
         let canary = i64::from(state.canary_weight);
         for (workload, weight) in [(&names.target, canary), (&names.primary, 100 - canary)] {
-            let labels =
-                Workload { workload: workload.clone(), namespace: names.namespace.clone() };
+            let labels = Workload {
+                workload: workload.clone(),
+                namespace: names.namespace.clone(),
+            };
             self.weight.get_or_create(&labels).set(weight);
         }
     }
@@ -155,13 +161,22 @@ impl Telemetry {
     /// same name, which is the rule.
     pub(crate) fn forget(&self, key: &Key) {
         let (name, namespace) = (key.name.clone(), key.namespace.clone());
-        self.status.remove(&Named { name: name.clone(), namespace: namespace.clone() });
+        self.status.remove(&Named {
+            name: name.clone(),
+            namespace: namespace.clone(),
+        });
         for workload in [format!("{name}-primary"), name] {
-            self.weight.remove(&Workload { workload, namespace: namespace.clone() });
+            self.weight.remove(&Workload {
+                workload,
+                namespace: namespace.clone(),
+            });
         }
     }
 }
 
 fn named(names: &Names) -> Named {
-    Named { name: names.canary.clone(), namespace: names.namespace.clone() }
+    Named {
+        name: names.canary.clone(),
+        namespace: names.namespace.clone(),
+    }
 }

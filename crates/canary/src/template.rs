@@ -56,12 +56,17 @@ mod tests {
 
     #[test]
     fn a_stored_template_is_found_by_what_it_is() {
-        let canary = Object(json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary",
-            "metadata": {"name": "web", "namespace": "demo", "uid": "u1"}}));
+        let canary = Object(
+            json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary",
+            "metadata": {"name": "web", "namespace": "demo", "uid": "u1"}}),
+        );
         let template = json!({"spec": {"containers": [{"name": "web", "image": "web:1"}]}});
         let revision = Revision::of(&template);
         let stored = record(&canary, &revision.id, &template);
-        assert_eq!(stored.name(), format!("web-{}", revision.id.trim_start_matches("v1:")));
+        assert_eq!(
+            stored.name(),
+            format!("web-{}", revision.id.trim_start_matches("v1:"))
+        );
         let mut forged = stored.clone();
         forged.set(&["data", "template", "spec", "hostNetwork"], true.into());
         let found = |o: &Object| {

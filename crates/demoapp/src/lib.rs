@@ -30,7 +30,11 @@ struct App {
 
 /// The application with these settings.
 pub fn router(settings: Settings) -> Router {
-    let app = Arc::new(App { settings, requests: Requests::default(), answered: AtomicU64::new(0) });
+    let app = Arc::new(App {
+        settings,
+        requests: Requests::default(),
+        answered: AtomicU64::new(0),
+    });
     Router::new()
         .route("/", get(index))
         .route("/version", get(version))
@@ -47,12 +51,17 @@ async fn index(State(app): State<Arc<App>>) -> Response {
         tokio::time::sleep(app.settings.latency).await;
     }
     let response = if fails(number, app.settings.error_rate) {
-        (StatusCode::INTERNAL_SERVER_ERROR, "this version is faulty\n").into_response()
+        (
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "this version is faulty\n",
+        )
+            .into_response()
     } else {
         let body = json!({"version": app.settings.version, "pod": app.settings.pod});
         axum::Json(body).into_response()
     };
-    app.requests.observe("GET", "root", response.status().as_u16(), started.elapsed());
+    app.requests
+        .observe("GET", "root", response.status().as_u16(), started.elapsed());
     response
 }
 

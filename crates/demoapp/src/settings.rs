@@ -46,7 +46,11 @@ pub struct Unusable {
 
 impl std::fmt::Display for Unusable {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "`{}={}` cannot be used: it must be {}", self.variable, self.value, self.wanted)
+        write!(
+            f,
+            "`{}={}` cannot be used: it must be {}",
+            self.variable, self.value, self.wanted
+        )
     }
 }
 
@@ -72,17 +76,29 @@ impl Settings {
         if let Some(value) = text("ERROR_RATE") {
             let rate = value.parse().ok().filter(|r| (0.0..=1.0).contains(r));
             let wanted = "a number from 0 to 1";
-            settings.error_rate = rate.ok_or(Unusable { variable: "ERROR_RATE", value, wanted })?;
+            settings.error_rate = rate.ok_or(Unusable {
+                variable: "ERROR_RATE",
+                value,
+                wanted,
+            })?;
         }
         if let Some(value) = text("LATENCY_MS") {
             let latency = value.parse().ok().filter(|ms| *ms <= 60_000);
             let wanted = "a whole number of milliseconds, at most 60000";
-            let latency = latency.ok_or(Unusable { variable: "LATENCY_MS", value, wanted })?;
+            let latency = latency.ok_or(Unusable {
+                variable: "LATENCY_MS",
+                value,
+                wanted,
+            })?;
             settings.latency = Duration::from_millis(latency);
         }
         if let Some(value) = text("PORT") {
             let port = value.parse().ok();
-            settings.port = port.ok_or(Unusable { variable: "PORT", value, wanted: "a TCP port" })?;
+            settings.port = port.ok_or(Unusable {
+                variable: "PORT",
+                value,
+                wanted: "a TCP port",
+            })?;
         }
         Ok(settings)
     }
@@ -98,8 +114,17 @@ mod tests {
             Settings::read(move |n| (n == name).then(|| value.to_owned()))
         };
         assert_eq!(read("ERROR_RATE", "0.3").map(|s| s.error_rate), Ok(0.3));
-        for (name, value) in [("ERROR_RATE", "2"), ("ERROR_RATE", "NaN"), ("LATENCY_MS", "-1"), ("PORT", "x")] {
-            assert_eq!(read(name, value).map_err(|e| e.variable), Err(name), "{name}={value}");
+        for (name, value) in [
+            ("ERROR_RATE", "2"),
+            ("ERROR_RATE", "NaN"),
+            ("LATENCY_MS", "-1"),
+            ("PORT", "x"),
+        ] {
+            assert_eq!(
+                read(name, value).map_err(|e| e.variable),
+                Err(name),
+                "{name}={value}"
+            );
         }
     }
 }

@@ -30,8 +30,15 @@ pub struct JsonPath(Vec<Step>);
 impl JsonPath {
     /// Parses `.spec.x`, `{.spec.x}` or `$.spec.x`.
     pub fn parse(path: &str) -> Result<Self, Unreadable> {
-        let inner = path.strip_prefix('{').and_then(|p| p.strip_suffix('}')).unwrap_or(path);
-        let fail = |at: usize, what| Unreadable { path: path.to_owned(), at, what };
+        let inner = path
+            .strip_prefix('{')
+            .and_then(|p| p.strip_suffix('}'))
+            .unwrap_or(path);
+        let fail = |at: usize, what| Unreadable {
+            path: path.to_owned(),
+            at,
+            what,
+        };
         let mut rest = inner.strip_prefix('$').unwrap_or(inner);
         let mut steps = Vec::new();
         while !rest.is_empty() {
@@ -59,7 +66,11 @@ impl JsonPath {
             if field.is_empty() {
                 return Err(fail(at, "a field name is missing"));
             }
-            steps.push(if field == "*" { Step::All } else { Step::Field(field) });
+            steps.push(if field == "*" {
+                Step::All
+            } else {
+                Step::Field(field)
+            });
             rest = &tail[end..];
         }
         Ok(Self(steps))
@@ -80,13 +91,20 @@ fn take<'a>(value: &'a Value, step: &Step) -> Vec<&'a Value> {
         (Step::Field(name), Value::Object(map)) => map.get(name).into_iter().collect(),
         (Step::Index(i), Value::Array(items)) => {
             let index = if *i < 0 { items.len() as i64 + i } else { *i };
-            usize::try_from(index).ok().and_then(|i| items.get(i)).into_iter().collect()
+            usize::try_from(index)
+                .ok()
+                .and_then(|i| items.get(i))
+                .into_iter()
+                .collect()
         }
         (Step::All, Value::Array(items)) => items.iter().collect(),
         (Step::All, Value::Object(map)) => map.values().collect(),
         (Step::Where { field, equals }, Value::Array(items)) => {
             let path: Vec<&str> = field.iter().map(String::as_str).collect();
-            items.iter().filter(|v| crate::path::get(v, &path) == Some(equals)).collect()
+            items
+                .iter()
+                .filter(|v| crate::path::get(v, &path) == Some(equals))
+                .collect()
         }
         _ => Vec::new(),
     }
@@ -121,13 +139,19 @@ fn bracket(text: &str) -> Result<Step, &'static str> {
     let Some((left, right)) = test.and_then(|t| t.split_once("==")) else {
         return Err("only an index, `*`, a quoted field or `?(@.field==value)` is known here");
     };
-    let field = left.trim().strip_prefix("@.").ok_or("the filter must start with `@.`")?;
+    let field = left
+        .trim()
+        .strip_prefix("@.")
+        .ok_or("the filter must start with `@.`")?;
     let right = right.trim();
     let equals = match quoted(right) {
         Some(text) => Value::String(text.to_owned()),
         None => serde_json::from_str(right).map_err(|_| "the filter's value cannot be read")?,
     };
-    Ok(Step::Where { field: field.split('.').map(str::to_owned).collect(), equals })
+    Ok(Step::Where {
+        field: field.split('.').map(str::to_owned).collect(),
+        equals,
+    })
 }
 
 fn quoted(text: &str) -> Option<&str> {
@@ -146,14 +170,22 @@ mod tests {
         let value = json!({"status": {"conditions": [
             {"type": "Ready", "status": "True"}, {"type": "Stalled", "status": "False"}]},
             "metadata": {"annotations": {"a.b/c": "x"}}});
-        let found = |path| JsonPath::parse(path).map(|p| p.find(&value).into_iter().cloned().collect::<Vec<_>>());
+        let found = |path| {
+            JsonPath::parse(path).map(|p| p.find(&value).into_iter().cloned().collect::<Vec<_>>())
+        };
         assert_eq!(
             found(r#".status.conditions[?(@.type=="Ready")].status"#),
             Ok(vec![json!("True")])
         );
-        assert_eq!(found("{.status.conditions[-1].type}"), Ok(vec![json!("Stalled")]));
+        assert_eq!(
+            found("{.status.conditions[-1].type}"),
+            Ok(vec![json!("Stalled")])
+        );
         assert_eq!(found(r".metadata.annotations.a\.b/c"), Ok(vec![json!("x")]));
-        assert_eq!(found("['metadata'].annotations[\"a.b/c\"]"), Ok(vec![json!("x")]));
+        assert_eq!(
+            found("['metadata'].annotations[\"a.b/c\"]"),
+            Ok(vec![json!("x")])
+        );
         assert_eq!(found(".nothing.here"), Ok(vec![]));
         assert!(found(".a[?(x)]").is_err());
         assert!(found(".a[").is_err());

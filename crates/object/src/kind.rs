@@ -70,7 +70,11 @@ impl Kind {
     /// The path of the collection, `/apis/apps/v1/namespaces/x/deployments` for example.
     /// Without a namespace it is the collection over all namespaces.
     pub fn collection_path(&self, namespace: Option<&str>) -> String {
-        let root = if self.group.is_empty() { "/api/" } else { "/apis/" };
+        let root = if self.group.is_empty() {
+            "/api/"
+        } else {
+            "/apis/"
+        };
         let api_version = self.api_version();
         match namespace {
             Some(ns) if self.namespaced => {
@@ -108,7 +112,10 @@ mod tests {
             deployment.collection_path(Some("web")),
             "/apis/apps/v1/namespaces/web/deployments"
         );
-        assert_eq!(deployment.collection_path(None), "/apis/apps/v1/deployments");
+        assert_eq!(
+            deployment.collection_path(None),
+            "/apis/apps/v1/deployments"
+        );
         let namespace = Kind::cluster("", "v1", "Namespace", "namespaces");
         assert_eq!(namespace.collection_path(Some("web")), "/api/v1/namespaces");
         assert_eq!(namespace.to_string(), "Namespace");

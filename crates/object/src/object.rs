@@ -99,12 +99,15 @@ impl Object {
 
     /// `metadata.generation`, 0 where there is none.
     pub fn generation(&self) -> i64 {
-        self.get(&["metadata", "generation"]).and_then(Value::as_i64).unwrap_or_default()
+        self.get(&["metadata", "generation"])
+            .and_then(Value::as_i64)
+            .unwrap_or_default()
     }
 
     /// Whether deletion was asked for.
     pub fn is_deleting(&self) -> bool {
-        self.get(&["metadata", "deletionTimestamp"]).is_some_and(|v| !v.is_null())
+        self.get(&["metadata", "deletionTimestamp"])
+            .is_some_and(|v| !v.is_null())
     }
 
     /// The annotation's value.
@@ -155,7 +158,10 @@ mod tests {
     #[test]
     fn refuses_what_is_not_an_object_and_says_why() {
         assert_eq!(Object::new(json!([])), Err(Malformed::NotAMap("a list")));
-        assert_eq!(Object::new(json!({"kind": "X"})), Err(Malformed::Missing("apiVersion")));
+        assert_eq!(
+            Object::new(json!({"kind": "X"})),
+            Err(Malformed::Missing("apiVersion"))
+        );
         let odd = json!({"apiVersion": "v1", "kind": "X", "metadata": "no"});
         assert_eq!(Object::new(odd), Err(Malformed::Missing("metadata.name")));
         let good = json!({"apiVersion": "v1", "kind": "X", "metadata": {"generateName": "a-"}});

@@ -71,7 +71,10 @@ mod tests {
         set(&mut v, &["metadata", "labels", "x"], json!("1"));
         set(&mut v, &["spec", "containers", "0", "image"], json!("b"));
         assert_eq!(remove(&mut v, &["spec", "missing"]), None);
-        assert_eq!(remove(&mut v, &["metadata", "labels", "x"]), Some(json!("1")));
+        assert_eq!(
+            remove(&mut v, &["metadata", "labels", "x"]),
+            Some(json!("1"))
+        );
         assert_eq!(
             v,
             json!({"spec": {"containers": [{"image": "b"}]}, "metadata": {"labels": {}}})

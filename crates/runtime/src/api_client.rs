@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use weir_object::{Kind, Key, Object, ObjectRef};
+use weir_object::{Key, Kind, Object, ObjectRef};
 
 use crate::{ApiFailure, Caches, Refusal};
 
@@ -57,13 +57,20 @@ pub struct ApiClient {
 impl ApiClient {
     /// A client whose writes carry `manager`.
     pub fn new(client: kube::Client, caches: Caches, manager: &'static str) -> Self {
-        Self { client, caches, manager }
+        Self {
+            client,
+            caches,
+            manager,
+        }
     }
 
     /// The same client with another field manager.
     #[must_use]
     pub fn with_manager(&self, manager: &'static str) -> Self {
-        Self { manager, ..self.clone() }
+        Self {
+            manager,
+            ..self.clone()
+        }
     }
 
     /// The field manager of this client's writes.
@@ -171,10 +178,16 @@ impl ApiClient {
             Write::Json(body) => ("patch", patch("application/json-patch+json", &query), body),
             Write::Apply { fields, force } => {
                 query.push_str(if force { "&force=true" } else { "&force=false" });
-                ("apply", patch("application/apply-patch+yaml", &query), fields.0)
+                (
+                    "apply",
+                    patch("application/apply-patch+yaml", &query),
+                    fields.0,
+                )
             }
         };
-        let reply = self.call(verb, &reference(kind, key), request, Some(body)).await?;
+        let reply = self
+            .call(verb, &reference(kind, key), request, Some(body))
+            .await?;
         let object = Object(reply);
         if !dry_run {
             self.caches.observe(kind, &object);
@@ -195,7 +208,8 @@ impl ApiClient {
             Propagation::Foreground => "Foreground",
             Propagation::Orphan => "Orphan",
         };
-        let mut body = json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": policy});
+        let mut body =
+            json!({"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": policy});
         if let Some(uid) = uid {
             body["preconditions"] = json!({"uid": uid});
         }
@@ -213,7 +227,10 @@ impl ApiClient {
     async fn send_delete(&self, kind: &Kind, key: &Key, body: Value) -> Result<bool, ApiFailure> {
         let request = http::Request::delete(object_path(kind, key, None))
             .header("content-type", "application/json");
-        match self.call("delete", &reference(kind, key), request, Some(body)).await {
+        match self
+            .call("delete", &reference(kind, key), request, Some(body))
+            .await
+        {
             Ok(_) => Ok(true),
             Err(failure) if failure.is_not_found() => Ok(false),
             Err(failure) => Err(failure),
@@ -247,7 +264,9 @@ impl ApiClient {
     ) -> Result<Value, ApiFailure> {
         let told = |refusal| ApiFailure::of(verb, target, refusal);
         let body = body.map_or_else(Vec::new, |b| b.to_string().into_bytes());
-        let request = request.body(body).map_err(|e| told(Refusal::Invalid(e.to_string())))?;
+        let request = request
+            .body(body)
+            .map_err(|e| told(Refusal::Invalid(e.to_string())))?;
         match tokio::time::timeout(TIMEOUT, self.client.request::<Value>(request)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(e)) => Err(told(e.into())),

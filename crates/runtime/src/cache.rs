@@ -48,11 +48,20 @@ impl WatchOf {
     /// All objects of a kind, whole.
     pub fn all(kind: &Kind) -> Self {
         let (namespace, labels) = (None, String::new());
-        Self { kind: kind.clone(), namespace, labels, projection: Projection::Full }
+        Self {
+            kind: kind.clone(),
+            namespace,
+            labels,
+            projection: Projection::Full,
+        }
     }
 
     fn admits(&self, object: &Object) -> bool {
-        self.labels.is_empty() && self.namespace.as_deref().is_none_or(|ns| ns == object.namespace())
+        self.labels.is_empty()
+            && self
+                .namespace
+                .as_deref()
+                .is_none_or(|ns| ns == object.namespace())
     }
 }
 
@@ -87,7 +96,12 @@ struct State {
 impl Store {
     fn new(of: WatchOf) -> Self {
         let (synced, _) = flag::channel(false);
-        Self { of, state: RwLock::default(), listeners: RwLock::default(), synced }
+        Self {
+            of,
+            state: RwLock::default(),
+            listeners: RwLock::default(),
+            synced,
+        }
     }
 
     /// The object of this name, as last seen.
@@ -105,7 +119,10 @@ impl Store {
         let from = Key::new(namespace, "");
         let state = self.read();
         let range = state.objects.range(from..);
-        range.take_while(|(k, _)| k.namespace == namespace).map(|(_, o)| o.clone()).collect()
+        range
+            .take_while(|(k, _)| k.namespace == namespace)
+            .map(|(_, o)| o.clone())
+            .collect()
     }
 
     /// How many objects there are.
@@ -120,7 +137,10 @@ impl Store {
 
     /// Calls `listener` for each change from now on. It must be quick and must not wait.
     pub fn on_change(&self, listener: impl Fn(&Change) + Send + Sync + 'static) {
-        self.listeners.write().unwrap_or_else(PoisonError::into_inner).push(Box::new(listener));
+        self.listeners
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(listener));
     }
 
     /// Waits until the first list is complete.
@@ -166,7 +186,11 @@ impl Store {
             }
             state.objects.insert(key.clone(), after.clone())
         };
-        self.tell(&Change { key, before, after: Some(after) });
+        self.tell(&Change {
+            key,
+            before,
+            after: Some(after),
+        });
     }
 
     fn remove(&self, object: &Object) {
@@ -175,13 +199,21 @@ impl Store {
             let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
             let version = version_of(object);
             state.watermark = state.watermark.max(version);
-            if state.objects.get(&key).is_some_and(|held| held.uid() != object.uid()) {
+            if state
+                .objects
+                .get(&key)
+                .is_some_and(|held| held.uid() != object.uid())
+            {
                 return;
             }
             state.objects.remove(&key)
         };
         if before.is_some() {
-            self.tell(&Change { key, before, after: None });
+            self.tell(&Change {
+                key,
+                before,
+                after: None,
+            });
         }
     }
 
@@ -191,7 +223,9 @@ impl Store {
         let top = listed.values().map(version_of).max().unwrap_or_default();
         let gone: Vec<Arc<Object>> = {
             let state = self.read();
-            let missing = |o: &&Arc<Object>| !listed.contains_key(&o.key()) && version_of(o) <= top.max(state.watermark);
+            let missing = |o: &&Arc<Object>| {
+                !listed.contains_key(&o.key()) && version_of(o) <= top.max(state.watermark)
+            };
             state.objects.values().filter(missing).cloned().collect()
         };
         for object in gone {
@@ -208,7 +242,10 @@ impl Store {
     }
 
     fn tell(&self, change: &Change) {
-        let listeners = self.listeners.read().unwrap_or_else(PoisonError::into_inner);
+        let listeners = self
+            .listeners
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
         for listener in listeners.iter() {
             listener(change);
         }
@@ -232,7 +269,11 @@ fn version_of(object: &Object) -> u64 {
 fn project(mut object: Object, projection: Projection) -> Object {
     object.remove(&["metadata", "managedFields"]);
     if projection == Projection::Metadata {
-        object.remove(&["metadata", "annotations", "kubectl.kubernetes.io/last-applied-configuration"]);
+        object.remove(&[
+            "metadata",
+            "annotations",
+            "kubectl.kubernetes.io/last-applied-configuration",
+        ]);
         if let Value::Object(map) = &mut object.0 {
             map.retain(|k, _| matches!(k.as_str(), "apiVersion" | "kind" | "metadata"));
         }
@@ -253,7 +294,11 @@ struct Inner {
 impl Caches {
     /// No watches yet. They end when `stop` is cancelled.
     pub fn new(client: kube::Client, stop: CancellationToken) -> Self {
-        Self(Arc::new(Inner { client, stores: Mutex::default(), stop }))
+        Self(Arc::new(Inner {
+            client,
+            stores: Mutex::default(),
+            stop,
+        }))
     }
 
     /// The store of this watch, started on first use and shared afterwards.
@@ -264,13 +309,21 @@ impl Caches {
         }
         let store = Arc::new(Store::new(of.clone()));
         stores.insert(of, store.clone());
-        tokio::spawn(follow(self.0.client.clone(), store.clone(), self.0.stop.clone()));
+        tokio::spawn(follow(
+            self.0.client.clone(),
+            store.clone(),
+            self.0.stop.clone(),
+        ));
         store
     }
 
     /// How many watches are open, for metrics.
     pub fn open(&self) -> usize {
-        self.0.stores.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.0
+            .stores
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 
     /// Feeds a write's reply to every store that holds objects of its kind.
@@ -282,7 +335,11 @@ impl Caches {
 
     fn of_kind(&self, kind: &Kind) -> Vec<Arc<Store>> {
         let stores = self.0.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        stores.iter().filter(|(of, _)| of.kind == *kind).map(|(_, s)| s.clone()).collect()
+        stores
+            .iter()
+            .filter(|(of, _)| of.kind == *kind)
+            .map(|(_, s)| s.clone())
+            .collect()
     }
 }
 
@@ -305,7 +362,10 @@ async fn follow(client: kube::Client, store: Arc<Store>, stop: CancellationToken
     if !of.labels.is_empty() {
         config = config.labels(&of.labels);
     }
-    let backoff = Backoff { first: Duration::from_millis(500), most: Duration::from_secs(30) };
+    let backoff = Backoff {
+        first: Duration::from_millis(500),
+        most: Duration::from_secs(30),
+    };
     let mut events = Box::pin(watcher::watcher(api, config));
     let mut failures = 0;
     let mut listing: Vec<Object> = Vec::new();
@@ -363,7 +423,9 @@ impl<'de> Deserialize<'de> for Watched {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let value = Value::deserialize(deserializer)?;
         let text = |field: &str| {
-            path::get(&value, &["metadata", field]).and_then(Value::as_str).map(str::to_owned)
+            path::get(&value, &["metadata", field])
+                .and_then(Value::as_str)
+                .map(str::to_owned)
         };
         let annotations = path::get(&value, &["metadata", "annotations"])
             .and_then(|a| serde_json::from_value(a.clone()).ok());
@@ -415,7 +477,11 @@ mod tests {
     }
 
     fn versions(store: &Store) -> Vec<(String, u64)> {
-        store.list().iter().map(|o| (o.name().to_owned(), version_of(o))).collect()
+        store
+            .list()
+            .iter()
+            .map(|o| (o.name().to_owned(), version_of(o)))
+            .collect()
     }
 
     #[test]
@@ -437,17 +503,27 @@ mod tests {
         let told = Arc::new(Mutex::new(Vec::new()));
         let log = told.clone();
         store.on_change(move |c| {
-            log.lock().expect("lock").push((c.key.name.clone(), c.after.is_some()));
+            log.lock()
+                .expect("lock")
+                .push((c.key.name.clone(), c.after.is_some()));
         });
         store.replace(vec![mk("y", 2), mk("z", 4)]);
-        assert_eq!(*told.lock().expect("lock"), [("x".into(), false), ("z".into(), true)]);
+        assert_eq!(
+            *told.lock().expect("lock"),
+            [("x".into(), false), ("z".into(), true)]
+        );
         assert_eq!(store.list_in("a").len(), 2);
         assert!(store.list_in("b").is_empty());
     }
 
     #[test]
     fn any_metadata_is_taken() {
-        for odd in [json!({}), json!({"metadata": 7}), json!({"metadata": {"name": 3}}), json!([])] {
+        for odd in [
+            json!({}),
+            json!({"metadata": 7}),
+            json!({"metadata": {"name": 3}}),
+            json!([]),
+        ] {
             let watched: Watched = serde_json::from_value(odd).expect("taken");
             let _ = watched.into_object(&WatchOf::all(&CONFIG_MAP));
         }

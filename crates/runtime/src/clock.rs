@@ -35,13 +35,18 @@ pub struct VirtualClock {
 impl VirtualClock {
     /// A clock that reads `epoch` now. Call it inside the runtime it is to follow.
     pub fn starting_at(epoch: Timestamp) -> Self {
-        Self { epoch, start: tokio::time::Instant::now() }
+        Self {
+            epoch,
+            start: tokio::time::Instant::now(),
+        }
     }
 }
 
 impl Clock for VirtualClock {
     fn now(&self) -> Timestamp {
-        self.epoch.checked_add(self.start.elapsed()).unwrap_or(self.epoch)
+        self.epoch
+            .checked_add(self.start.elapsed())
+            .unwrap_or(self.epoch)
     }
 }
 
@@ -64,11 +69,11 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn virtual_time_follows_tokio() {
         let clock = VirtualClock::starting_at(Timestamp::UNIX_EPOCH);
-        tokio::time::sleep(Duration::from_secs(3600)).await;
+        tokio::time::sleep(Duration::from_hours(1)).await;
         assert_eq!(clock.now().as_second(), 3600);
         let shared: SharedClock = Arc::new(clock);
         let later = Timestamp::from_second(3660).expect("in range");
-        assert_eq!(shared.until(later), Duration::from_secs(60));
+        assert_eq!(shared.until(later), Duration::from_mins(1));
         assert_eq!(shared.until(Timestamp::UNIX_EPOCH), Duration::ZERO);
     }
 }

@@ -24,7 +24,10 @@ pub fn set(conditions: &mut Vec<Condition>, wanted: &Wanted<'_>, generation: i64
     let mut message = wanted.message.to_owned();
     // The API's limit; cut at a character.
     if message.len() > 32_000 {
-        let end = (0..=32_000).rev().find(|i| message.is_char_boundary(*i)).unwrap_or(0);
+        let end = (0..=32_000)
+            .rev()
+            .find(|i| message.is_char_boundary(*i))
+            .unwrap_or(0);
         message.truncate(end);
     }
     let new = |since| Condition {
@@ -57,7 +60,12 @@ pub fn summarise(
     generation: i64,
     now: Timestamp,
 ) {
-    let holds = |kind: &str| conditions.iter().find(|c| c.kind == kind && c.is_true()).cloned();
+    let holds = |kind: &str| {
+        conditions
+            .iter()
+            .find(|c| c.kind == kind && c.is_true())
+            .cloned()
+    };
     let failed = failures.iter().find_map(|kind| holds(kind));
     let (status, cause) = match (holds(STALLED), failed, holds(RECONCILING)) {
         (Some(stalled), _, _) => (ConditionStatus::False, Some(stalled)),
@@ -65,9 +73,20 @@ pub fn summarise(
         (None, None, Some(busy)) => (ConditionStatus::Unknown, Some(busy)),
         (None, None, None) => (ConditionStatus::True, None),
     };
-    let (reason, message) =
-        cause.as_ref().map_or(ready, |c| (c.reason.as_str(), c.message.as_str()));
-    set(conditions, &Wanted { kind: READY, status, reason, message }, generation, now);
+    let (reason, message) = cause
+        .as_ref()
+        .map_or(ready, |c| (c.reason.as_str(), c.message.as_str()));
+    set(
+        conditions,
+        &Wanted {
+            kind: READY,
+            status,
+            reason,
+            message,
+        },
+        generation,
+        now,
+    );
     if let Some(at) = conditions.iter().position(|c| c.kind == READY) {
         conditions[..=at].rotate_right(1);
     }
@@ -89,11 +108,19 @@ mod tests {
     #[test]
     fn the_transition_time_moves_with_the_status_alone() {
         let mut all = Vec::new();
-        let wanted = |status, message| Wanted { kind: "FetchFailed", status, reason: "R", message };
+        let wanted = |status, message| Wanted {
+            kind: "FetchFailed",
+            status,
+            reason: "R",
+            message,
+        };
         set(&mut all, &wanted(ConditionStatus::True, "a"), 1, at(10));
         set(&mut all, &wanted(ConditionStatus::True, "b"), 2, at(20));
         assert_eq!(all[0].last_transition_time.timestamp(), at(10));
-        assert_eq!((all[0].message.as_str(), all[0].observed_generation), ("b", Some(2)));
+        assert_eq!(
+            (all[0].message.as_str(), all[0].observed_generation),
+            ("b", Some(2))
+        );
         set(&mut all, &wanted(ConditionStatus::False, "b"), 2, at(30));
         assert_eq!(all[0].last_transition_time.timestamp(), at(30));
     }
@@ -106,13 +133,29 @@ mod tests {
             summarise(all, &["FetchFailed"], ("Succeeded", "stored"), 1, now);
             (all[0].kind.clone(), all[0].status, all[0].reason.clone())
         };
-        assert_eq!(ready(&mut all), (READY.into(), ConditionStatus::True, "Succeeded".into()));
-        let busy = Wanted { kind: RECONCILING, status: ConditionStatus::True, reason: "Progressing", message: "" };
+        assert_eq!(
+            ready(&mut all),
+            (READY.into(), ConditionStatus::True, "Succeeded".into())
+        );
+        let busy = Wanted {
+            kind: RECONCILING,
+            status: ConditionStatus::True,
+            reason: "Progressing",
+            message: "",
+        };
         set(&mut all, &busy, 1, now);
         assert_eq!(ready(&mut all).1, ConditionStatus::Unknown);
-        let failed = Wanted { kind: "FetchFailed", status: ConditionStatus::True, reason: "Auth", message: "no" };
+        let failed = Wanted {
+            kind: "FetchFailed",
+            status: ConditionStatus::True,
+            reason: "Auth",
+            message: "no",
+        };
         set(&mut all, &failed, 1, now);
-        assert_eq!(ready(&mut all), (READY.into(), ConditionStatus::False, "Auth".into()));
+        assert_eq!(
+            ready(&mut all),
+            (READY.into(), ConditionStatus::False, "Auth".into())
+        );
         remove(&mut all, "FetchFailed");
         remove(&mut all, RECONCILING);
         assert_eq!(ready(&mut all).1, ConditionStatus::True);

@@ -26,10 +26,23 @@ pub struct Context {
 
 impl Context {
     /// A context over one client. Needs a tokio runtime, since it starts the event writer.
-    pub fn new(client: kube::Client, http: Http, clock: SharedClock, stop: CancellationToken) -> Self {
+    pub fn new(
+        client: kube::Client,
+        http: Http,
+        clock: SharedClock,
+        stop: CancellationToken,
+    ) -> Self {
         let caches = Caches::new(client.clone(), stop.clone());
         let api = ApiClient::new(client, caches.clone(), "weir");
         let events = Recorder::start(api.clone(), clock.clone());
-        Self { api, caches, http, clock, events, metrics: Metrics::new(), stop }
+        Self {
+            api,
+            caches,
+            http,
+            clock,
+            events,
+            metrics: Metrics::new(),
+            stop,
+        }
     }
 }

@@ -59,7 +59,7 @@ impl Default for ControllerOptions {
         Self {
             workers: 4,
             backoff: Backoff::default(),
-            limit: Duration::from_secs(3600),
+            limit: Duration::from_hours(1),
             grace: Duration::from_secs(20),
         }
     }
@@ -135,10 +135,15 @@ impl Controller {
     #[must_use]
     pub fn owns(self, kind: &Kind, projection: Projection) -> Self {
         let (owner, group) = (self.kind.kind.to_string(), self.kind.group.to_string());
-        let of = WatchOf { projection, ..WatchOf::all(kind) };
+        let of = WatchOf {
+            projection,
+            ..WatchOf::all(kind)
+        };
         self.also(of, move |change| {
             let object = change.after.as_ref().or(change.before.as_ref());
-            object.map(|o| owners(o, &owner, &group)).unwrap_or_default()
+            object
+                .map(|o| owners(o, &owner, &group))
+                .unwrap_or_default()
         })
     }
 
@@ -170,8 +175,14 @@ impl Controller {
         self.stop.cancelled().await;
         self.queue.close();
         let drained = async { while workers.join_next().await.is_some() {} };
-        if tokio::time::timeout(self.options.grace, drained).await.is_err() {
-            tracing::warn!(controller = self.name, "work in hand was cut off at the stop");
+        if tokio::time::timeout(self.options.grace, drained)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                controller = self.name,
+                "work in hand was cut off at the stop"
+            );
         }
     }
 }
@@ -191,7 +202,8 @@ async fn work(
         let (task, at) = (reconciler.clone(), key.clone());
         // A task of its own, so that a panic in one object's work ends neither worker nor process.
         // It ends with the worker: a stopped process does nothing more.
-        let mut task = AbortOnDropHandle::new(tokio::spawn(async move { task.reconcile(&at).await }));
+        let mut task =
+            AbortOnDropHandle::new(tokio::spawn(async move { task.reconcile(&at).await }));
         let outcome = match tokio::time::timeout(limit, &mut task).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(e)) => Outcome::Retry(format!("the reconciliation ended abnormally: {e}")),
@@ -238,13 +250,16 @@ fn asks_for_work(change: &Change) -> bool {
 }
 
 fn owners(object: &Object, kind: &str, group: &str) -> Vec<Key> {
-    let references = object.get(&["metadata", "ownerReferences"]).and_then(|r| r.as_array());
+    let references = object
+        .get(&["metadata", "ownerReferences"])
+        .and_then(|r| r.as_array());
     references
         .into_iter()
         .flatten()
         .filter(|r| {
             let api_version = r["apiVersion"].as_str().unwrap_or_default();
-            r["kind"].as_str() == Some(kind) && weir_object::split_api_version(api_version).0 == group
+            r["kind"].as_str() == Some(kind)
+                && weir_object::split_api_version(api_version).0 == group
         })
         .filter_map(|r| Some(Key::new(object.namespace(), r["name"].as_str()?)))
         .collect()
@@ -257,7 +272,11 @@ mod tests {
 
     fn change(before: serde_json::Value, after: serde_json::Value) -> Change {
         let object = |v| Some(Arc::new(Object(v)));
-        Change { key: Key::default(), before: object(before), after: object(after) }
+        Change {
+            key: Key::default(),
+            before: object(before),
+            after: object(after),
+        }
     }
 
     #[test]
@@ -277,6 +296,9 @@ mod tests {
         let owned = Object(json!({"metadata": {"namespace": "n", "ownerReferences": [
             {"apiVersion": "flagger.app/v1beta1", "kind": "Canary", "name": "c"},
             {"apiVersion": "other/v1", "kind": "Canary", "name": "d"}]}}));
-        assert_eq!(owners(&owned, "Canary", "flagger.app"), [Key::new("n", "c")]);
+        assert_eq!(
+            owners(&owned, "Canary", "flagger.app"),
+            [Key::new("n", "c")]
+        );
     }
 }

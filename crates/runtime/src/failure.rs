@@ -52,7 +52,11 @@ pub enum Refusal {
 
 impl ApiFailure {
     pub(crate) fn of(verb: &'static str, target: &ObjectRef, refusal: Refusal) -> Self {
-        Self { verb, target: target.to_string(), refusal }
+        Self {
+            verb,
+            target: target.to_string(),
+            refusal,
+        }
     }
 
     /// Whether the object is not there.
@@ -87,7 +91,11 @@ impl From<kube::Error> for Refusal {
                     (409, _) => Self::Conflict(message),
                     (422 | 400, _) => Self::Invalid(message),
                     (401 | 403, _) => Self::Forbidden(message),
-                    (code, reason) => Self::Other { code, reason: reason.to_owned(), message },
+                    (code, reason) => Self::Other {
+                        code,
+                        reason: reason.to_owned(),
+                        message,
+                    },
                 }
             }
             other => Self::Unreachable(other.to_string()),

@@ -28,7 +28,8 @@ pub const ENDPOINT_SLICE: Kind =
 pub const HTTP_ROUTE: Kind =
     Kind::namespaced("gateway.networking.k8s.io", "v1", "HTTPRoute", "httproutes");
 /// Gateway API gateways.
-pub const GATEWAY: Kind = Kind::namespaced("gateway.networking.k8s.io", "v1", "Gateway", "gateways");
+pub const GATEWAY: Kind =
+    Kind::namespaced("gateway.networking.k8s.io", "v1", "Gateway", "gateways");
 /// Custom resource definitions.
 pub const CRD: Kind = Kind::cluster(
     "apiextensions.k8s.io",

@@ -51,7 +51,11 @@ impl Default for Metrics {
 impl Metrics {
     /// A fresh registry with the shared series in it.
     pub fn new() -> Self {
-        let buckets = || Histogram::new([0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0]);
+        let buckets = || {
+            Histogram::new([
+                0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
+            ])
+        };
         let durations = Family::new_with_constructor(buckets as fn() -> Histogram);
         let results = Family::<Ended, Counter>::default();
         let depth = Family::<Named, Gauge>::default();
@@ -67,8 +71,17 @@ impl Metrics {
             "How reconciliations ended, by controller.",
             results.clone(),
         );
-        registry.register("workqueue_depth", "Keys waiting, by controller.", depth.clone());
-        Self { registry: Arc::new(Mutex::new(registry)), durations, results, depth }
+        registry.register(
+            "workqueue_depth",
+            "Keys waiting, by controller.",
+            depth.clone(),
+        );
+        Self {
+            registry: Arc::new(Mutex::new(registry)),
+            durations,
+            results,
+            depth,
+        }
     }
 
     /// Lets a room register its own series.
@@ -85,19 +98,33 @@ impl Metrics {
         out
     }
 
-    pub(crate) fn reconciled(&self, controller: &str, kind: &str, key: &weir_object::Key, result: &str, took: Duration) {
+    pub(crate) fn reconciled(
+        &self,
+        controller: &str,
+        kind: &str,
+        key: &weir_object::Key,
+        result: &str,
+        took: Duration,
+    ) {
         let labels = Reconciled {
             kind: kind.to_owned(),
             name: key.name.clone(),
             namespace: key.namespace.clone(),
         };
-        self.durations.get_or_create(&labels).observe(took.as_secs_f64());
-        let ended = Ended { controller: controller.to_owned(), result: result.to_owned() };
+        self.durations
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+        let ended = Ended {
+            controller: controller.to_owned(),
+            result: result.to_owned(),
+        };
         self.results.get_or_create(&ended).inc();
     }
 
     pub(crate) fn depth(&self, controller: &str, waiting: usize) {
-        let labels = Named { name: controller.to_owned() };
+        let labels = Named {
+            name: controller.to_owned(),
+        };
         self.depth.get_or_create(&labels).set(waiting as i64);
     }
 

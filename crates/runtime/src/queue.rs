@@ -21,7 +21,10 @@ pub struct Backoff {
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { first: Duration::from_millis(750), most: Duration::from_secs(15 * 60) }
+        Self {
+            first: Duration::from_millis(750),
+            most: Duration::from_mins(15),
+        }
     }
 }
 
@@ -254,7 +257,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn failures_back_off_and_success_resets() {
-        let queue = Queue::new(Backoff { first: Duration::from_secs(1), most: Duration::from_secs(3) });
+        let queue = Queue::new(Backoff {
+            first: Duration::from_secs(1),
+            most: Duration::from_secs(3),
+        });
         queue.add("a");
         let mut waits = Vec::new();
         for _ in 0..4 {
@@ -263,7 +269,7 @@ mod tests {
         }
         assert_eq!(waits, [1, 2, 3, 3]);
         queue.take().await;
-        queue.done(&"a", Some(Duration::from_secs(60)));
+        queue.done(&"a", Some(Duration::from_mins(1)));
         queue.take().await;
         assert_eq!(queue.failed(&"a"), Duration::from_secs(1));
     }

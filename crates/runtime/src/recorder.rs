@@ -50,7 +50,7 @@ const WAITING: usize = 1024;
 /// How many different events are remembered for counting repeats.
 const REMEMBERED: usize = 4096;
 /// How long a repeat counts up the earlier event.
-const SAME_FOR: Duration = Duration::from_secs(3600);
+const SAME_FOR: Duration = Duration::from_hours(1);
 /// The API's limit of a message.
 const MESSAGE_LIMIT: usize = 1024;
 
@@ -59,13 +59,20 @@ impl Recorder {
     pub(crate) fn start(api: ApiClient, clock: SharedClock) -> Self {
         let (to, from) = mpsc::channel(WAITING);
         tokio::spawn(write_all(api, from));
-        Self { source: "weir", to, clock }
+        Self {
+            source: "weir",
+            to,
+            clock,
+        }
     }
 
     /// The same recorder under another source name.
     #[must_use]
     pub fn named(&self, source: &'static str) -> Self {
-        Self { source, ..self.clone() }
+        Self {
+            source,
+            ..self.clone()
+        }
     }
 
     /// Publishes an event about `object`.
@@ -86,7 +93,10 @@ impl Recorder {
             kind,
             reason: reason.to_owned(),
             message: cut(message),
-            annotations: annotations.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            annotations: annotations
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
             about: json!({
                 "apiVersion": object.api_version(),
                 "kind": object.kind(),
@@ -110,7 +120,10 @@ fn cut(message: &str) -> String {
     if message.len() <= MESSAGE_LIMIT {
         return message.to_owned();
     }
-    let end = (0..=MESSAGE_LIMIT - 4).rev().find(|i| message.is_char_boundary(*i)).unwrap_or(0);
+    let end = (0..=MESSAGE_LIMIT - 4)
+        .rev()
+        .find(|i| message.is_char_boundary(*i))
+        .unwrap_or(0);
     format!("{} …", &message[..end])
 }
 
@@ -136,13 +149,25 @@ async fn write_all(api: ApiClient, mut from: mpsc::Receiver<Note>) {
                 api.write(&EVENT, &key, Write::Merge(patch)).await
             }
             None => {
-                let name = format!("{}.{:x}", note.name, note.at.as_nanosecond() as u64 ^ (id >> 20));
+                let name = format!(
+                    "{}.{:x}",
+                    note.name,
+                    note.at.as_nanosecond() as u64 ^ (id >> 20)
+                );
                 if earlier.len() >= REMEMBERED {
                     earlier.clear();
                 }
-                earlier.insert(id, Earlier { name: name.clone(), count: 1, last: note.at });
+                earlier.insert(
+                    id,
+                    Earlier {
+                        name: name.clone(),
+                        count: 1,
+                        last: note.at,
+                    },
+                );
                 let key = Key::new(note.namespace.clone(), name.clone());
-                api.write(&EVENT, &key, Write::Create(event(&note, &name))).await
+                api.write(&EVENT, &key, Write::Create(event(&note, &name)))
+                    .await
             }
         };
         if let Err(failure) = written {
@@ -153,8 +178,11 @@ async fn write_all(api: ApiClient, mut from: mpsc::Receiver<Note>) {
 }
 
 fn event(note: &Note, name: &str) -> Object {
-    let annotations: serde_json::Map<String, Value> =
-        note.annotations.iter().map(|(k, v)| (k.clone(), Value::String(v.clone()))).collect();
+    let annotations: serde_json::Map<String, Value> = note
+        .annotations
+        .iter()
+        .map(|(k, v)| (k.clone(), Value::String(v.clone())))
+        .collect();
     let mut metadata = json!({"name": name, "namespace": note.namespace});
     if !annotations.is_empty() {
         metadata["annotations"] = Value::Object(annotations);
@@ -182,7 +210,12 @@ fn stamp(at: Timestamp) -> String {
 
 fn identity(note: &Note) -> u64 {
     let mut hasher = DefaultHasher::new();
-    let about = (note.about["uid"].as_str(), note.about["kind"].as_str(), &note.namespace, &note.name);
+    let about = (
+        note.about["uid"].as_str(),
+        note.about["kind"].as_str(),
+        &note.namespace,
+        &note.name,
+    );
     (note.source, note.kind, &note.reason, &note.message, about).hash(&mut hasher);
     hasher.finish()
 }

@@ -38,7 +38,10 @@ pub async fn patch_status(
     object: &Object,
     status: &Value,
 ) -> Result<Object, ApiFailure> {
-    let before = object.get(&["status"]).cloned().unwrap_or_else(|| json!({}));
+    let before = object
+        .get(&["status"])
+        .cloned()
+        .unwrap_or_else(|| json!({}));
     match merge_between(&before, status) {
         None => Ok(object.clone()),
         Some(patch) => {
@@ -46,7 +49,8 @@ pub async fn patch_status(
                 "metadata": {"resourceVersion": object.resource_version()},
                 "status": patch,
             });
-            api.write_status(kind, &object.key(), Write::Merge(body)).await
+            api.write_status(kind, &object.key(), Write::Merge(body))
+                .await
         }
     }
 }
@@ -59,7 +63,8 @@ mod tests {
     fn only_the_difference_is_sent() {
         let a = json!({"phase": "A", "gone": 1, "deep": {"x": 1, "y": 2}, "list": [1]});
         let b = json!({"phase": "B", "deep": {"x": 1, "y": 3}, "list": [1, 2], "new": {}});
-        let expected = json!({"phase": "B", "gone": null, "deep": {"y": 3}, "list": [1, 2], "new": {}});
+        let expected =
+            json!({"phase": "B", "gone": null, "deep": {"y": 3}, "list": [1, 2], "new": {}});
         assert_eq!(merge_between(&a, &b), Some(expected));
         assert_eq!(merge_between(&a, &a), None);
     }

@@ -10,29 +10,32 @@
 //! virtual. It refuses to be a Kubernetes distribution: pods run without isolation.
 
 mod addresses;
-// mod api_port;
+mod api_port;
 mod gateway;
-// pub mod gitserver;
-// mod images;
-// mod kubelet;
+pub mod gitserver;
+mod hands;
+mod images;
+mod kubelet;
 mod load;
 mod memory;
 mod names;
 mod network;
-// mod probe;
-// mod process;
-// pub mod prometheus;
+mod probe;
+mod process;
+pub mod prometheus;
 mod proxy;
-// pub mod registry;
+pub mod registry;
 mod routes;
 mod services;
-// mod world;
+mod webhooks;
+mod world;
 
 pub use addresses::Addresses;
-// pub use api_port::{ApiPort, PortFailure};
+pub use api_port::{ApiPort, PortFailure};
+pub use hands::HandFailure;
 pub use load::{Load, LoadReport};
 pub use memory::MemoryNet;
 pub use names::Names;
 pub use network::Network;
 pub use proxy::ProxyMetrics;
-// pub use world::{Options, Sandbox, StartFailure};
+pub use world::{Options, Sandbox, StartFailure};

@@ -16,6 +16,8 @@ use weir_runtime::http::Http;
 use weir_runtime::kinds::{CRD, POD};
 use weir_runtime::{ApiFailure, Context, Controller, Secret, SharedClock, SystemClock, WatchOf, Write};
 
+use crate::hands::HandFailure;
+
 use crate::addresses::Addresses;
 use crate::api_port::{ApiPort, PortFailure};
 use crate::gateway::{Gateways, Routes};
@@ -27,7 +29,7 @@ use crate::names::Names;
 use crate::network::{Network, Served};
 use crate::prometheus::{Prometheus, ScrapeOptions, Target};
 use crate::proxy::{Proxy, ProxyMetrics};
-use crate::registry::Registry;
+use crate::registry::{Registry, RegistryOptions};
 use crate::services::ServicePorts;
 use crate::webhooks;
 
@@ -108,34 +110,6 @@ pub enum StartFailure {
     },
 }
 
-/// Something a person's hand in the sandbox could not do.
-#[derive(Debug, thiserror::Error)]
-pub enum HandFailure {
-    /// Git refused.
-    #[error(transparent)]
-    Git(#[from] weir_git::GitError),
-    /// The Git server has no such repository and cannot make it.
-    #[error("the repository cannot be made: {0}")]
-    Repository(String),
-    /// The registry refused.
-    #[error(transparent)]
-    Registry(#[from] weir_oci::OciError),
-    /// A manifest cannot be read.
-    #[error("`{file}` cannot be read: {what}")]
-    Manifest {
-        /// Which one.
-        file: String,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// The API refused.
-    #[error(transparent)]
-    Api(#[from] ApiFailure),
-    /// A name that the sandbox does not have.
-    #[error("`{0}` is not a URL of this sandbox")]
-    Name(String),
-}
-
 /// The numbers of the sandbox's own servers in its block, with their ports.
 const API: u8 = 1;
 const GIT: (u8, u16) = (2, 3000);
@@ -198,7 +172,7 @@ impl Sandbox {
 
         let git_root = sub_dir(&options.dir, "git")?;
         let git = GitServer::new(&git_root, GitServerOptions::default());
-        let registry = Registry::new(sub_dir(&options.dir, "registry")?);
+        let registry = Registry::new(RegistryOptions::default());
         let scrape = ScrapeOptions { interval: options.scrape_interval, ..ScrapeOptions::default() };
         let prometheus = Prometheus::with_options(clock.clone(), http.clone(), scrape);
         let proxy = Arc::new(Proxy::new(http.clone(), names.clone()));
@@ -387,20 +361,14 @@ impl Sandbox {
         file.write_all(text.expose().as_bytes())
     }
 
-    /// Applies the manifests of a text, as `kubectl apply --server-side` would.
-    pub async fn apply(&self, file: &str, text: &str) -> Result<(), HandFailure> {
-        let unreadable = |what: String| HandFailure::Manifest { file: file.to_owned(), what };
-        let documents = weir_yaml::from_str_all(text).map_err(|e| unreadable(e.to_string()))?;
-        let api = self.context.api.with_manager("kubectl");
-        for document in documents {
-            let object = Object::new(document).map_err(|e| unreadable(e.to_string()))?;
-            let (group, version) = weir_object::split_api_version(object.api_version());
-            let kind = self.server.kind(group, version, object.kind());
-            let kind = kind.ok_or_else(|| unreadable(format!("the API has no kind `{}`", object.kind())))?;
-            let key = Key::new(object.namespace(), object.name());
-            api.write(&kind, &key, Write::Apply { fields: object, force: true }).await?;
-        }
-        Ok(())
+    /// The API as the sandbox's own parts see it.
+    pub(crate) fn api(&self) -> &weir_runtime::ApiClient {
+        &self.context.api
+    }
+
+    /// The time in the sandbox.
+    pub(crate) fn now(&self) -> jiff::Timestamp {
+        self.context.clock.now()
     }
 }
 

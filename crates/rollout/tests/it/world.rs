@@ -277,7 +277,11 @@ impl World {
             } else {
                 50.0
             };
-            Reading::Value { name: "m".into(), value, warnings: vec![] }
+            Reading::Value {
+                name: "m".into(),
+                value,
+                warnings: vec![],
+            }
         };
         if matches!(reading, Reading::Value { value, .. } if value > 99.0) && live == number(id) {
             self.passed_at = Some((id.to_owned(), weight));

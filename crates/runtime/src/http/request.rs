@@ -6,8 +6,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use http::Method;
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
 use url::Url;
 
 use crate::Secret;
@@ -125,7 +125,13 @@ impl Request {
 
 impl fmt::Debug for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} ({} bytes)", self.method, masked(&self.url), self.body.len())
+        write!(
+            f,
+            "{} {} ({} bytes)",
+            self.method,
+            masked(&self.url),
+            self.body.len()
+        )
     }
 }
 
@@ -146,7 +152,9 @@ pub fn masked(url: &Url) -> String {
 
 fn sensitive(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
-    ["token", "secret", "password", "signature", "key", "sig"].iter().any(|s| name.contains(s))
+    ["token", "secret", "password", "signature", "key", "sig"]
+        .iter()
+        .any(|s| name.contains(s))
 }
 
 #[cfg(test)]

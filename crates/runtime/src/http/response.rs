@@ -23,7 +23,12 @@ pub struct BodyStream {
 impl BodyStream {
     /// A body from a stream.
     pub fn new(stream: impl Stream<Item = Result<Bytes, HttpError>> + Send + 'static) -> Self {
-        Self { inner: Box::pin(stream), deadline: None, url: String::new(), timeout: Duration::ZERO }
+        Self {
+            inner: Box::pin(stream),
+            deadline: None,
+            url: String::new(),
+            timeout: Duration::ZERO,
+        }
     }
 
     /// A body that is already there.
@@ -64,7 +69,11 @@ pub struct Response {
 impl Response {
     /// A response whose body is already there.
     pub fn full(status: StatusCode, headers: HeaderMap, body: impl Into<Bytes>) -> Self {
-        Self { status, headers, body: BodyStream::full(body.into()) }
+        Self {
+            status,
+            headers,
+            body: BodyStream::full(body.into()),
+        }
     }
 
     pub(super) fn with_deadline(mut self, at: Instant, url: String, timeout: Duration) -> Self {
@@ -103,8 +112,10 @@ impl Response {
     pub async fn json<T: DeserializeOwned>(self, limit: usize) -> Result<T, HttpError> {
         let url = self.body.url.clone();
         let bytes = self.bytes(limit).await?;
-        serde_json::from_slice(&bytes)
-            .map_err(|e| HttpError::Broken { url, what: format!("the body is not as expected: {e}") })
+        serde_json::from_slice(&bytes).map_err(|e| HttpError::Broken {
+            url,
+            what: format!("the body is not as expected: {e}"),
+        })
     }
 }
 
@@ -127,9 +138,15 @@ mod tests {
             let body: BodyStream = if request.url.path() == "/hang" {
                 BodyStream::new(futures::stream::pending())
             } else {
-                BodyStream::new(futures::stream::repeat_with(|| Ok(Bytes::from_static(b"0123456789"))))
+                BodyStream::new(futures::stream::repeat_with(|| {
+                    Ok(Bytes::from_static(b"0123456789"))
+                }))
             };
-            Ok(Response { status: StatusCode::OK, headers: HeaderMap::new(), body })
+            Ok(Response {
+                status: StatusCode::OK,
+                headers: HeaderMap::new(),
+                body,
+            })
         }
     }
 
@@ -137,13 +154,30 @@ mod tests {
     async fn bodies_are_bounded_in_size_and_time() {
         let http = Http::new(Endless);
         let url = |p: &str| url::Url::parse(&format!("http://a{p}")).expect("a URL");
-        let large = http.send(Request::get(url("/big"))).await.expect("a head").bytes(25).await;
-        assert_eq!(large, Err(HttpError::TooLarge { url: "http://a/big".into(), limit: 25 }));
+        let large = http
+            .send(Request::get(url("/big")))
+            .await
+            .expect("a head")
+            .bytes(25)
+            .await;
+        assert_eq!(
+            large,
+            Err(HttpError::TooLarge {
+                url: "http://a/big".into(),
+                limit: 25
+            })
+        );
         let timeout = Duration::from_secs(5);
-        let slow = http.send(Request::get(url("/hang")).timeout(timeout)).await.expect("a head");
+        let slow = http
+            .send(Request::get(url("/hang")).timeout(timeout))
+            .await
+            .expect("a head");
         assert_eq!(
             slow.bytes(25).await,
-            Err(HttpError::Timeout { url: "http://a/hang".into(), timeout })
+            Err(HttpError::Timeout {
+                url: "http://a/hang".into(),
+                timeout
+            })
         );
     }
 }

@@ -31,7 +31,10 @@ impl SystemTransport {
     /// A transport with an optional resolver of its own.
     pub fn new(resolver: Option<Arc<dyn Resolve>>) -> Self {
         crate::tls::init();
-        Self { resolver, clients: Mutex::default() }
+        Self {
+            resolver,
+            clients: Mutex::default(),
+        }
     }
 
     fn client(&self, tls: &Tls, follow: bool, url: &str) -> Result<reqwest::Client, HttpError> {
@@ -39,11 +42,14 @@ impl SystemTransport {
         if let Some(client) = clients.get(&(tls.clone(), follow)) {
             return Ok(client.clone());
         }
-        let refused = |what: String| HttpError::Tls { url: url.to_owned(), what };
+        let refused = |what: String| HttpError::Tls {
+            url: url.to_owned(),
+            what,
+        };
         let mut builder = reqwest::Client::builder()
             .user_agent(concat!("weir/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(Duration::from_secs(10))
-            .pool_idle_timeout(Duration::from_secs(60))
+            .pool_idle_timeout(Duration::from_mins(1))
             .pool_max_idle_per_host(8)
             .tls_danger_accept_invalid_certs(tls.insecure)
             .redirect(if follow {
@@ -89,8 +95,14 @@ impl Transport for SystemTransport {
             .map_err(|e| told(&e, &url, request.timeout))?;
         let (status, headers) = (response.status(), response.headers().clone());
         let timeout = request.timeout;
-        let body = response.bytes_stream().map_err(move |e| told(&e, &url, timeout));
-        Ok(Response { status, headers, body: BodyStream::new(body) })
+        let body = response
+            .bytes_stream()
+            .map_err(move |e| told(&e, &url, timeout));
+        Ok(Response {
+            status,
+            headers,
+            body: BodyStream::new(body),
+        })
     }
 }
 
@@ -120,7 +132,11 @@ fn chain(e: &reqwest::Error) -> String {
         }
         at = cause.source();
     }
-    if parts.is_empty() { "no further cause is known".to_owned() } else { parts.join(": ") }
+    if parts.is_empty() {
+        "no further cause is known".to_owned()
+    } else {
+        parts.join(": ")
+    }
 }
 
 /// Adapts a [`Resolve`] to reqwest, with the system's resolver behind it.

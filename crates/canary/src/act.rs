@@ -1,0 +1,315 @@
+//! Owns how an effect becomes a write. Each is idempotent and carries a precondition, so that one
+//! that comes late is a conflict or changes nothing: Deployments are read from the server right
+//! before, and written only at the generation that was observed.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use weir_api::names::CANARY_FINALIZER;
+use weir_object::{Kind, Object};
+use weir_rollout::{Backend, Effect, Revision, Source};
+use weir_runtime::kinds::{CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
+use weir_runtime::{ApiClient, Propagation, Write};
+
+use crate::deployment::{FOLLOWED, Label, is_owned, primary, primary_template};
+use crate::failure::Failure;
+use crate::observe::Facts;
+use crate::route::Lead;
+use crate::service::{Role, unchanged};
+use crate::{Options, template};
+
+/// Performs effects.
+#[derive(Clone)]
+pub(crate) struct Actor {
+    pub(crate) api: ApiClient,
+    pub(crate) options: Options,
+}
+
+impl Actor {
+    /// Performs one effect on what was observed.
+    pub(crate) async fn perform(&self, facts: &Facts, effect: &Effect) -> Result<(), Failure> {
+        let canary = &facts.canary;
+        match effect {
+            Effect::AddFinalizer => {
+                let kind = &weir_api::canary::KIND;
+                self.api
+                    .add_finalizer(kind, canary, CANARY_FINALIZER)
+                    .await?;
+            }
+            Effect::RemoveFinalizer => {
+                let kind = &weir_api::canary::KIND;
+                self.api
+                    .remove_finalizer(kind, canary, CANARY_FINALIZER)
+                    .await?;
+            }
+            Effect::ClaimReplicas => self.scale(facts, None).await?,
+            Effect::ScaleTarget { replicas } => self.scale(facts, Some(*replicas)).await?,
+            Effect::StoreTemplate {
+                revision, source, ..
+            } => {
+                self.store(facts, revision, *source).await?;
+            }
+            Effect::PruneTemplates => self.prune(facts).await?,
+            Effect::ApplyServices => {
+                for (role, live) in [
+                    (Role::Canary, &facts.apex_canary),
+                    (Role::Primary, &facts.apex_primary),
+                ] {
+                    self.service(facts, role, live.as_deref()).await?;
+                }
+            }
+            Effect::PointApex {
+                to: Backend::Primary,
+            } => {
+                self.service(facts, Role::Apex, facts.apex.as_deref())
+                    .await?;
+            }
+            Effect::PointApex {
+                to: Backend::Target,
+            } => self.release_apex(facts).await?,
+            Effect::CreatePrimary { revision, replicas } => {
+                self.create_primary(facts, revision, *replicas).await?;
+            }
+            Effect::ReplacePrimaryTemplate { revision } => {
+                self.replace_template(facts, revision).await?;
+            }
+            Effect::SetWeight { canary } => self.route(facts, Lead::Split(*canary)).await?,
+            Effect::ReleaseRoute => self.route(facts, Lead::Apex).await?,
+        }
+        Ok(())
+    }
+
+    /// The object as it is on the server, if nobody changed what was observed of it.
+    async fn fresh(&self, kind: &Kind, seen: &Object) -> Result<Object, Failure> {
+        let live = self.api.get(kind, &seen.key()).await?;
+        live.filter(|live| live.uid() == seen.uid() && live.generation() == seen.generation())
+            .ok_or_else(|| Failure::Moved(seen.reference().to_string()))
+    }
+
+    /// Applies the target's replicas, and nothing else of it: Git's applier keeps the rest, and both
+    /// own this field, so that either may let go of it.
+    async fn scale(&self, facts: &Facts, replicas: Option<u32>) -> Result<(), Failure> {
+        let seen = observed(facts.target.as_ref(), "the target")?;
+        let live = self.fresh(&DEPLOYMENT, seen).await?;
+        let replicas = match replicas {
+            Some(replicas) => json!(replicas),
+            None => live
+                .get(&["spec", "replicas"])
+                .cloned()
+                .unwrap_or_else(|| json!(1)),
+        };
+        let fields = Object(json!({
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {
+                "name": live.name(),
+                "namespace": live.namespace(),
+                "resourceVersion": live.resource_version(),
+            },
+            "spec": {"replicas": replicas},
+        }));
+        let write = Write::Apply {
+            fields,
+            force: true,
+        };
+        self.api.write(&DEPLOYMENT, &live.key(), write).await?;
+        Ok(())
+    }
+
+    /// Whether the target's replicas are co-owned. Only the server tells; the caches leave managers
+    /// out.
+    pub(crate) async fn claimed(&self, facts: &Facts) -> Result<bool, Failure> {
+        let Some(seen) = &facts.target else {
+            return Ok(false);
+        };
+        let live = self.api.get(&DEPLOYMENT, &seen.key()).await?;
+        let managers = live
+            .as_ref()
+            .and_then(|l| l.get(&["metadata", "managedFields"]));
+        let managers = managers.and_then(Value::as_array);
+        Ok(managers.into_iter().flatten().any(|entry| {
+            entry["manager"].as_str() == Some(self.api.manager())
+                && entry["fieldsV1"]["f:spec"].get("f:replicas").is_some()
+        }))
+    }
+
+    async fn store(&self, facts: &Facts, revision: &str, source: Source) -> Result<(), Failure> {
+        let live = match source {
+            Source::Target => facts.live_template().cloned(),
+            Source::Primary => facts.baseline(),
+        };
+        // What is stored is the recorded revision or nothing.
+        let live = live
+            .filter(|template| Revision::of(template).id == revision)
+            .ok_or_else(|| Failure::Moved("the pod template".to_owned()))?;
+        let record = template::record(&facts.canary, revision, &live);
+        let key = record.key();
+        // One of this name with other content is not what its name says.
+        if let Some(wrong) = self.api.get(&CONTROLLER_REVISION, &key).await? {
+            if is_owned(&wrong, &facts.canary)
+                && template::find(&[Arc::new(wrong.clone())], revision).is_some()
+            {
+                return Ok(());
+            }
+            let uid = Some(wrong.uid());
+            self.api
+                .delete(&CONTROLLER_REVISION, &key, uid, Propagation::Background)
+                .await?;
+        }
+        self.api
+            .write(&CONTROLLER_REVISION, &key, Write::Create(record))
+            .await?;
+        Ok(())
+    }
+
+    async fn prune(&self, facts: &Facts) -> Result<(), Failure> {
+        let state = facts.state.as_ref();
+        let run = state
+            .and_then(|s| s.run.as_ref())
+            .map(|r| r.revision.as_str());
+        let promoted = state.and_then(|s| s.last_promoted_spec.as_deref());
+        for record in &facts.records {
+            let id = Some(record.text(&["data", "revision"]));
+            if id != run && id != promoted {
+                let uid = Some(record.uid());
+                let key = record.key();
+                self.api
+                    .delete(&CONTROLLER_REVISION, &key, uid, Propagation::Background)
+                    .await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A Service as it should be: applied whole where it is generated, its selector alone where a
+    /// user owns it.
+    async fn service(
+        &self,
+        facts: &Facts,
+        role: Role,
+        live: Option<&Object>,
+    ) -> Result<(), Failure> {
+        let label = label(facts)?;
+        let maker = facts.services(label);
+        let to = if role == Role::Canary {
+            Backend::Target
+        } else {
+            Backend::Primary
+        };
+        let write = match live {
+            Some(live) if !is_owned(live, &facts.canary) => Write::Json(maker.borrow(live, to)),
+            _ => applied(maker.generated(role), live),
+        };
+        self.api
+            .write(&SERVICE, &facts.names.key(maker.name(role)), write)
+            .await?;
+        Ok(())
+    }
+
+    async fn release_apex(&self, facts: &Facts) -> Result<(), Failure> {
+        let maker = facts.services(label(facts)?);
+        let key = facts.names.key(&facts.names.apex);
+        let write = match facts.apex.as_deref() {
+            Some(live) => Write::Json(maker.release(live)),
+            None => {
+                let mut service = maker.generated(Role::Apex);
+                service.remove(&["metadata", "ownerReferences"]);
+                service.set(&["spec", "selector"], maker.selector(Backend::Target));
+                Write::Create(service)
+            }
+        };
+        self.api.write(&SERVICE, &key, write).await?;
+        Ok(())
+    }
+
+    async fn create_primary(
+        &self,
+        facts: &Facts,
+        revision: &str,
+        replicas: u32,
+    ) -> Result<(), Failure> {
+        let target = observed(facts.target.as_ref(), "the target")?;
+        let made = primary(
+            &facts.canary,
+            target,
+            stored(facts, revision)?,
+            label(facts)?,
+            &facts.names,
+            replicas,
+            &self.options.include_label_prefix,
+        );
+        self.api
+            .write(&DEPLOYMENT, &made.key(), Write::Create(made))
+            .await?;
+        Ok(())
+    }
+
+    /// Replaces the primary's pod template as a whole. An apply would leave behind what others set,
+    /// and what runs would not be what was analysed.
+    async fn replace_template(&self, facts: &Facts, revision: &str) -> Result<(), Failure> {
+        let seen = observed(facts.primary.as_ref(), "the primary")?;
+        let template = primary_template(stored(facts, revision)?, label(facts)?);
+        let live = self.fresh(&DEPLOYMENT, seen).await?;
+        let mut ops = vec![
+            unchanged(&live),
+            json!({"op": "replace", "path": "/spec/template", "value": template}),
+        ];
+        if let Some(target) = &facts.target {
+            for field in FOLLOWED {
+                let wanted = target.get(&["spec", field]);
+                if let Some(wanted) = wanted.filter(|w| live.get(&["spec", field]) != Some(*w)) {
+                    let at = format!("/spec/{field}");
+                    ops.push(json!({"op": "add", "path": at, "value": wanted}));
+                }
+            }
+        }
+        let write = Write::Json(Value::Array(ops));
+        self.api.write(&DEPLOYMENT, &live.key(), write).await?;
+        Ok(())
+    }
+
+    async fn route(&self, facts: &Facts, lead: Lead) -> Result<(), Failure> {
+        let maker = facts.routes();
+        let key = facts.names.key(&facts.names.apex);
+        let live = facts.route.as_deref();
+        let write = match live {
+            // Rules are one list to the API: a second manager's apply would take them all.
+            Some(live) if !is_owned(live, &facts.canary) || lead == Lead::Apex => {
+                Write::Json(maker.borrow(live, lead))
+            }
+            _ => applied(maker.generated(lead), live),
+        };
+        self.api.write(&HTTP_ROUTE, &key, write).await?;
+        Ok(())
+    }
+}
+
+/// An apply of a generated object, at the version that was observed.
+fn applied(mut fields: Object, live: Option<&Object>) -> Write {
+    if let Some(live) = live {
+        fields.set(
+            &["metadata", "resourceVersion"],
+            live.resource_version().into(),
+        );
+    }
+    Write::Apply {
+        fields,
+        force: true,
+    }
+}
+
+fn observed<'a>(object: Option<&'a Arc<Object>>, what: &str) -> Result<&'a Arc<Object>, Failure> {
+    object.ok_or_else(|| Failure::Moved(what.to_owned()))
+}
+
+fn label(facts: &Facts) -> Result<&Label, Failure> {
+    facts
+        .label
+        .as_ref()
+        .ok_or_else(|| Failure::Moved("the target's selector".to_owned()))
+}
+
+fn stored<'a>(facts: &'a Facts, revision: &str) -> Result<&'a Value, Failure> {
+    template::find(&facts.records, revision)
+        .ok_or_else(|| Failure::Moved("the stored template".to_owned()))
+}

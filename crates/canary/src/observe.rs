@@ -1,0 +1,268 @@
+//! Owns what is seen of a Canary: its objects from the caches, reduced to the facts a decision is
+//! made from. It reads and never writes.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use weir_api::canary::{Service, Spec};
+use weir_api::names::CANARY_FINALIZER;
+use weir_api::{Canary, DecodeFailure};
+use weir_object::{Key, Object};
+use weir_rollout::{
+    Apex, Backends, Measurement, Observation, Piece, Primary, Records, Refusal, Revision, Route,
+    State, Target,
+};
+use weir_runtime::kinds::{CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
+use weir_runtime::{Context, Store, WatchOf};
+
+use crate::deployment::{Label, baseline_template, count, is_owned, readiness, replicas, runs};
+use crate::names::Names;
+use crate::service::Role;
+use crate::{Options, accept, route, service, status, template};
+
+/// The caches a Canary is seen through.
+#[derive(Clone)]
+pub(crate) struct Stores {
+    pub(crate) canaries: Arc<Store>,
+    pub(crate) deployments: Arc<Store>,
+    pub(crate) services: Arc<Store>,
+    pub(crate) routes: Arc<Store>,
+    pub(crate) revisions: Arc<Store>,
+    pub(crate) templates: Arc<Store>,
+}
+
+impl Stores {
+    pub(crate) fn of(context: &Context) -> Self {
+        let watch = |kind| context.caches.watch(WatchOf::all(kind));
+        Self {
+            canaries: watch(&weir_api::canary::KIND),
+            deployments: watch(&DEPLOYMENT),
+            services: watch(&SERVICE),
+            routes: watch(&HTTP_ROUTE),
+            revisions: watch(&CONTROLLER_REVISION),
+            templates: watch(accept::METRIC_TEMPLATE),
+        }
+    }
+}
+
+/// A Canary's objects at one moment.
+pub(crate) struct Facts {
+    pub(crate) canary: Arc<Object>,
+    pub(crate) spec: Spec,
+    pub(crate) service: Service,
+    pub(crate) names: Names,
+    pub(crate) label: Option<Label>,
+    pub(crate) target: Option<Arc<Object>>,
+    pub(crate) primary: Option<Arc<Object>>,
+    pub(crate) apex: Option<Arc<Object>>,
+    pub(crate) apex_primary: Option<Arc<Object>>,
+    pub(crate) apex_canary: Option<Arc<Object>>,
+    pub(crate) route: Option<Arc<Object>>,
+    pub(crate) records: Vec<Arc<Object>>,
+    pub(crate) state: Option<State>,
+}
+
+impl Facts {
+    /// Gathers them. A Canary that can't be read is a failure of its own alone.
+    pub(crate) fn gather(
+        stores: &Stores,
+        options: &Options,
+        canary: Arc<Object>,
+    ) -> Result<Self, DecodeFailure> {
+        let spec = Canary::from_object_without_status(&canary)?.spec;
+        let names = Names::of(&canary.key(), &spec);
+        let target = stores.deployments.get(&names.key(&names.target));
+        let service = |name: &str| stores.services.get(&names.key(name));
+        let records = stores.revisions.list_in(&names.namespace);
+        Ok(Self {
+            service: spec.service.clone().unwrap_or_default(),
+            label: target
+                .as_ref()
+                .and_then(|t| Label::of(t, &options.selector_labels)),
+            primary: stores.deployments.get(&names.key(&names.primary)),
+            apex: service(&names.apex),
+            apex_primary: service(&names.apex_primary),
+            apex_canary: service(&names.apex_canary),
+            route: stores.routes.get(&names.key(&names.apex)),
+            records: template::of_canary(records, &canary),
+            state: status::read(&canary),
+            canary,
+            spec,
+            names,
+            target,
+        })
+    }
+
+    pub(crate) fn services<'a>(&'a self, label: &'a Label) -> service::Maker<'a> {
+        let (canary, spec) = (&*self.canary, &self.service);
+        service::Maker {
+            canary,
+            spec,
+            names: &self.names,
+            label,
+        }
+    }
+
+    pub(crate) fn routes(&self) -> route::Maker<'_> {
+        route::Maker {
+            canary: &self.canary,
+            spec: &self.service,
+            names: &self.names,
+        }
+    }
+
+    /// The target's live pod template.
+    pub(crate) fn live_template(&self) -> Option<&Value> {
+        self.target.as_ref()?.get(&["spec", "template"])
+    }
+
+    /// The template that the primary was made from, as far as its own tells.
+    pub(crate) fn baseline(&self) -> Option<Value> {
+        let template = self.primary.as_ref()?.get(&["spec", "template"])?;
+        Some(baseline_template(template, self.label.as_ref()?))
+    }
+
+    /// What of the Canary can't be done, beside what its spec alone tells.
+    fn refusal(&self, stores: &Stores, options: &Options) -> Option<Refusal> {
+        let invalid = |field: &str, message: String| Refusal {
+            reason: "Invalid",
+            field: field.to_owned(),
+            message,
+        };
+        if self.target.is_some() && self.label.is_none() {
+            return Some(invalid(
+                "targetRef",
+                format!(
+                    "the target's `spec.selector.matchLabels` must contain one of {:?}, so that \
+                     its pods can be told from the primary's",
+                    options.selector_labels
+                ),
+            ));
+        }
+        if self
+            .primary
+            .as_ref()
+            .is_some_and(|p| !is_owned(p, &self.canary))
+        {
+            let message = format!(
+                "Deployment {} is there already and does not belong to this Canary; rename it",
+                self.names.primary
+            );
+            return Some(invalid("targetRef", message));
+        }
+        if let Some(live) = self.route.as_ref().filter(|r| !is_owned(r, &self.canary))
+            && self.routes().managed(live).is_empty()
+        {
+            let message = format!(
+                "HTTPRoute {0} is there already and none of its rules leads to Service {0}; add \
+                 that backend to the rule whose traffic is to be shared",
+                self.names.apex
+            );
+            return Some(invalid("service", message));
+        }
+        accept::templates(&self.spec, &self.names.namespace, |key: &Key| {
+            stores.templates.get(key)
+        })
+    }
+
+    /// The observation. `claimed` says whether the target's replicas are co-owned, which the caches
+    /// don't tell.
+    pub(crate) fn observation(
+        &self,
+        stores: &Stores,
+        options: &Options,
+        now: Timestamp,
+        claimed: bool,
+        measurement: Option<Measurement>,
+    ) -> Observation {
+        let (strategy, refusal) = accept::strategy(&self.spec, options);
+        let refusal = refusal.or_else(|| self.refusal(stores, options));
+        let analysis = &self.spec.analysis;
+        let percent = |p: Option<i64>| u32::try_from(p.unwrap_or(100)).unwrap_or(100);
+        let run = self
+            .state
+            .as_ref()
+            .and_then(|s| s.run.as_ref())
+            .map(|r| r.revision.as_str());
+        let promoted = self
+            .state
+            .as_ref()
+            .and_then(|s| s.last_promoted_spec.as_deref());
+        let stored = |revision: Option<&str>| template::find(&self.records, revision?);
+        let stale = self.records.iter().any(|o| {
+            let id = Some(o.text(&["data", "revision"]));
+            id != run && id != promoted
+        });
+        let target = self.target.as_ref().map(|object| Target {
+            kind: "Deployment".to_owned(),
+            name: object.name().to_owned(),
+            revision: Revision::of(self.live_template().unwrap_or(&Value::Null)),
+            replicas: replicas(object),
+            claimed,
+            available: count(object, &["status", "availableReplicas"]),
+            readiness: readiness(object, percent(analysis.canary_ready_threshold)),
+            deleting: object.is_deleting(),
+        });
+        // One that is going serves no longer; a new one can be made when it is gone.
+        let primary = self.primary.as_ref().and_then(|object| {
+            let label = self.label.as_ref()?;
+            let runs = |revision| stored(revision).map(|stored| runs(object, stored, label));
+            Some(Primary {
+                name: object.name().to_owned(),
+                replicas: replicas(object),
+                available: count(object, &["status", "availableReplicas"]),
+                readiness: readiness(object, percent(analysis.primary_ready_threshold)),
+                runs_promoted: runs(promoted),
+                runs_run: runs(run),
+                baseline: Revision::of(&self.baseline().unwrap_or_default()),
+            })
+        });
+        let (canary_service, primary_service, apex) = match &self.label {
+            None => (Piece::Absent, Piece::Absent, Apex::Other),
+            Some(label) => {
+                let maker = self.services(label);
+                let labels = self
+                    .target
+                    .as_ref()
+                    .and_then(|t| t.get(&["spec", "template", "metadata", "labels"]));
+                (
+                    maker.piece(Role::Canary, self.apex_canary.as_deref()),
+                    maker.piece(Role::Primary, self.apex_primary.as_deref()),
+                    maker.apex(self.apex.as_deref(), labels),
+                )
+            }
+        };
+        let mut route = self.routes().observed(self.route.as_deref());
+        // A route that still goes with the Canary is not let go of yet.
+        if let (Route::Present { backends, .. }, Some(live)) = (&mut route, &self.route)
+            && *backends == Backends::Apex
+            && is_owned(live, &self.canary)
+        {
+            *backends = Backends::Other;
+        }
+        Observation {
+            now,
+            name: self.names.canary.clone(),
+            namespace: self.names.namespace.clone(),
+            strategy,
+            refusal,
+            suspended: self.spec.suspend,
+            deleting: self.canary.is_deleting(),
+            finalizer: self.canary.finalizers().any(|f| f == CANARY_FINALIZER),
+            state: self.state.clone(),
+            target,
+            primary,
+            records: Records {
+                promoted: stored(promoted).is_some(),
+                run: stored(run).is_some(),
+                stale,
+            },
+            canary_service,
+            primary_service,
+            apex,
+            route,
+            measurement,
+        }
+    }
+}

@@ -1,0 +1,305 @@
+//! Owns the loop: observe, decide, record or act, again, until there is something to wait for.
+//!
+//! # Guarantees
+//! A state is stored before any effect it calls for, with the resourceVersion it was decided from;
+//! events are told after the write they tell of. A restart at any point goes on from what is stored.
+//! A measurement is judged on a fresh observation, so that a push during it is seen.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use weir_api::names::FLAGGER;
+use weir_object::{Key, Object};
+use weir_rollout::{Event, Measurement, Observation, Plan, Status, Summary, decide, summarise};
+use weir_runtime::kinds::{CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
+use weir_runtime::{
+    ApiClient, Change, Context, Controller, ControllerOptions, EventKind, Outcome, Projection,
+    Reconciler, Recorder, SharedClock, WatchOf, patch_status,
+};
+
+use crate::act::Actor;
+use crate::failure::Failure;
+use crate::measure::Measurer;
+use crate::observe::{Facts, Stores};
+use crate::telemetry::Telemetry;
+use crate::{Options, accept, status};
+
+/// The reason of every event about a Canary, as people filter by it.
+const REASON: &str = "Synced";
+
+/// How many decisions one pass may take before it lets others have their turn.
+const ROUNDS: usize = 64;
+
+/// The controller of Canaries: its watches are open when this returns, and it works when it is run.
+pub fn controller(context: &Context, options: Options) -> Controller {
+    let stores = Stores::of(context);
+    let api = context.api.with_manager(FLAGGER);
+    let reconciler = Canaries {
+        actor: Actor {
+            api: api.clone(),
+            options: options.clone(),
+        },
+        measurer: Measurer {
+            http: context.http.clone(),
+            api: api.clone(),
+            templates: stores.templates.clone(),
+            metrics_server: options.metrics_server.clone(),
+            timeout: options.query_timeout,
+        },
+        telemetry: Telemetry::new(&context.metrics),
+        events: context.events.named(FLAGGER),
+        clock: context.clock.clone(),
+        stores: stores.clone(),
+        api,
+        options: options.clone(),
+    };
+    let run = ControllerOptions {
+        workers: options.workers,
+        ..ControllerOptions::default()
+    };
+    let about = |names: fn(&Object) -> Vec<String>| {
+        let canaries = stores.canaries.clone();
+        move |change: &Change| {
+            let here = canaries.list_in(&change.key.namespace);
+            let concerned = here.iter().filter(|c| names(c).contains(&change.key.name));
+            concerned.map(|c| c.key()).collect()
+        }
+    };
+    let canaries = stores.canaries.clone();
+    Controller::new(context, "canary", &weir_api::canary::KIND, reconciler, run)
+        .also(WatchOf::all(&DEPLOYMENT), about(workloads))
+        .also(WatchOf::all(&SERVICE), about(services))
+        .also(WatchOf::all(&HTTP_ROUTE), about(services))
+        .owns(&CONTROLLER_REVISION, Projection::Full)
+        .also(WatchOf::all(accept::METRIC_TEMPLATE), move |change| {
+            let all = canaries.list();
+            all.iter()
+                .filter(|c| measures_by(c, &change.key))
+                .map(|c| c.key())
+                .collect()
+        })
+}
+
+fn target(canary: &Object) -> String {
+    canary.text(&["spec", "targetRef", "name"]).to_owned()
+}
+
+fn workloads(canary: &Object) -> Vec<String> {
+    let target = target(canary);
+    vec![format!("{target}-primary"), target]
+}
+
+fn services(canary: &Object) -> Vec<String> {
+    let apex = match canary.text(&["spec", "service", "name"]) {
+        "" => target(canary),
+        name => name.to_owned(),
+    };
+    vec![format!("{apex}-primary"), format!("{apex}-canary"), apex]
+}
+
+fn measures_by(canary: &Object, template: &Key) -> bool {
+    let metrics = canary
+        .get(&["spec", "analysis", "metrics"])
+        .and_then(Value::as_array);
+    metrics.into_iter().flatten().any(|metric| {
+        let text = |field| metric["templateRef"][field].as_str().unwrap_or_default();
+        let namespace = match text("namespace") {
+            "" => canary.namespace(),
+            namespace => namespace,
+        };
+        text("name") == template.name && namespace == template.namespace
+    })
+}
+
+/// The reconciler of Canaries.
+struct Canaries {
+    stores: Stores,
+    actor: Actor,
+    measurer: Measurer,
+    telemetry: Telemetry,
+    events: Recorder,
+    clock: SharedClock,
+    api: ApiClient,
+    options: Options,
+}
+
+#[async_trait::async_trait]
+impl Reconciler for Canaries {
+    async fn reconcile(&self, key: &Key) -> Outcome {
+        self.telemetry.count(
+            &key.namespace,
+            self.stores.canaries.list_in(&key.namespace).len(),
+        );
+        let mut measurement = None;
+        for _ in 0..ROUNDS {
+            let Some(canary) = self.stores.canaries.get(key) else {
+                self.telemetry.forget(key);
+                return Outcome::Wait;
+            };
+            match self.round(canary.clone(), measurement.take()).await {
+                Ok(Next::Measured(round)) => measurement = Some(round),
+                Ok(Next::Again) => {}
+                Ok(Next::Wait(outcome)) => return outcome,
+                Err(failure) => return self.failed(&canary, &failure).await,
+            }
+        }
+        // More changes than one pass is for; the next pass goes on where this one stopped.
+        Outcome::After(std::time::Duration::ZERO)
+    }
+}
+
+/// What follows a round.
+enum Next {
+    Again,
+    Measured(Measurement),
+    Wait(Outcome),
+}
+
+impl Canaries {
+    /// One observation, one decision, and what it calls for.
+    async fn round(
+        &self,
+        canary: Arc<Object>,
+        measurement: Option<Measurement>,
+    ) -> Result<Next, Failure> {
+        let facts = match Facts::gather(&self.stores, &self.options, canary.clone()) {
+            Ok(facts) => facts,
+            Err(unreadable) => {
+                let says = says(Status::False, "Invalid", unreadable.to_string());
+                self.tell_conditions(&canary, None, &[says]).await?;
+                return Ok(Next::Wait(Outcome::Wait));
+            }
+        };
+        let now = self.clock.now();
+        // Asked only before the first step: from then on the canary owns what it applied.
+        let unclaimed = facts.state.is_none() && !facts.canary.is_deleting();
+        let claimed = !unclaimed || self.actor.claimed(&facts).await?;
+        let o = facts.observation(&self.stores, &self.options, now, claimed, measurement);
+        let plan = decide(&o);
+        tracing::debug!(canary = %facts.canary.key(), ?plan, "decided");
+        match plan {
+            Plan::Record {
+                ref state,
+                ref events,
+            } => {
+                let conditions = summarise(&o, state, &plan);
+                let before = facts.state.as_ref().map(|s| s.phase);
+                let next = status::compose(&facts.canary, Some(state), &conditions, now);
+                let kind = &weir_api::canary::KIND;
+                let written = patch_status(&self.api, kind, &facts.canary, &next).await?;
+                self.publish(&written, events);
+                self.telemetry.stands(&facts.names, state);
+                if before != Some(state.phase) && state.last_promoted_spec.is_some() {
+                    self.telemetry
+                        .ended(&facts.names, state.phase, o.strategy.skip_analysis);
+                }
+                Ok(Next::Again)
+            }
+            Plan::Act { effects, events } => {
+                for effect in &effects {
+                    self.actor.perform(&facts, effect).await?;
+                }
+                self.publish(&facts.canary, &events);
+                Ok(Next::Again)
+            }
+            Plan::Measure { revision, weight } => {
+                let (spec, names) = (&facts.spec, &facts.names);
+                let round = self
+                    .measurer
+                    .measure(spec, names, now, revision, weight)
+                    .await;
+                self.telemetry.measured(names, &round);
+                Ok(Next::Measured(round))
+            }
+            Plan::Wait { until, .. } => {
+                self.settle(&facts, &o, &plan).await?;
+                Ok(Next::Wait(Outcome::After(self.clock.until(until))))
+            }
+            Plan::Hold { until, .. } => {
+                self.settle(&facts, &o, &plan).await?;
+                Ok(Next::Wait(match until {
+                    Some(until) => Outcome::After(self.clock.until(until)),
+                    None => Outcome::Wait,
+                }))
+            }
+            Plan::Rest { .. } | Plan::Refuse { .. } => {
+                self.settle(&facts, &o, &plan).await?;
+                Ok(Next::Wait(Outcome::Wait))
+            }
+        }
+    }
+
+    /// Nothing moves: what the conditions say is brought up to date, and nothing else is written.
+    async fn settle(&self, facts: &Facts, o: &Observation, plan: &Plan) -> Result<(), Failure> {
+        let state = facts.state.clone().unwrap_or_default();
+        self.telemetry.stands(&facts.names, &state);
+        let conditions = summarise(o, &state, plan);
+        self.tell_conditions(&facts.canary, facts.state.as_ref(), &conditions)
+            .await
+    }
+
+    async fn tell_conditions(
+        &self,
+        canary: &Object,
+        state: Option<&weir_rollout::State>,
+        conditions: &[Summary],
+    ) -> Result<(), Failure> {
+        // A Canary without its finalizer is going; there is nobody left to read.
+        if canary.is_deleting() && canary.finalizers().next().is_none() {
+            return Ok(());
+        }
+        let next = status::compose(canary, state, conditions, self.clock.now());
+        let news = status::changed(canary, &next, "Ready");
+        let written = patch_status(&self.api, &weir_api::canary::KIND, canary, &next).await?;
+        let ready = conditions.iter().find(|c| c.kind == "Ready");
+        if let Some(ready) = ready.filter(|r| news && r.status == Status::False) {
+            self.publish(&written, &[Event::warning(ready.message.clone())]);
+        } else if news && ready.is_some_and(|r| r.reason == "Suspended") {
+            let text = "skipping canary run as object is suspended";
+            self.publish(&written, &[Event::normal(text)]);
+        }
+        Ok(())
+    }
+
+    fn publish(&self, canary: &Object, events: &[Event]) {
+        for event in events {
+            let kind = if event.warning {
+                EventKind::Warning
+            } else {
+                EventKind::Normal
+            };
+            self.events
+                .publish(canary, kind, REASON, &event.message, &[]);
+        }
+    }
+
+    /// An effect did not happen. Whoever wrote in between is no news; everything else is told.
+    async fn failed(&self, canary: &Object, failure: &Failure) -> Outcome {
+        let text = failure.to_string();
+        let raced = match failure {
+            Failure::Moved(_) => true,
+            Failure::Api(api) => api.is_conflict(),
+        };
+        if !raced {
+            self.publish(canary, &[Event::warning(text.clone())]);
+        }
+        if failure.needs_a_person() {
+            let says = says(Status::False, "ReconciliationFailed", text.clone());
+            // If this fails too there is nothing more to say it with; the retry comes anyway.
+            let state = status::read(canary);
+            if let Err(e) = self.tell_conditions(canary, state.as_ref(), &[says]).await {
+                tracing::debug!(canary = %canary.key(), %e, "the failure could not be recorded");
+            }
+        }
+        Outcome::Retry(text)
+    }
+}
+
+fn says(status: Status, reason: &str, message: String) -> Summary {
+    Summary {
+        kind: "Ready",
+        status,
+        reason: reason.to_owned(),
+        message,
+    }
+}
