@@ -173,7 +173,8 @@ fn finish(state: &mut State, resource: &Resource, at: &Key) -> Option<Arc<Value>
 fn clean_definition(state: &mut State, definition: &Value, call: &Call) {
     let name = path::text(definition, &["metadata", "name"]).to_owned();
     let of = |r: &&Arc<Resource>| r.custom.as_ref().is_some_and(|c| c.definition == name);
-    if let Some(resource) = state.registry.iter().find(of).cloned() {
+    let resource = state.registry.iter().find(of).cloned();
+    if let Some(resource) = resource {
         let keys: Vec<Key> = state.range(resource.storage, None).map(|(k, _)| k.clone()).collect();
         for at in keys {
             let namespace = resource.kind.namespaced.then_some(at.namespace.as_str());

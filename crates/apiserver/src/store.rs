@@ -151,6 +151,14 @@ impl Store {
         (items, state.version)
     }
 
+    /// The objects of a kind that name `uid` as an owner.
+    pub(crate) fn owned(&self, uid: &str, kind: &Kind) -> Vec<Arc<Value>> {
+        let state = self.inner.read();
+        let Ok(resource) = Self::resource(&state, kind) else { return Vec::new() };
+        let keys = state.dependents(uid).into_iter().filter(|(s, _)| *s == resource.storage);
+        keys.filter_map(|(storage, key)| state.get(storage, &key).cloned()).collect()
+    }
+
     /// Creates an object; its namespace is the one it names.
     pub fn create(&self, kind: &Kind, object: Value) -> Result<Arc<Value>, Refusal> {
         let namespace = namespace_of(&object);

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use weir_merge::FieldSet;
 use weir_merge::managed::{self, ApplyFailure, Writer};
 
@@ -93,6 +93,7 @@ pub(crate) fn applied(
             ApplyFailure::Conflicts(conflicts) => Refusal::ApplyConflict {
                 message,
                 causes: conflicts
+                    .0
                     .into_iter()
                     .map(|conflict| Cause {
                         reason: "FieldManagerConflict",
@@ -132,9 +133,12 @@ pub(crate) fn builtin_defaults(object: &mut Value) {
 
 /// Reads a YAML or JSON body.
 pub(crate) fn yaml(bytes: &[u8]) -> Result<Value, Refusal> {
+    // JSON is YAML, and far quicker to read as itself.
     if let Ok(value) = serde_json::from_slice(bytes) {
         return Ok(value);
     }
-    let _ = json!(null);
-    Err(Refusal::BadRequest("yaml is not read yet".to_owned()))
+    let text = std::str::from_utf8(bytes)
+        .map_err(|_| Refusal::BadRequest("the body is neither JSON nor YAML text".to_owned()))?;
+    weir_yaml::from_str(text)
+        .map_err(|fault| Refusal::BadRequest(format!("the body is not YAML: {fault}")))
 }

@@ -12,7 +12,7 @@ use weir_rollout::{Limits, Refusal, Strategy, weighted_steps};
 use crate::Options;
 
 /// How long a metric looks back where it does not say.
-const WINDOW: Duration = Duration::from_secs(60);
+const WINDOW: Duration = Duration::from_mins(1);
 
 /// The strategy a spec comes to, and what of it can't be done. With a refusal the strategy still
 /// holds limits and deadlines, so that a run under way can be ended.
@@ -293,8 +293,8 @@ mod tests {
                 provider: 5,
             },
             interval: Duration::from_secs(30),
-            longest_window: Duration::from_secs(120),
-            progress_deadline: Duration::from_secs(600),
+            longest_window: Duration::from_mins(2),
+            progress_deadline: Duration::from_mins(10),
             skip_analysis: false,
         };
         assert_eq!((found, refusal), (expected, None));

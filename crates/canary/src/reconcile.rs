@@ -34,6 +34,10 @@ const ROUNDS: usize = 64;
 pub fn controller(context: &Context, options: Options) -> Controller {
     let stores = Stores::of(context);
     let api = context.api.with_manager(FLAGGER);
+    let run = ControllerOptions {
+        workers: options.workers,
+        ..ControllerOptions::default()
+    };
     let reconciler = Canaries {
         actor: Actor {
             api: api.clone(),
@@ -51,11 +55,7 @@ pub fn controller(context: &Context, options: Options) -> Controller {
         clock: context.clock.clone(),
         stores: stores.clone(),
         api,
-        options: options.clone(),
-    };
-    let run = ControllerOptions {
-        workers: options.workers,
-        ..ControllerOptions::default()
+        options,
     };
     let about = |names: fn(&Object) -> Vec<String>| {
         let canaries = stores.canaries.clone();

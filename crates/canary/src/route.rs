@@ -28,24 +28,16 @@ pub(crate) enum Lead {
 }
 
 impl Maker<'_> {
-    fn backend(&self, name: &str, port: &Value, weight: Option<u32>) -> Value {
-        let mut out = json!({"group": "", "kind": "Service", "name": name, "port": port});
-        if let Some(weight) = weight {
-            out["weight"] = weight.into();
-        }
-        out
-    }
-
     fn backends(&self, lead: Lead, port: &Value) -> Value {
         match lead {
             Lead::Split(canary) => {
                 let weights = Weights::canary(canary);
                 json!([
-                    self.backend(&self.names.apex_primary, port, Some(weights.primary)),
-                    self.backend(&self.names.apex_canary, port, Some(weights.canary)),
+                    backend(&self.names.apex_primary, port, weights.primary),
+                    backend(&self.names.apex_canary, port, weights.canary),
                 ])
             }
-            Lead::Apex => json!([self.backend(&self.names.apex, port, Some(1))]),
+            Lead::Apex => json!([backend(&self.names.apex, port, 1)]),
         }
     }
 
@@ -177,6 +169,10 @@ impl Maker<'_> {
         }
         Value::Array(ops)
     }
+}
+
+fn backend(name: &str, port: &Value, weight: u32) -> Value {
+    json!({"group": "", "kind": "Service", "name": name, "port": port, "weight": weight})
 }
 
 fn rules(route: &Object) -> impl Iterator<Item = &Value> {

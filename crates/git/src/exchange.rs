@@ -294,7 +294,8 @@ impl Driver<'_> {
         })
     }
 
-    async fn send(&self, request: Request) -> Result<Response, GitError> {
+    // Exclusive, since a response body can be moved between threads but not shared.
+    async fn send(&mut self, request: Request) -> Result<Response, GitError> {
         let left = self.deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(self.late());

@@ -871,3 +871,13 @@ async fn the_git_program_works_with_the_server() {
     story.await.expect("the story");
     serving.abort();
 }
+
+/// Reconcilers run on several threads.
+#[test]
+fn operations_can_move_between_threads() {
+    fn movable<T: Send>(_: T) {}
+    let git = Git::new(Http::new(Silent));
+    let remote = Remote::new("http://a/b").expect("a remote");
+    movable(git.list(&remote));
+    movable(git.checkout(&remote, &branch("main")));
+}

@@ -540,3 +540,14 @@ async fn upper_layers_take_away_from_lower_ones() {
     let bad = unpack_layers(vec![Bytes::from_static(b"no layer")], dest.path(), &limits).await;
     assert!(matches!(bad, Err(OciError::Layer(_))), "{bad:?}");
 }
+
+/// Reconcilers run on several threads.
+#[test]
+fn calls_can_move_between_threads() {
+    fn movable<T: Send>(_: T) {}
+    let (oci, _) = scripted(|_| (200, vec![], String::new()));
+    let (image, access) = (app(), mk_access());
+    movable(oci.list_tags(&image, &access));
+    movable(oci.manifest(&image, &access));
+    movable(oci.push_blob(&image, Bytes::new(), &access));
+}

@@ -115,7 +115,7 @@ impl ApiClient {
             }
             let request = http::Request::get(format!("{path}?{}", query.finish()));
             let mut page = self.call("list", &target, request, None).await?;
-            token = weir_object::path::text(&page, &["metadata", "continue"]).to_owned();
+            weir_object::path::text(&page, &["metadata", "continue"]).clone_into(&mut token);
             if let Some(Value::Array(items)) = weir_object::path::remove(&mut page, &["items"]) {
                 for item in items {
                     let mut object = Object(item);

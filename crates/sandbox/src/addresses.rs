@@ -27,7 +27,10 @@ const FIRST_SERVICE: u16 = 1 << 8;
 impl Addresses {
     /// The addresses of block `127.block.0.0/16`.
     pub fn new(block: u8) -> Self {
-        Self { block, state: Mutex::default() }
+        Self {
+            block,
+            state: Mutex::default(),
+        }
     }
 
     /// The address of one of the sandbox's own servers.
@@ -87,9 +90,16 @@ mod tests {
         let addresses = Addresses::new(9);
         let first = addresses.pod().expect("room");
         let second = addresses.pod().expect("room");
-        assert_eq!((first, second), (Ipv4Addr::new(127, 9, 128, 1), Ipv4Addr::new(127, 9, 128, 2)));
+        assert_eq!(
+            (first, second),
+            (Ipv4Addr::new(127, 9, 128, 1), Ipv4Addr::new(127, 9, 128, 2))
+        );
         addresses.release(first);
-        assert_ne!(addresses.pod(), Some(first), "an address is not used again at once");
+        assert_ne!(
+            addresses.pod(),
+            Some(first),
+            "an address is not used again at once"
+        );
         let taken = (0..).map_while(|_| addresses.pod()).count();
         assert!(taken > 30_000, "{taken}");
         addresses.release(second);

@@ -53,8 +53,19 @@ impl ApiPort {
         let token = Secret::new(random_token());
         let stop = CancellationToken::new();
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        tokio::spawn(accept(listener, acceptor, server, token.clone(), stop.clone()));
-        Ok(Self { address, ca_pem, token, _stop: stop.drop_guard() })
+        tokio::spawn(accept(
+            listener,
+            acceptor,
+            server,
+            token.clone(),
+            stop.clone(),
+        ));
+        Ok(Self {
+            address,
+            ca_pem,
+            token,
+            _stop: stop.drop_guard(),
+        })
     }
 
     /// Where the API is.
@@ -84,14 +95,16 @@ fn tls_config(address: IpAddr) -> Result<(rustls::ServerConfig, String), PortFai
     let ca_key = KeyPair::generate().map_err(failed)?;
     let mut ca = CertificateParams::new(Vec::new()).map_err(failed)?;
     ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    ca.distinguished_name.push(rcgen::DnType::CommonName, "weir-sandbox");
+    ca.distinguished_name
+        .push(rcgen::DnType::CommonName, "weir-sandbox");
     let ca_cert = ca.self_signed(&ca_key).map_err(failed)?;
     let issuer = Issuer::new(ca, ca_key);
     let key = KeyPair::generate().map_err(failed)?;
     let names = ["localhost".to_owned(), "kubernetes.default.svc".to_owned()];
     let mut leaf = CertificateParams::new(names).map_err(failed)?;
     leaf.subject_alt_names.push(SanType::IpAddress(address));
-    leaf.distinguished_name.push(rcgen::DnType::CommonName, "weir-sandbox-api");
+    leaf.distinguished_name
+        .push(rcgen::DnType::CommonName, "weir-sandbox-api");
     let cert = leaf.signed_by(&key, &issuer).map_err(failed)?;
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
     let mut config = rustls::ServerConfig::builder()
@@ -106,11 +119,16 @@ fn tls_config(address: IpAddr) -> Result<(rustls::ServerConfig, String), PortFai
 fn random_token() -> String {
     use sha2::{Digest as _, Sha256};
     use std::fmt::Write as _;
-    let key = KeyPair::generate().map(|k| k.serialize_der()).unwrap_or_default();
-    Sha256::digest(&key).iter().take(16).fold(String::new(), |mut out, byte| {
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    let key = KeyPair::generate()
+        .map(|k| k.serialize_der())
+        .unwrap_or_default();
+    Sha256::digest(&key)
+        .iter()
+        .take(16)
+        .fold(String::new(), |mut out, byte| {
+            let _ = write!(out, "{byte:02x}");
+            out
+        })
 }
 
 async fn accept(
@@ -160,7 +178,10 @@ async fn answer(
     expected: &str,
     request: Request<Incoming>,
 ) -> Answer<weir_apiserver::ApiBody> {
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|h| h.to_str().ok());
+    let given = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|h| h.to_str().ok());
     if !given.is_some_and(|given| same(given, expected)) {
         let body = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}"#;
         let mut response = Response::new(Either::Right(http_body_util::Full::from(body)));

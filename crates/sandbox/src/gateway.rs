@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use weir_object::{Key, Object};
 use weir_runtime::kinds::{GATEWAY, HTTP_ROUTE};
 use weir_runtime::{
-    Change, Context, Controller, ControllerOptions, Outcome, Reconciler, SharedClock, Store, WatchOf,
-    patch_status,
+    Change, Context, Controller, ControllerOptions, Outcome, Reconciler, SharedClock, Store,
+    WatchOf, patch_status,
 };
 
 use crate::network::{Network, Served};
@@ -32,7 +32,12 @@ pub(crate) struct Gateways {
 }
 
 impl Gateways {
-    pub(crate) fn controller(context: &Context, network: Network, proxy: Arc<Proxy>, address: IpAddr) -> Controller {
+    pub(crate) fn controller(
+        context: &Context,
+        network: Network,
+        proxy: Arc<Proxy>,
+        address: IpAddr,
+    ) -> Controller {
         let reconciler = Self {
             api: context.api.with_manager(CONTROLLER),
             store: context.caches.watch(WatchOf::all(&GATEWAY)),
@@ -42,25 +47,43 @@ impl Gateways {
             address,
             served: Mutex::default(),
         };
-        Controller::new(context, "sandbox-gateway", &GATEWAY, reconciler, ControllerOptions::default())
+        Controller::new(
+            context,
+            "sandbox-gateway",
+            &GATEWAY,
+            reconciler,
+            ControllerOptions::default(),
+        )
     }
 
     /// Serves one listener; says why not where it can't.
     async fn listen(&self, key: &Key, listener: &Value) -> Result<u16, String> {
         let protocol = listener["protocol"].as_str().unwrap_or_default();
         if protocol != "HTTP" {
-            return Err(format!("protocol `{protocol}` is not served here, only HTTP"));
+            return Err(format!(
+                "protocol `{protocol}` is not served here, only HTTP"
+            ));
         }
-        let port = listener["port"].as_u64().and_then(|p| u16::try_from(p).ok());
+        let port = listener["port"]
+            .as_u64()
+            .and_then(|p| u16::try_from(p).ok());
         let port = port.ok_or("the listener has no usable port")?;
         let id = (key.clone(), port);
-        if self.served.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&id) {
+        if self
+            .served
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains_key(&id)
+        {
             return Ok(port);
         }
         let router = self.proxy.router(key.clone());
         let served = self.network.serve(self.address, port, router).await;
         let served = served.map_err(|e| format!("{}:{port} cannot be bound: {e}", self.address))?;
-        self.served.lock().unwrap_or_else(PoisonError::into_inner).insert(id, served);
+        self.served
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, served);
         Ok(port)
     }
 }
@@ -76,7 +99,9 @@ impl Reconciler for Gateways {
         let mut listeners = Vec::new();
         let mut ports = Vec::new();
         let mut failure = None;
-        let spec = gateway.get(&["spec", "listeners"]).and_then(Value::as_array);
+        let spec = gateway
+            .get(&["spec", "listeners"])
+            .and_then(Value::as_array);
         for listener in spec.into_iter().flatten() {
             let done = self.listen(key, listener).await;
             let name = listener["name"].as_str().unwrap_or_default();
@@ -97,8 +122,15 @@ impl Reconciler for Gateways {
             }
         }
         let served = |id: &(Key, u16)| id.0 != *key || ports.contains(&id.1);
-        self.served.lock().unwrap_or_else(PoisonError::into_inner).retain(|id, _| served(id));
-        let (status, reason) = if failure.is_none() { ("True", "Programmed") } else { ("False", "Invalid") };
+        self.served
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .retain(|id, _| served(id));
+        let (status, reason) = if failure.is_none() {
+            ("True", "Programmed")
+        } else {
+            ("False", "Invalid")
+        };
         let message = failure.clone().unwrap_or_default();
         let status = json!({
             "addresses": [{"type": "IPAddress", "value": self.address.to_string()}],
@@ -116,9 +148,23 @@ impl Reconciler for Gateways {
 }
 
 impl Gateways {
-    fn condition(&self, object: &Object, kind: &str, status: &str, reason: &str, message: &str) -> Value {
-        let earlier = object.get(&["status", "conditions"]).and_then(Value::as_array);
-        condition(earlier, object, (kind, status, reason, message), &self.clock)
+    fn condition(
+        &self,
+        object: &Object,
+        kind: &str,
+        status: &str,
+        reason: &str,
+        message: &str,
+    ) -> Value {
+        let earlier = object
+            .get(&["status", "conditions"])
+            .and_then(Value::as_array);
+        condition(
+            earlier,
+            object,
+            (kind, status, reason, message),
+            &self.clock,
+        )
     }
 }
 
@@ -143,10 +189,21 @@ impl Routes {
         };
         let of_gateway = move |change: &Change| {
             let refers = |route: &Arc<Object>| parents(route).any(|(_, g)| g == change.key);
-            routes.list().iter().filter(|r| refers(r)).map(|r| r.key()).collect()
+            routes
+                .list()
+                .iter()
+                .filter(|r| refers(r))
+                .map(|r| r.key())
+                .collect()
         };
-        Controller::new(context, "sandbox-routes", &HTTP_ROUTE, reconciler, ControllerOptions::default())
-            .also(WatchOf::all(&GATEWAY), of_gateway)
+        Controller::new(
+            context,
+            "sandbox-routes",
+            &HTTP_ROUTE,
+            reconciler,
+            ControllerOptions::default(),
+        )
+        .also(WatchOf::all(&GATEWAY), of_gateway)
     }
 }
 
@@ -156,7 +213,12 @@ fn parents(route: &Object) -> impl Iterator<Item = (&Value, Key)> {
     references.into_iter().flatten().filter_map(|r| {
         let kind = r["kind"].as_str().unwrap_or("Gateway");
         let namespace = r["namespace"].as_str().unwrap_or(route.namespace());
-        (kind == "Gateway").then(|| (r, Key::new(namespace, r["name"].as_str().unwrap_or_default())))
+        (kind == "Gateway").then(|| {
+            (
+                r,
+                Key::new(namespace, r["name"].as_str().unwrap_or_default()),
+            )
+        })
     })
 }
 
@@ -179,14 +241,24 @@ impl Reconciler for Routes {
         };
         let others = |status: &&Value| status["controllerName"].as_str() != Some(CONTROLLER);
         let earlier = object.get(&["status", "parents"]).and_then(Value::as_array);
-        let mut statuses: Vec<Value> = earlier.into_iter().flatten().filter(others).cloned().collect();
+        let mut statuses: Vec<Value> = earlier
+            .into_iter()
+            .flatten()
+            .filter(others)
+            .cloned()
+            .collect();
         for (reference, _) in &mine {
             let before = earlier.into_iter().flatten().find(|p| {
                 p["controllerName"].as_str() == Some(CONTROLLER) && p["parentRef"] == **reference
             });
             let before = before.and_then(|p| p["conditions"].as_array());
             let is = |kind, (status, reason, message): (&str, &str, &str)| {
-                condition(before, &object, (kind, status, reason, message), &self.clock)
+                condition(
+                    before,
+                    &object,
+                    (kind, status, reason, message),
+                    &self.clock,
+                )
             };
             statuses.push(json!({
                 "parentRef": reference,
@@ -197,7 +269,14 @@ impl Reconciler for Routes {
                 ],
             }));
         }
-        match patch_status(&self.api, &HTTP_ROUTE, &object, &json!({"parents": statuses})).await {
+        match patch_status(
+            &self.api,
+            &HTTP_ROUTE,
+            &object,
+            &json!({"parents": statuses}),
+        )
+        .await
+        {
             Ok(_) => Outcome::Wait,
             Err(failure) => Outcome::Retry(failure.to_string()),
         }
@@ -211,9 +290,10 @@ fn condition(
     (kind, status, reason, message): (&str, &str, &str, &str),
     clock: &SharedClock,
 ) -> Value {
-    let same = earlier.into_iter().flatten().find(|c| {
-        c["type"].as_str() == Some(kind) && c["status"].as_str() == Some(status)
-    });
+    let same = earlier
+        .into_iter()
+        .flatten()
+        .find(|c| c["type"].as_str() == Some(kind) && c["status"].as_str() == Some(status));
     let now = || json!(clock.now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
     json!({
         "type": kind,

@@ -59,7 +59,10 @@ impl Sandbox {
                     executable: true,
                 })
                 .collect(),
-            env: env.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+            env: env
+                .iter()
+                .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+                .collect(),
             entrypoint: owned(entrypoint),
             exposed_ports: vec![9898],
             ..ImageBuild::default()
@@ -67,7 +70,9 @@ impl Sandbox {
         let to = ImageReference::parse(&format!("{REGISTRY}/{repository}:{tag}"))?;
         let built = tokio::task::spawn_blocking(move || build.build()).await;
         let image = built.map_err(|e| HandFailure::Repository(e.to_string()))??;
-        Ok(Oci::new(self.http()).push_image(&to, &image, &access()).await?)
+        Ok(Oci::new(self.http())
+            .push_image(&to, &image, &access())
+            .await?)
     }
 
     /// Commits these files (path and bytes) on top of a branch and pushes it; the repository is
@@ -100,7 +105,10 @@ impl Sandbox {
             message: message.to_owned(),
             seconds,
         };
-        let Some(commit) = checkout.commit(files.iter().map(change).collect(), commit).await? else {
+        let Some(commit) = checkout
+            .commit(files.iter().map(change).collect(), commit)
+            .await?
+        else {
             return Ok(checkout.revision().to_owned());
         };
         let push = Push {
@@ -115,16 +123,27 @@ impl Sandbox {
 
     /// Applies the manifests of a text, as `kubectl apply --server-side` would.
     pub async fn apply(&self, file: &str, text: &str) -> Result<(), HandFailure> {
-        let unreadable = |what: String| HandFailure::Manifest { file: file.to_owned(), what };
+        let unreadable = |what: String| HandFailure::Manifest {
+            file: file.to_owned(),
+            what,
+        };
         let documents = weir_yaml::from_str_all(text).map_err(|e| unreadable(e.to_string()))?;
         let api = self.api().with_manager("kubectl");
         for document in documents {
             let object = Object::new(document).map_err(|e| unreadable(e.to_string()))?;
             let kind = self.kind_of(&object).await?;
-            let kind = kind
-                .ok_or_else(|| unreadable(format!("the API has no kind `{}`", object.kind())))?;
+            let kind =
+                kind.ok_or_else(|| unreadable(format!("the API has no kind `{}`", object.kind())))?;
             let key = object.key();
-            api.write(&kind, &key, Write::Apply { fields: object, force: true }).await?;
+            api.write(
+                &kind,
+                &key,
+                Write::Apply {
+                    fields: object,
+                    force: true,
+                },
+            )
+            .await?;
         }
         Ok(())
     }
@@ -142,7 +161,8 @@ impl Sandbox {
         }
         let definitions = self.api().list(&CRD, None, "").await?;
         let definition = definitions.iter().find(|d| {
-            d.text(&["spec", "group"]) == group && d.text(&["spec", "names", "kind"]) == object.kind()
+            d.text(&["spec", "group"]) == group
+                && d.text(&["spec", "names", "kind"]) == object.kind()
         });
         Ok(definition.map(|d| Kind {
             group: group.to_owned().into(),
@@ -161,7 +181,11 @@ fn begin(path: &std::path::Path, branch: &str, seconds: i64) -> Result<(), git2:
     if repository.find_reference(&reference).is_ok() {
         return Ok(());
     }
-    let who = git2::Signature::new("Sandbox", "sandbox@example.com", &git2::Time::new(seconds, 0))?;
+    let who = git2::Signature::new(
+        "Sandbox",
+        "sandbox@example.com",
+        &git2::Time::new(seconds, 0),
+    )?;
     let readme = repository.blob(b"# Configuration\n")?;
     let mut tree = repository.treebuilder(None)?;
     tree.insert("README.md", readme, 0o100_644)?;

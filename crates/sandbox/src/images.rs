@@ -38,12 +38,18 @@ pub(crate) struct Images {
 
 impl Images {
     pub(crate) fn new(http: Http, dir: PathBuf) -> Self {
-        Self { oci: Oci::new(http), dir, pulling: Arc::default() }
+        Self {
+            oci: Oci::new(http),
+            dir,
+            pulling: Arc::default(),
+        }
     }
 
     /// Whether an image is of the sandbox's own registry.
-    pub(crate) fn is_own(&self, reference: &str) -> bool {
-        reference.strip_prefix(REGISTRY).is_some_and(|rest| rest.starts_with('/'))
+    pub(crate) fn is_own(reference: &str) -> bool {
+        reference
+            .strip_prefix(REGISTRY)
+            .is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// The image, pulled where it is not there yet; else why not.
@@ -53,12 +59,21 @@ impl Images {
         let image = ImageReference::parse(reference).map_err(told)?;
         let access = access();
         let (descriptor, manifest) = self.oci.manifest(&image, &access).await.map_err(told)?;
-        let config = self.oci.config(&image, &manifest, &access).await.map_err(told)?;
+        let config = self
+            .oci
+            .config(&image, &manifest, &access)
+            .await
+            .map_err(told)?;
         let root = self.dir.join(descriptor.digest.replace(':', "-"));
         if !root.is_dir() {
             let mut layers = Vec::new();
             for layer in &manifest.layers {
-                layers.push(self.oci.blob(&image, layer, LAYER_LIMIT, &access).await.map_err(told)?);
+                layers.push(
+                    self.oci
+                        .blob(&image, layer, LAYER_LIMIT, &access)
+                        .await
+                        .map_err(told)?,
+                );
             }
             // Unpacked beside its place and moved there whole, so that half an image never runs.
             let beside = root.with_extension("part");
@@ -68,7 +83,9 @@ impl Images {
             }
             std::fs::create_dir_all(&beside).map_err(io)?;
             let limits = Limits::default();
-            weir_oci::unpack_layers(layers, &beside, &limits).await.map_err(told)?;
+            weir_oci::unpack_layers(layers, &beside, &limits)
+                .await
+                .map_err(told)?;
             std::fs::rename(&beside, &root).map_err(io)?;
         }
         let pair = |text: &String| {
@@ -86,5 +103,9 @@ impl Images {
 
 /// How the sandbox talks to its own registry.
 pub(crate) fn access() -> Access {
-    Access { insecure: true, timeout: Duration::from_secs(30), ..Access::default() }
+    Access {
+        insecure: true,
+        timeout: Duration::from_secs(30),
+        ..Access::default()
+    }
 }

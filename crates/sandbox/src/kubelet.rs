@@ -48,7 +48,10 @@ const STARTING: Duration = Duration::from_millis(100);
 /// Between a pod's deletion and the signal to its process, so that endpoints lose it first.
 const DRAIN: Duration = Duration::from_millis(300);
 /// After a container's end.
-const RESTART: Backoff = Backoff { first: Duration::from_secs(1), most: Duration::from_secs(60) };
+const RESTART: Backoff = Backoff {
+    first: Duration::from_secs(1),
+    most: Duration::from_mins(1),
+};
 
 pub(crate) struct Kubelet {
     store: Arc<Store>,
@@ -59,8 +62,18 @@ pub(crate) struct Kubelet {
 impl Kubelet {
     pub(crate) fn controller(context: &Context, node: Arc<Node>) -> Controller {
         let store = context.caches.watch(WatchOf::all(&POD));
-        let reconciler = Self { store, node, running: Mutex::default() };
-        Controller::new(context, "sandbox-kubelet", &POD, reconciler, ControllerOptions::default())
+        let reconciler = Self {
+            store,
+            node,
+            running: Mutex::default(),
+        };
+        Controller::new(
+            context,
+            "sandbox-kubelet",
+            &POD,
+            reconciler,
+            ControllerOptions::default(),
+        )
     }
 }
 
@@ -69,7 +82,10 @@ impl Reconciler for Kubelet {
     async fn reconcile(&self, key: &Key) -> Outcome {
         let pod = self.store.get(key);
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let live = pod.as_ref().filter(|p| !p.is_deleting()).map(|p| p.uid().to_owned());
+        let live = pod
+            .as_ref()
+            .filter(|p| !p.is_deleting())
+            .map(|p| p.uid().to_owned());
         running.retain(|uid, (owner, stop)| {
             let keep = owner != key || Some(uid) == live.as_ref();
             if !keep {
@@ -82,13 +98,18 @@ impl Reconciler for Kubelet {
             // A pod that was never started has no supervisor to take it away.
             if pod.text(&["status", "podIP"]).is_empty() {
                 let (node, pod) = (self.node.clone(), pod.clone());
-                self.node.tracker.spawn(async move { node.remove(&pod).await });
+                self.node
+                    .tracker
+                    .spawn(async move { node.remove(&pod).await });
             }
-        } else if !running.contains_key(pod.uid()) && pod.text(&["status", "phase"]) != "Succeeded" {
+        } else if !running.contains_key(pod.uid()) && pod.text(&["status", "phase"]) != "Succeeded"
+        {
             let stop = CancellationToken::new();
             running.insert(pod.uid().to_owned(), (key.clone(), stop.clone()));
             let node = self.node.clone();
-            self.node.tracker.spawn(async move { node.supervise(&pod, stop).await });
+            self.node
+                .tracker
+                .spawn(async move { node.supervise(&pod, stop).await });
         }
         Outcome::Wait
     }
@@ -105,9 +126,11 @@ impl Running {
     /// Waits for its end; says how it ended.
     async fn ended(&mut self) -> i64 {
         match self {
-            Self::Process(process) => {
-                process.ended().await.and_then(|s| s.code()).map_or(137, i64::from)
-            }
+            Self::Process(process) => process
+                .ended()
+                .await
+                .and_then(|s| s.code())
+                .map_or(137, i64::from),
             Self::Memory(_) | Self::Simulated => std::future::pending().await,
         }
     }
@@ -122,7 +145,8 @@ impl Node {
             if let Some(address) = self.addresses.pod() {
                 break address;
             }
-            self.waiting(pod, None, "NoAddress", "all pod addresses are taken", 0).await;
+            self.waiting(pod, None, "NoAddress", "all pod addresses are taken", 0)
+                .await;
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}
@@ -138,14 +162,18 @@ impl Node {
                     let Some(code) = code else { break };
                     ends += 1;
                     let message = format!("the container ended with code {code}");
-                    self.events.publish(pod, EventKind::Warning, "BackOff", &message, &[]);
-                    self.waiting(pod, Some(address), "CrashLoopBackOff", &message, ends).await;
+                    self.events
+                        .publish(pod, EventKind::Warning, "BackOff", &message, &[]);
+                    self.waiting(pod, Some(address), "CrashLoopBackOff", &message, ends)
+                        .await;
                     RESTART.after(ends)
                 }
                 Err(Waiting(reason, message)) => {
                     waits += 1;
-                    self.events.publish(pod, EventKind::Warning, "Failed", &message, &[]);
-                    self.waiting(pod, Some(address), reason, &message, ends).await;
+                    self.events
+                        .publish(pod, EventKind::Warning, "Failed", &message, &[]);
+                    self.waiting(pod, Some(address), reason, &message, ends)
+                        .await;
                     RESTART.after(waits)
                 }
             };
@@ -163,14 +191,18 @@ impl Node {
         let empty = Value::Null;
         let container = pod.get(&["spec", "containers", "0"]).unwrap_or(&empty);
         let reference = container["image"].as_str().unwrap_or_default();
-        if !self.images.is_own(reference) {
+        if !Images::is_own(reference) {
             return Ok(Running::Simulated);
         }
         let image = self.images.pull(reference).await;
         let image = image.map_err(|why| Waiting("ErrImagePull", why))?;
         let env = self.environment(pod, container, &image, address)?;
         let strings = |field: &str, otherwise: &[String]| match container[field].as_array() {
-            Some(items) => items.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+            Some(items) => items
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
             None => otherwise.to_vec(),
         };
         match &self.network {
@@ -179,17 +211,29 @@ impl Node {
                 command.extend(strings("args", &image.cmd));
                 let name = format!("{}_{}.log", pod.namespace(), pod.name());
                 let log = self.logs.join(name);
-                let start = Start { root: image.root.clone(), command, env, log };
+                let start = Start {
+                    root: image.root.clone(),
+                    command,
+                    env,
+                    log,
+                };
                 let process = Process::start(&start);
                 let process = process.map_err(|e| Waiting("RunContainerError", e.to_string()))?;
                 Ok(Running::Process(Box::new(process)))
             }
             network @ Network::Memory(_) => {
-                let find = |name: &str| env.iter().rev().find(|(k, _)| k == name).map(|(_, v)| v.clone());
+                let find = |name: &str| {
+                    env.iter()
+                        .rev()
+                        .find(|(k, _)| k == name)
+                        .map(|(_, v)| v.clone())
+                };
                 let settings = weir_demoapp::Settings::read(find);
                 let settings = settings.map_err(|e| Waiting("RunContainerError", e.to_string()))?;
                 let port = settings.port;
-                let served = network.serve(address.into(), port, weir_demoapp::router(settings)).await;
+                let served = network
+                    .serve(address.into(), port, weir_demoapp::router(settings))
+                    .await;
                 let served = served.map_err(|e| Waiting("RunContainerError", e.to_string()))?;
                 Ok(Running::Memory(served))
             }
@@ -205,9 +249,17 @@ impl Node {
         address: Ipv4Addr,
     ) -> Result<Vec<(String, String)>, Waiting> {
         let mut env = image.env.clone();
-        for (i, variable) in container["env"].as_array().into_iter().flatten().enumerate() {
+        for (i, variable) in container["env"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .enumerate()
+        {
             let name = variable["name"].as_str().unwrap_or_default().to_owned();
-            let value = match (&variable["value"], &variable["valueFrom"]["fieldRef"]["fieldPath"]) {
+            let value = match (
+                &variable["value"],
+                &variable["valueFrom"]["fieldRef"]["fieldPath"],
+            ) {
                 (Value::String(text), _) => text.clone(),
                 (_, Value::String(path)) => match path.as_str() {
                     "status.podIP" => address.to_string(),
@@ -215,7 +267,8 @@ impl Node {
                 },
                 (Value::Null, Value::Null) if variable["valueFrom"].is_null() => String::new(),
                 _ => {
-                    let message = format!("env[{i}] `{name}`: only a value or a fieldRef is known here");
+                    let message =
+                        format!("env[{i}] `{name}`: only a value or a fieldRef is known here");
                     return Err(Waiting("CreateContainerConfigError", message));
                 }
             };
@@ -249,7 +302,11 @@ impl Node {
                 self.running(pod, address, ready, &since, ends).await;
                 shown = Some(ready);
             }
-            let wait = if ready { probe.period } else { STARTING.min(probe.period) };
+            let wait = if ready {
+                probe.period
+            } else {
+                STARTING.min(probe.period)
+            };
             tokio::select! {
                 () = stop.cancelled() => break,
                 code = running.ended() => return Some(code),
@@ -258,20 +315,33 @@ impl Node {
         }
         tokio::time::sleep(DRAIN).await;
         if let Running::Process(process) = running {
-            let grace = pod.get(&["spec", "terminationGracePeriodSeconds"]).and_then(Value::as_u64);
-            process.stop(Duration::from_secs(grace.unwrap_or(30).min(30))).await;
+            let grace = pod
+                .get(&["spec", "terminationGracePeriodSeconds"])
+                .and_then(Value::as_u64);
+            process
+                .stop(Duration::from_secs(grace.unwrap_or(30).min(30)))
+                .await;
         }
         None
     }
 
     async fn running(&self, pod: &Object, address: Ipv4Addr, ready: bool, since: &str, ends: u32) {
         let state = json!({"running": {"startedAt": since}});
-        self.report(pod, Some(address), "Running", state, ready, ends).await;
+        self.report(pod, Some(address), "Running", state, ready, ends)
+            .await;
     }
 
-    async fn waiting(&self, pod: &Object, address: Option<Ipv4Addr>, reason: &str, message: &str, ends: u32) {
+    async fn waiting(
+        &self,
+        pod: &Object,
+        address: Option<Ipv4Addr>,
+        reason: &str,
+        message: &str,
+        ends: u32,
+    ) {
         let state = json!({"waiting": {"reason": reason, "message": message}});
-        self.report(pod, address, "Pending", state, false, ends).await;
+        self.report(pod, address, "Pending", state, false, ends)
+            .await;
     }
 
     async fn report(
@@ -316,7 +386,11 @@ impl Node {
         }
         for attempt in 1..=5 {
             let body = json!({"status": status});
-            match self.api.write_status(&POD, &pod.key(), Write::Merge(body)).await {
+            match self
+                .api
+                .write_status(&POD, &pod.key(), Write::Merge(body))
+                .await
+            {
                 Ok(_) => return,
                 Err(failure) if failure.is_not_found() => return,
                 Err(failure) => tracing::warn!(%failure, attempt, "pod status not written"),

@@ -48,9 +48,12 @@ impl Load {
                     () = stopped.cancelled() => return,
                     _ = ticks.tick() => {}
                 }
-                let Ok(permit) = limit.clone().try_acquire_owned() else { continue };
-                let request =
-                    Request::get(url.clone()).timeout(TIMEOUT).header(http::header::HOST, &host);
+                let Ok(permit) = limit.clone().try_acquire_owned() else {
+                    continue;
+                };
+                let request = Request::get(url.clone())
+                    .timeout(TIMEOUT)
+                    .header(http::header::HOST, &host);
                 let (http, counted) = (http.clone(), counted.clone());
                 tokio::spawn(async move {
                     let version = one(&http, request).await;
@@ -64,12 +67,18 @@ impl Load {
                 });
             }
         });
-        Self { report, _stop: stop.drop_guard() }
+        Self {
+            report,
+            _stop: stop.drop_guard(),
+        }
     }
 
     /// What came back so far.
     pub fn report(&self) -> LoadReport {
-        self.report.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.report
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 }
 

@@ -26,13 +26,21 @@ struct Inner {
 impl MemoryNet {
     /// Puts a router at an address, replacing an earlier one.
     pub fn listen(&self, host: &str, port: u16, router: Router) {
-        let mut routers = self.0.routers.write().unwrap_or_else(PoisonError::into_inner);
+        let mut routers = self
+            .0
+            .routers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         routers.insert(format!("{host}:{port}"), router);
     }
 
     /// Takes the router at an address away; later connections are refused.
     pub fn close(&self, host: &str, port: u16) {
-        let mut routers = self.0.routers.write().unwrap_or_else(PoisonError::into_inner);
+        let mut routers = self
+            .0
+            .routers
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         routers.remove(&format!("{host}:{port}"));
     }
 
@@ -43,11 +51,20 @@ impl MemoryNet {
 
     fn router(&self, host: &str, port: u16) -> Option<Router> {
         let at = |host: &str, port: u16| {
-            let routers = self.0.routers.read().unwrap_or_else(PoisonError::into_inner);
+            let routers = self
+                .0
+                .routers
+                .read()
+                .unwrap_or_else(PoisonError::into_inner);
             routers.get(&format!("{host}:{port}")).cloned()
         };
         at(host, port).or_else(|| {
-            let names = self.0.names.read().unwrap_or_else(PoisonError::into_inner).clone()?;
+            let names = self
+                .0
+                .names
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clone()?;
             let (address, port) = names.endpoint(host, port)?;
             at(&address.to_string(), port)
         })
@@ -64,7 +81,10 @@ impl Transport for MemoryNet {
             let what = format!("nothing listens on {host}:{port}");
             return Err(HttpError::Connect { url: shown, what });
         };
-        let bad = |what: String| HttpError::BadUrl { url: shown.clone(), what };
+        let bad = |what: String| HttpError::BadUrl {
+            url: shown.clone(),
+            what,
+        };
         let mut path = request.url.path().to_owned();
         if let Some(query) = request.url.query() {
             path = format!("{path}?{query}");
@@ -78,20 +98,33 @@ impl Transport for MemoryNet {
                 headers.insert(http::header::HOST, value);
             }
         }
-        let inner = inner.body(Body::from(request.body)).map_err(|e| bad(e.to_string()))?;
+        let inner = inner
+            .body(Body::from(request.body))
+            .map_err(|e| bad(e.to_string()))?;
         let Ok(response) = router.oneshot(inner).await;
         let (parts, body) = response.into_parts();
         let body = body.into_data_stream().map(move |chunk| {
-            chunk.map_err(|e| HttpError::Broken { url: shown.clone(), what: e.to_string() })
+            chunk.map_err(|e| HttpError::Broken {
+                url: shown.clone(),
+                what: e.to_string(),
+            })
         });
-        Ok(Response { status: parts.status, headers: parts.headers, body: BodyStream::new(body) })
+        Ok(Response {
+            status: parts.status,
+            headers: parts.headers,
+            body: BodyStream::new(body),
+        })
     }
 }
 
 /// Reads a body whole, at most `limit` bytes; `None` past the limit or when it breaks off.
 pub(crate) async fn read_body(body: Body, limit: usize) -> Option<bytes::Bytes> {
     let limited = http_body_util::Limited::new(body, limit);
-    limited.collect().await.ok().map(http_body_util::Collected::to_bytes)
+    limited
+        .collect()
+        .await
+        .ok()
+        .map(http_body_util::Collected::to_bytes)
 }
 
 #[cfg(test)]
@@ -103,13 +136,23 @@ mod tests {
     #[tokio::test]
     async fn requests_reach_the_router_at_their_address() {
         let net = MemoryNet::default();
-        net.listen("10.0.0.1", 80, Router::new().route("/x", get(|| async { "here" })));
+        net.listen(
+            "10.0.0.1",
+            80,
+            Router::new().route("/x", get(|| async { "here" })),
+        );
         let http = Http::new(net.clone());
         let url = url::Url::parse("http://10.0.0.1/x?y=1").expect("a URL");
-        let response = http.send(Request::get(url.clone())).await.expect("a response");
+        let response = http
+            .send(Request::get(url.clone()))
+            .await
+            .expect("a response");
         assert_eq!(response.text(10).await, Ok("here".into()));
         net.close("10.0.0.1", 80);
         let refused = http.send(Request::get(url)).await.map(|r| r.status);
-        assert!(matches!(refused, Err(HttpError::Connect { .. })), "{refused:?}");
+        assert!(
+            matches!(refused, Err(HttpError::Connect { .. })),
+            "{refused:?}"
+        );
     }
 }

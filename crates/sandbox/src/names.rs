@@ -33,21 +33,33 @@ impl Names {
 
     /// Gives a name to one of the sandbox's own servers.
     pub fn name(&self, name: &str, address: Ipv4Addr) {
-        self.own.write().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned(), address);
+        self.own
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), address);
     }
 
     /// The service that a host name or a service address stands for.
     fn service(&self, host: &str) -> Option<Arc<Object>> {
         if let Ok(address) = host.parse::<IpAddr>() {
             let address = address.to_string();
-            return self.services.list().into_iter().find(|s| s.text(&["spec", "clusterIP"]) == address);
+            return self
+                .services
+                .list()
+                .into_iter()
+                .find(|s| s.text(&["spec", "clusterIP"]) == address);
         }
         self.services.get(&service_key(host)?)
     }
 
     /// A ready endpoint behind `host:port`: the addresses take turns.
     pub fn endpoint(&self, host: &str, port: u16) -> Option<(IpAddr, u16)> {
-        let own = self.own.read().unwrap_or_else(PoisonError::into_inner).get(host).copied();
+        let own = self
+            .own
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(host)
+            .copied();
         if let Some(address) = own {
             return Some((address.into(), port));
         }
@@ -74,18 +86,26 @@ impl Names {
             if slice.label("kubernetes.io/service-name") != Some(service) {
                 continue;
             }
-            let ports = slice.get(&["ports"]).and_then(Value::as_array).into_iter().flatten();
+            let ports = slice
+                .get(&["ports"])
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
             let target = ports
                 .filter(|p| p["name"].as_str().unwrap_or_default() == name)
                 .find_map(|p| p["port"].as_u64());
-            let Some(target) = target.and_then(|t| u16::try_from(t).ok()) else { continue };
+            let Some(target) = target.and_then(|t| u16::try_from(t).ok()) else {
+                continue;
+            };
             let endpoints = slice.get(&["endpoints"]).and_then(Value::as_array);
             for endpoint in endpoints.into_iter().flatten() {
                 if endpoint["conditions"]["ready"].as_bool() == Some(false) {
                     continue;
                 }
                 let addresses = endpoint["addresses"].as_array().into_iter().flatten();
-                let first = addresses.filter_map(Value::as_str).find_map(|a| a.parse().ok());
+                let first = addresses
+                    .filter_map(Value::as_str)
+                    .find_map(|a| a.parse().ok());
                 out.extend(first.map(|address: IpAddr| (address, target)));
             }
         }
@@ -105,12 +125,21 @@ fn service_key(host: &str) -> Option<Key> {
 
 impl Resolve for Names {
     fn resolve(&self, name: &str) -> Option<Vec<IpAddr>> {
-        let own = self.own.read().unwrap_or_else(PoisonError::into_inner).get(name).copied();
+        let own = self
+            .own
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .copied();
         if let Some(address) = own {
             return Some(vec![address.into()]);
         }
         let service = self.service(name)?;
-        service.text(&["spec", "clusterIP"]).parse().ok().map(|address| vec![address])
+        service
+            .text(&["spec", "clusterIP"])
+            .parse()
+            .ok()
+            .map(|address| vec![address])
     }
 }
 
@@ -120,7 +149,12 @@ mod tests {
 
     #[test]
     fn service_names_are_read() {
-        for host in ["app.demo", "app.demo.svc", "app.demo.svc.cluster.local", "app.demo.svc.cluster.local."] {
+        for host in [
+            "app.demo",
+            "app.demo.svc",
+            "app.demo.svc.cluster.local",
+            "app.demo.svc.cluster.local.",
+        ] {
             assert_eq!(service_key(host), Some(Key::new("demo", "app")), "{host}");
         }
         for host in ["app", "app.example.com", "a.b.svc.other"] {

@@ -18,7 +18,7 @@ pub enum Network {
 }
 
 /// A router that is served until this is dropped.
-pub struct Served {
+pub(crate) struct Served {
     stop: CancellationToken,
     memory: Option<(MemoryNet, String, u16)>,
 }
@@ -37,19 +37,29 @@ impl Network {
     ///
     /// # Errors
     /// The address cannot be bound.
-    pub async fn serve(&self, address: IpAddr, port: u16, router: Router) -> std::io::Result<Served> {
+    pub(crate) async fn serve(
+        &self,
+        address: IpAddr,
+        port: u16,
+        router: Router,
+    ) -> std::io::Result<Served> {
         let stop = CancellationToken::new();
         match self {
             Self::Memory(net) => {
                 let host = address.to_string();
                 net.listen(&host, port, router);
-                Ok(Served { stop, memory: Some((net.clone(), host, port)) })
+                Ok(Served {
+                    stop,
+                    memory: Some((net.clone(), host, port)),
+                })
             }
             Self::Loopback => {
                 let listener = TcpListener::bind(SocketAddr::new(address, port)).await?;
                 let stopped = stop.clone().cancelled_owned();
                 tokio::spawn(async move {
-                    let served = axum::serve(listener, router).with_graceful_shutdown(stopped).await;
+                    let served = axum::serve(listener, router)
+                        .with_graceful_shutdown(stopped)
+                        .await;
                     if let Err(e) = served {
                         tracing::warn!(%address, port, %e, "a server of the sandbox ended");
                     }

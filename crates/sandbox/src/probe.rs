@@ -37,14 +37,19 @@ impl Probe {
             url: port.and_then(|port| Url::parse(&format!("http://{address}:{port}{path}")).ok()),
             period: seconds("periodSeconds", 10),
             timeout: seconds("timeoutSeconds", 1),
-            failures: probe["failureThreshold"].as_u64().map_or(3, |n| n.clamp(1, 100) as u32),
+            failures: probe["failureThreshold"]
+                .as_u64()
+                .map_or(3, |n| n.clamp(1, 100) as u32),
         }
     }
 
     /// Whether the container says it is ready.
     pub(crate) async fn ask(&self, http: &Http) -> bool {
         let Some(url) = &self.url else { return true };
-        match http.send(Request::get(url.clone()).timeout(self.timeout)).await {
+        match http
+            .send(Request::get(url.clone()).timeout(self.timeout))
+            .await
+        {
             Ok(response) => (200..400).contains(&response.status.as_u16()),
             Err(_) => false,
         }
@@ -70,8 +75,14 @@ mod tests {
             "readinessProbe": {"httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 2},
         });
         let probe = Probe::of(&container, IpAddr::from([127, 0, 0, 7]));
-        assert_eq!(probe.url.map(String::from), Some("http://127.0.0.7:9898/readyz".into()));
+        assert_eq!(
+            probe.url.map(String::from),
+            Some("http://127.0.0.7:9898/readyz".into())
+        );
         assert_eq!((probe.period, probe.failures), (Duration::from_secs(2), 3));
-        assert_eq!(Probe::of(&json!({}), IpAddr::from([127, 0, 0, 7])).url, None);
+        assert_eq!(
+            Probe::of(&json!({}), IpAddr::from([127, 0, 0, 7])).url,
+            None
+        );
     }
 }

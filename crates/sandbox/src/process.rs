@@ -46,8 +46,15 @@ impl Process {
             Ok(relative) => start.root.join(relative),
             Err(_) => PathBuf::from(program),
         };
-        let refused = |cause| StartFailure::Refused { program: path.display().to_string(), cause };
-        let log = std::fs::OpenOptions::new().create(true).append(true).open(&start.log).map_err(refused)?;
+        let refused = |cause| StartFailure::Refused {
+            program: path.display().to_string(),
+            cause,
+        };
+        let log = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&start.log)
+            .map_err(refused)?;
         let errors = log.try_clone().map_err(refused)?;
         let child = Command::new(&path)
             .args(arguments)
@@ -72,7 +79,10 @@ impl Process {
     pub(crate) async fn stop(mut self, grace: Duration) {
         if let Some(id) = self.0.id() {
             // The number of SIGTERM; `kill` is there wherever a shell is, and needs no unsafe code.
-            let told = Command::new("kill").args(["-15", &id.to_string()]).status().await;
+            let told = Command::new("kill")
+                .args(["-15", &id.to_string()])
+                .status()
+                .await;
             if told.is_ok_and(|s| s.success())
                 && tokio::time::timeout(grace, self.0.wait()).await.is_ok()
             {

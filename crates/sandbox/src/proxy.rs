@@ -39,7 +39,13 @@ pub(crate) struct Proxy {
 impl Proxy {
     pub(crate) fn new(http: Http, names: Arc<Names>) -> Self {
         let (routes, turns) = (RwLock::default(), Mutex::default());
-        Self { http, names, routes, turns, metrics: ProxyMetrics::default() }
+        Self {
+            http,
+            names,
+            routes,
+            turns,
+            metrics: ProxyMetrics::default(),
+        }
     }
 
     pub(crate) fn metrics(&self) -> ProxyMetrics {
@@ -55,14 +61,18 @@ impl Proxy {
         }
         for gateway in gateways {
             if let Some(route) = &route {
-                all.entry(gateway.clone()).or_default().insert(key.clone(), route.clone());
+                all.entry(gateway.clone())
+                    .or_default()
+                    .insert(key.clone(), route.clone());
             }
         }
     }
 
     /// The router of one gateway.
     pub(crate) fn router(self: &Arc<Self>, gateway: Key) -> Router {
-        Router::new().fallback(forward).with_state((self.clone(), gateway))
+        Router::new()
+            .fallback(forward)
+            .with_state((self.clone(), gateway))
     }
 
     fn route(&self, gateway: &Key, host: &str) -> Option<Arc<Route>> {
@@ -76,31 +86,51 @@ impl Proxy {
 
     fn turn(&self, route: &Route, rule: usize, backends: &[Backend]) -> Option<usize> {
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        turns.entry((route.name.clone(), rule)).or_default().next(backends)
+        turns
+            .entry((route.name.clone(), rule))
+            .or_default()
+            .next(backends)
     }
 
     async fn answer(&self, gateway: &Key, request: Request) -> Response {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
-        let given = parts.headers.get(header::HOST).and_then(|h| h.to_str().ok());
+        let given = parts
+            .headers
+            .get(header::HOST)
+            .and_then(|h| h.to_str().ok());
         let host = given.or(parts.uri.host()).unwrap_or_default();
-        let host = host.rsplit_once(':').map_or(host, |(name, _)| name).to_owned();
+        let host = host
+            .rsplit_once(':')
+            .map_or(host, |(name, _)| name)
+            .to_owned();
         let Some(route) = self.route(gateway, &host) else {
-            return told(StatusCode::NOT_FOUND, format!("no route for host `{host}`\n"));
+            return told(
+                StatusCode::NOT_FOUND,
+                format!("no route for host `{host}`\n"),
+            );
         };
         let asked = Asked {
-            host: &host,
             method: parts.method.as_str(),
             path: parts.uri.path(),
             query: parts.uri.query().unwrap_or_default(),
             headers: &parts.headers,
         };
         let Some(index) = route.rule(&asked) else {
-            return told(StatusCode::NOT_FOUND, "no rule of the route matches\n".into());
+            return told(
+                StatusCode::NOT_FOUND,
+                "no rule of the route matches\n".into(),
+            );
         };
         let rule = &route.rules[index];
-        let Some(backend) = self.turn(&route, index, &rule.backends).map(|i| &rule.backends[i]) else {
-            return told(StatusCode::INTERNAL_SERVER_ERROR, "the rule has no backend\n".into());
+        let Some(backend) = self
+            .turn(&route, index, &rule.backends)
+            .map(|i| &rule.backends[i])
+        else {
+            return told(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "the rule has no backend\n".into(),
+            );
         };
         let mut headers = parts.headers.clone();
         for name in &rule.remove_headers {
@@ -115,9 +145,17 @@ impl Proxy {
         let path = parts.uri.path_and_query().map_or("/", |p| p.as_str());
         let response = match read_body(body, BODY_LIMIT).await {
             Some(body) => self.pass(backend, &parts.method, path, headers, body).await,
-            None => told(StatusCode::PAYLOAD_TOO_LARGE, format!("at most {BODY_LIMIT} bytes\n")),
+            None => told(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                format!("at most {BODY_LIMIT} bytes\n"),
+            ),
         };
-        self.metrics.observe(&route.name, &backend.service, response.status(), started.elapsed());
+        self.metrics.observe(
+            &route.name,
+            &backend.service,
+            response.status(),
+            started.elapsed(),
+        );
         response
     }
 
@@ -129,15 +167,25 @@ impl Proxy {
         mut headers: http::HeaderMap,
         body: bytes::Bytes,
     ) -> Response {
-        let ready = self.names.ready(&backend.namespace, &backend.service, backend.port);
+        let ready = self
+            .names
+            .ready(&backend.namespace, &backend.service, backend.port);
         let Some((address, port)) = self.pick(ready, backend) else {
             let what = format!("service `{}` has no ready endpoint\n", backend.service);
             return told(StatusCode::SERVICE_UNAVAILABLE, what);
         };
         let Ok(url) = url::Url::parse(&format!("http://{address}:{port}{path}")) else {
-            return told(StatusCode::BAD_REQUEST, "the path cannot be passed on\n".into());
+            return told(
+                StatusCode::BAD_REQUEST,
+                "the path cannot be passed on\n".into(),
+            );
         };
-        for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::CONTENT_LENGTH, header::UPGRADE] {
+        for name in [
+            header::CONNECTION,
+            header::TRANSFER_ENCODING,
+            header::CONTENT_LENGTH,
+            header::UPGRADE,
+        ] {
             headers.remove(name);
         }
         let mut request = weir_runtime::http::Request::new(method.clone(), url).timeout(TIMEOUT);
@@ -160,11 +208,19 @@ impl Proxy {
 
     /// The endpoints of one backend take turns too.
     fn pick(&self, ready: Vec<(IpAddr, u16)>, backend: &Backend) -> Option<(IpAddr, u16)> {
-        let as_backends: Vec<Backend> =
-            ready.iter().map(|_| Backend { weight: 1, ..backend.clone() }).collect();
+        let as_backends: Vec<Backend> = ready
+            .iter()
+            .map(|_| Backend {
+                weight: 1,
+                ..backend.clone()
+            })
+            .collect();
         let mut turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
         let name = format!("{}/{}:{}", backend.namespace, backend.service, backend.port);
-        let next = turns.entry((name, usize::MAX)).or_default().next(&as_backends)?;
+        let next = turns
+            .entry((name, usize::MAX))
+            .or_default()
+            .next(&as_backends)?;
         ready.get(next).copied()
     }
 }
@@ -206,12 +262,20 @@ impl ProxyMetrics {
         let mut out = String::new();
         for (name, help, kind) in [
             ("proxy_requests_total", "Requests passed on.", "counter"),
-            ("proxy_request_duration_seconds_sum", "The time they took, in seconds.", "counter"),
+            (
+                "proxy_request_duration_seconds_sum",
+                "The time they took, in seconds.",
+                "counter",
+            ),
         ] {
             // Writing to a String does not fail.
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
             for ((route, service, code), (count, seconds)) in all.iter() {
-                let value = if name.ends_with("total") { *count as f64 } else { *seconds };
+                let value = if name.ends_with("total") {
+                    *count as f64
+                } else {
+                    *seconds
+                };
                 let _ = writeln!(
                     out,
                     "{name}{{route=\"{route}\",service=\"{service}\",code=\"{code}\"}} {value}"

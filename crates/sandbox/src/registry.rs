@@ -239,7 +239,11 @@ impl Registry {
         if gone {
             return StatusCode::ACCEPTED.into_response();
         }
-        refuse(StatusCode::NOT_FOUND, "MANIFEST_UNKNOWN", "there is no such manifest")
+        refuse(
+            StatusCode::NOT_FOUND,
+            "MANIFEST_UNKNOWN",
+            "there is no such manifest",
+        )
     }
 
     fn blob(&self, digest: &str, with_body: bool) -> Response {

@@ -7,38 +7,38 @@ use weir_object::Object;
 
 /// One route, ready to be asked.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Route {
+pub(crate) struct Route {
     /// `namespace/name`, for metrics.
-    pub name: String,
+    pub(crate) name: String,
     /// Host names; empty means all.
-    pub hostnames: Vec<String>,
+    pub(crate) hostnames: Vec<String>,
     /// Rules in their order.
-    pub rules: Vec<Rule>,
+    pub(crate) rules: Vec<Rule>,
 }
 
 /// One rule of a route.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Rule {
+pub(crate) struct Rule {
     matches: Vec<Match>,
     /// Headers set on the request.
-    pub set_headers: Vec<(String, String)>,
+    pub(crate) set_headers: Vec<(String, String)>,
     /// Headers removed from the request.
-    pub remove_headers: Vec<String>,
+    pub(crate) remove_headers: Vec<String>,
     /// Backends with their weights, zero weights included.
-    pub backends: Vec<Backend>,
+    pub(crate) backends: Vec<Backend>,
 }
 
 /// One backend of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Backend {
+pub(crate) struct Backend {
     /// Namespace of the service.
-    pub namespace: String,
+    pub(crate) namespace: String,
     /// Service.
-    pub service: String,
+    pub(crate) service: String,
     /// Port of the service.
-    pub port: u16,
+    pub(crate) port: u16,
     /// Weight, relative to the sum of the rule's weights.
-    pub weight: u32,
+    pub(crate) weight: u32,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -58,26 +58,24 @@ enum PathKind {
 /// Something that this data plane does not do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{field}` is not supported by this data plane: {what}")]
-pub struct Unsupported {
+pub(crate) struct Unsupported {
     /// The field of the route.
-    pub field: String,
+    pub(crate) field: String,
     /// What was found there.
-    pub what: String,
+    pub(crate) what: String,
 }
 
 /// One request as far as matching looks at it.
 #[derive(Clone, Copy, Debug)]
-pub struct Asked<'a> {
-    /// Host without port.
-    pub host: &'a str,
+pub(crate) struct Asked<'a> {
     /// Method.
-    pub method: &'a str,
+    pub(crate) method: &'a str,
     /// Path without query.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// Query.
-    pub query: &'a str,
+    pub(crate) query: &'a str,
     /// Headers.
-    pub headers: &'a http::HeaderMap,
+    pub(crate) headers: &'a http::HeaderMap,
 }
 
 impl Route {
@@ -85,7 +83,7 @@ impl Route {
     ///
     /// # Errors
     /// Names the first field that asks for what this data plane does not do.
-    pub fn read(object: &Object) -> Result<Self, Unsupported> {
+    pub(crate) fn read(object: &Object) -> Result<Self, Unsupported> {
         let rules = items(object.get(&["spec", "rules"]))
             .enumerate()
             .map(|(i, rule)| Rule::read(rule, object.namespace(), &format!("spec.rules[{i}]")))
@@ -93,13 +91,16 @@ impl Route {
         let hostnames = items(object.get(&["spec", "hostnames"]));
         Ok(Self {
             name: object.key().to_string(),
-            hostnames: hostnames.filter_map(Value::as_str).map(str::to_ascii_lowercase).collect(),
+            hostnames: hostnames
+                .filter_map(Value::as_str)
+                .map(str::to_ascii_lowercase)
+                .collect(),
             rules,
         })
     }
 
     /// How well the route's host names fit: `None` not at all, more is better.
-    pub fn fits(&self, host: &str) -> Option<usize> {
+    pub(crate) fn fits(&self, host: &str) -> Option<usize> {
         if self.hostnames.is_empty() {
             return Some(0);
         }
@@ -115,10 +116,11 @@ impl Route {
     }
 
     /// The rule for a request: the most specific match wins, then the first.
-    pub fn rule(&self, asked: &Asked<'_>) -> Option<usize> {
+    pub(crate) fn rule(&self, asked: &Asked<'_>) -> Option<usize> {
         let fits = |(i, rule): (usize, &Rule)| rule.fits(asked).map(|fit| (fit, i));
         let all = self.rules.iter().enumerate().filter_map(fits);
-        all.max_by(|(a, i), (b, j)| a.cmp(b).then(j.cmp(i))).map(|(_, i)| i)
+        all.max_by(|(a, i), (b, j)| a.cmp(b).then(j.cmp(i)))
+            .map(|(_, i)| i)
     }
 }
 
@@ -137,7 +139,10 @@ impl Rule {
             let kind = filter["type"].as_str().unwrap_or_default();
             if kind != "RequestHeaderModifier" {
                 let field = format!("{at}.filters[{i}]");
-                return Err(Unsupported { field, what: format!("a filter of type `{kind}`") });
+                return Err(Unsupported {
+                    field,
+                    what: format!("a filter of type `{kind}`"),
+                });
             }
             let change = &filter["requestHeaderModifier"];
             for pair in items(change.get("set")).chain(items(change.get("add"))) {
@@ -151,15 +156,24 @@ impl Rule {
             let field = format!("{at}.backendRefs[{i}]");
             let kind = backend["kind"].as_str().unwrap_or("Service");
             if kind != "Service" || !backend["group"].as_str().unwrap_or_default().is_empty() {
-                return Err(Unsupported { field, what: format!("a backend of kind `{kind}`") });
+                return Err(Unsupported {
+                    field,
+                    what: format!("a backend of kind `{kind}`"),
+                });
             }
             let port = backend["port"].as_u64().and_then(|p| u16::try_from(p).ok());
             let Some(port) = port else {
-                return Err(Unsupported { field, what: "a backend without a port".into() });
+                return Err(Unsupported {
+                    field,
+                    what: "a backend without a port".into(),
+                });
             };
             let weight = backend["weight"].as_u64().unwrap_or(1);
             out.backends.push(Backend {
-                namespace: backend["namespace"].as_str().unwrap_or(namespace).to_owned(),
+                namespace: backend["namespace"]
+                    .as_str()
+                    .unwrap_or(namespace)
+                    .to_owned(),
                 service: backend["name"].as_str().unwrap_or_default().to_owned(),
                 port,
                 weight: u32::try_from(weight).unwrap_or(u32::MAX),
@@ -183,7 +197,10 @@ impl Match {
             field: format!("{at}.{field}"),
             what: format!("a match of type `{what}`"),
         };
-        let mut out = Self { method: value["method"].as_str().map(str::to_owned), ..Self::default() };
+        let mut out = Self {
+            method: value["method"].as_str().map(str::to_owned),
+            ..Self::default()
+        };
         if let Some(path) = value.get("path") {
             let text = path["value"].as_str().unwrap_or("/").to_owned();
             out.path = match path["type"].as_str().unwrap_or("PathPrefix") {
@@ -192,7 +209,10 @@ impl Match {
                 other => return Err(unsupported("path", other)),
             };
         }
-        for (field, into) in [("headers", &mut out.headers), ("queryParams", &mut out.query)] {
+        for (field, into) in [
+            ("headers", &mut out.headers),
+            ("queryParams", &mut out.query),
+        ] {
             for pair in items(value.get(field)) {
                 let kind = pair["type"].as_str().unwrap_or("Exact");
                 if kind != "Exact" {
@@ -219,14 +239,22 @@ impl Match {
             return None;
         }
         let header = |name: &str| asked.headers.get(name).and_then(|v| v.to_str().ok());
-        if self.headers.iter().any(|(name, value)| header(name) != Some(value)) {
+        if self
+            .headers
+            .iter()
+            .any(|(name, value)| header(name) != Some(value))
+        {
             return None;
         }
         let query = |name: &str| {
             let mut pairs = url::form_urlencoded::parse(asked.query.as_bytes());
             pairs.find(|(k, _)| k == name).map(|(_, v)| v.into_owned())
         };
-        if self.query.iter().any(|(name, value)| query(name).as_ref() != Some(value)) {
+        if self
+            .query
+            .iter()
+            .any(|(name, value)| query(name).as_ref() != Some(value))
+        {
             return None;
         }
         Some((path.0, path.1, self.headers.len(), self.query.len()))
@@ -240,7 +268,7 @@ fn items(value: Option<&Value>) -> impl Iterator<Item = &Value> {
 /// Whose turn it is, by smooth weighted round robin: over any run of requests each backend gets
 /// its share as exactly as whole requests allow. (The method is the one nginx made known.)
 #[derive(Clone, Debug, Default)]
-pub struct Turns {
+pub(crate) struct Turns {
     credit: Vec<i64>,
     weights: Vec<u32>,
 }
@@ -248,8 +276,13 @@ pub struct Turns {
 impl Turns {
     /// The index of the next backend; `None` when all weights are zero. A change of the weights
     /// starts anew.
-    pub fn next(&mut self, backends: &[Backend]) -> Option<usize> {
-        if !self.weights.iter().copied().eq(backends.iter().map(|b| b.weight)) {
+    pub(crate) fn next(&mut self, backends: &[Backend]) -> Option<usize> {
+        if !self
+            .weights
+            .iter()
+            .copied()
+            .eq(backends.iter().map(|b| b.weight))
+        {
             self.weights = backends.iter().map(|b| b.weight).collect();
             self.credit = vec![0; backends.len()];
         }
@@ -260,7 +293,11 @@ impl Turns {
         for (credit, weight) in self.credit.iter_mut().zip(&self.weights) {
             *credit += i64::from(*weight);
         }
-        let candidates = self.credit.iter().enumerate().filter(|(i, _)| self.weights[*i] > 0);
+        let candidates = self
+            .credit
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| self.weights[*i] > 0);
         let (best, _) = candidates.max_by(|(i, a), (j, b)| a.cmp(b).then(j.cmp(i)))?;
         self.credit[best] -= total;
         Some(best)
@@ -273,14 +310,21 @@ mod tests {
     use serde_json::json;
 
     fn backend(service: &str, weight: u32) -> Backend {
-        Backend { namespace: "n".into(), service: service.into(), port: 80, weight }
+        Backend {
+            namespace: "n".into(),
+            service: service.into(),
+            port: 80,
+            weight,
+        }
     }
 
     #[test]
     fn shares_are_exact() {
         let backends = [backend("primary", 90), backend("canary", 10)];
         let mut turns = Turns::default();
-        let canary = (0..1000).filter(|_| turns.next(&backends) == Some(1)).count();
+        let canary = (0..1000)
+            .filter(|_| turns.next(&backends) == Some(1))
+            .count();
         assert_eq!(canary, 100);
         let off = [backend("primary", 100), backend("canary", 0)];
         assert!((0..100).all(|_| turns.next(&off) == Some(0)));
@@ -290,7 +334,8 @@ mod tests {
 
     #[test]
     fn the_most_specific_rule_wins() {
-        let object = Object(json!({"metadata": {"name": "r", "namespace": "n"}, "spec": {
+        let object = Object(
+            json!({"metadata": {"name": "r", "namespace": "n"}, "spec": {
             "hostnames": ["app.example.com", "*.wild.org"],
             "rules": [
                 {"backendRefs": [{"name": "all", "port": 80}]},
@@ -298,10 +343,16 @@ mod tests {
                 {"matches": [{"path": {"type": "Exact", "value": "/api/x"}}]},
                 {"matches": [{"path": {"value": "/api"}, "headers": [{"name": "X-Who", "value": "me"}]}]},
                 {"matches": [{"queryParams": [{"name": "v", "value": "2"}]}]},
-            ]}}));
+            ]}}),
+        );
         let route = Route::read(&object).expect("supported");
         let headers = http::HeaderMap::new();
-        let asked = |path, query| Asked { host: "", method: "GET", path, query, headers: &headers };
+        let asked = |path, query| Asked {
+            method: "GET",
+            path,
+            query,
+            headers: &headers,
+        };
         assert_eq!(route.rule(&asked("/", "")), Some(0));
         assert_eq!(route.rule(&asked("/apiary", "")), Some(0));
         assert_eq!(route.rule(&asked("/api/y", "")), Some(1));
@@ -309,7 +360,10 @@ mod tests {
         assert_eq!(route.rule(&asked("/", "v=2")), Some(4));
         let mut with = http::HeaderMap::new();
         with.insert("x-who", http::HeaderValue::from_static("me"));
-        let asked = Asked { headers: &with, ..asked("/api", "") };
+        let asked = Asked {
+            headers: &with,
+            ..asked("/api", "")
+        };
         assert_eq!(route.rule(&asked), Some(3));
         assert_eq!(route.fits("APP.example.com"), Some(usize::MAX));
         assert!(route.fits("a.wild.org").is_some());

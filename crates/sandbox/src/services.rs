@@ -27,8 +27,18 @@ pub(crate) struct ServicePorts {
 impl ServicePorts {
     pub(crate) fn controller(context: &Context, names: Arc<Names>) -> Controller {
         let store = context.caches.watch(WatchOf::all(&SERVICE));
-        let reconciler = Self { store, names, open: Mutex::default() };
-        Controller::new(context, "sandbox-services", &SERVICE, reconciler, ControllerOptions::default())
+        let reconciler = Self {
+            store,
+            names,
+            open: Mutex::default(),
+        };
+        Controller::new(
+            context,
+            "sandbox-services",
+            &SERVICE,
+            reconciler,
+            ControllerOptions::default(),
+        )
     }
 }
 
@@ -41,19 +51,30 @@ impl Reconciler for ServicePorts {
             && address.is_loopback()
         {
             let ports = service.get(&["spec", "ports"]).and_then(Value::as_array);
-            let numbers = ports.into_iter().flatten().filter_map(|p| p["port"].as_u64());
-            wanted.extend(numbers.filter_map(|p| u16::try_from(p).ok()).map(|p| (address, p).into()));
+            let numbers = ports
+                .into_iter()
+                .flatten()
+                .filter_map(|p| p["port"].as_u64());
+            wanted.extend(
+                numbers
+                    .filter_map(|p| u16::try_from(p).ok())
+                    .map(|p| SocketAddr::new(address, p)),
+            );
         }
         let missing: Vec<SocketAddr> = {
             let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
             open.retain(|(owner, at), _| owner != key || wanted.contains(at));
-            wanted.into_iter().filter(|at| !open.contains_key(&(key.clone(), *at))).collect()
+            wanted
+                .into_iter()
+                .filter(|at| !open.contains_key(&(key.clone(), *at)))
+                .collect()
         };
         for at in missing {
             match TcpListener::bind(at).await {
                 Ok(listener) => {
                     let stop = CancellationToken::new();
-                    let accept = accept(listener, at, self.names.clone(), key.clone(), stop.clone());
+                    let accept =
+                        accept(listener, at, self.names.clone(), key.clone(), stop.clone());
                     tokio::spawn(accept);
                     let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
                     open.insert((key.clone(), at), stop.drop_guard());
@@ -65,7 +86,13 @@ impl Reconciler for ServicePorts {
     }
 }
 
-async fn accept(listener: TcpListener, at: SocketAddr, names: Arc<Names>, service: Key, stop: CancellationToken) {
+async fn accept(
+    listener: TcpListener,
+    at: SocketAddr,
+    names: Arc<Names>,
+    service: Key,
+    stop: CancellationToken,
+) {
     let mut turn = 0_usize;
     loop {
         let accepted = tokio::select! {

@@ -15,10 +15,18 @@ use crate::gitserver::GitPush;
 use crate::registry::RegistryPush;
 
 /// Follows pushes until both servers are gone.
-pub(crate) async fn run(context: Context, mut git: Receiver<GitPush>, mut images: Receiver<RegistryPush>) {
+pub(crate) async fn run(
+    context: Context,
+    mut git: Receiver<GitPush>,
+    mut images: Receiver<RegistryPush>,
+) {
     let api = context.api.with_manager("sandbox");
-    let repositories = context.caches.watch(WatchOf::all(&weir_api::git_repository::KIND));
-    let scans = context.caches.watch(WatchOf::all(&weir_api::image_repository::KIND));
+    let repositories = context
+        .caches
+        .watch(WatchOf::all(&weir_api::git_repository::KIND));
+    let scans = context
+        .caches
+        .watch(WatchOf::all(&weir_api::image_repository::KIND));
     let now = || context.clock.now().to_string();
     loop {
         tokio::select! {
@@ -44,7 +52,13 @@ pub(crate) async fn run(context: Context, mut git: Receiver<GitPush>, mut images
     }
 }
 
-async fn ask(api: &ApiClient, kind: &Kind, store: &Arc<Store>, looks: impl Fn(&Object) -> bool, now: &str) {
+async fn ask(
+    api: &ApiClient,
+    kind: &Kind,
+    store: &Arc<Store>,
+    looks: impl Fn(&Object) -> bool,
+    now: &str,
+) {
     for object in store.list().into_iter().filter(|o| looks(o)) {
         let patch = json!({"metadata": {"annotations": {REQUESTED_AT: now}}});
         if let Err(failure) = api.write(kind, &object.key(), Write::Merge(patch)).await {

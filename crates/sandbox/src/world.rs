@@ -14,7 +14,9 @@ use weir_apiserver::{ApiServer, Tuning};
 use weir_object::{Key, Object};
 use weir_runtime::http::Http;
 use weir_runtime::kinds::{CRD, POD};
-use weir_runtime::{ApiFailure, Context, Controller, Secret, SharedClock, SystemClock, WatchOf, Write};
+use weir_runtime::{
+    ApiFailure, Context, Controller, Secret, SharedClock, SystemClock, WatchOf, Write,
+};
 
 use crate::hands::HandFailure;
 
@@ -144,8 +146,14 @@ impl Sandbox {
         let clock = options.clock.clone();
         let now = clock.clone();
         let server = ApiServer::with(
-            weir_apiserver::Options { now: Arc::new(move || now.now()), seed: options.seed },
-            Tuning { addresses: addresses.clone(), ..Tuning::default() },
+            weir_apiserver::Options {
+                now: Arc::new(move || now.now()),
+                seed: options.seed,
+            },
+            Tuning {
+                addresses: addresses.clone(),
+                ..Tuning::default()
+            },
         );
         let api_port = match reserved {
             Some(listener) => Some(ApiPort::serve(server.clone(), listener)?),
@@ -173,7 +181,10 @@ impl Sandbox {
         let git_root = sub_dir(&options.dir, "git")?;
         let git = GitServer::new(&git_root, GitServerOptions::default());
         let registry = Registry::new(RegistryOptions::default());
-        let scrape = ScrapeOptions { interval: options.scrape_interval, ..ScrapeOptions::default() };
+        let scrape = ScrapeOptions {
+            interval: options.scrape_interval,
+            ..ScrapeOptions::default()
+        };
         let prometheus = Prometheus::with_options(clock.clone(), http.clone(), scrape);
         let proxy = Arc::new(Proxy::new(http.clone(), names.clone()));
         let metrics = proxy.metrics();
@@ -197,7 +208,9 @@ impl Sandbox {
             supervisors: TaskTracker::new(),
             background,
         };
-        sandbox.names.name("gateway.sandbox", addresses.own(GATEWAY));
+        sandbox
+            .names
+            .name("gateway.sandbox", addresses.own(GATEWAY));
         for (name, (number, port), router) in [
             ("git.sandbox", GIT, git.router()),
             ("registry.sandbox", REGISTRY, registry.router()),
@@ -210,7 +223,10 @@ impl Sandbox {
         let (scraping, hooks) = (sandbox.background.clone(), sandbox.background.clone());
         sandbox.running.spawn(until(scraping, prometheus.run()));
         let context = sandbox.context.clone();
-        sandbox.running.spawn(until(hooks, webhooks::run(context, git.pushes(), registry.pushes())));
+        sandbox.running.spawn(until(
+            hooks,
+            webhooks::run(context, git.pushes(), registry.pushes()),
+        ));
 
         let node = Node {
             api: sandbox.context.api.with_manager("kubelet"),
@@ -225,10 +241,18 @@ impl Sandbox {
         };
         let gateway = addresses.own(GATEWAY).into();
         sandbox.run(Kubelet::controller(&sandbox.context, Arc::new(node)));
-        sandbox.run(Gateways::controller(&sandbox.context, sandbox.network.clone(), proxy.clone(), gateway));
+        sandbox.run(Gateways::controller(
+            &sandbox.context,
+            sandbox.network.clone(),
+            proxy.clone(),
+            gateway,
+        ));
         sandbox.run(Routes::controller(&sandbox.context, proxy));
         if matches!(sandbox.network, Network::Loopback) {
-            sandbox.run(ServicePorts::controller(&sandbox.context, sandbox.names.clone()));
+            sandbox.run(ServicePorts::controller(
+                &sandbox.context,
+                sandbox.names.clone(),
+            ));
         }
         Ok(sandbox)
     }
@@ -243,14 +267,13 @@ impl Sandbox {
         let pods = self.context.caches.watch(WatchOf::all(&POD));
         for pod in pods.list() {
             // Deleted pods are ended by their supervisors as at any other time.
-            let uid = pod.uid().to_owned();
-            let deleted = self.context.api.delete(
-                &POD,
-                &pod.key(),
-                Some(&uid),
-                weir_runtime::Propagation::Background,
-            );
-            if let Err(failure) = deleted.await {
+            let (key, policy) = (pod.key(), weir_runtime::Propagation::Background);
+            let deleted = self
+                .context
+                .api
+                .delete(&POD, &key, Some(pod.uid()), policy)
+                .await;
+            if let Err(failure) = deleted {
                 tracing::debug!(%failure, "a pod could not be deleted at the end");
             }
         }
@@ -260,7 +283,10 @@ impl Sandbox {
             self.supervisors.wait().await;
             while self.running.join_next().await.is_some() {}
         };
-        if tokio::time::timeout(Duration::from_secs(10), ended).await.is_err() {
+        if tokio::time::timeout(Duration::from_secs(10), ended)
+            .await
+            .is_err()
+        {
             tracing::warn!("a part of the sandbox did not end in time and was cut off");
         }
     }
@@ -296,20 +322,41 @@ impl Sandbox {
     }
 
     /// Serves one more router, under a name of the sandbox.
-    pub async fn serve(&self, name: &str, port: u16, router: axum::Router) -> Result<(), StartFailure> {
+    pub async fn serve(
+        &self,
+        name: &str,
+        port: u16,
+        router: axum::Router,
+    ) -> Result<(), StartFailure> {
         self.serve_at(name, ARTIFACTS, port, router).await
     }
 
-    async fn serve_at(&self, name: &str, number: u8, port: u16, router: axum::Router) -> Result<(), StartFailure> {
+    async fn serve_at(
+        &self,
+        name: &str,
+        number: u8,
+        port: u16,
+        router: axum::Router,
+    ) -> Result<(), StartFailure> {
         let address = self.addresses.own(number);
-        let served = self.network.serve(address.into(), port, router).await.map_err(|cause| {
-            StartFailure::Bind { name: name.to_owned(), address, port, cause }
-        })?;
+        let served = self
+            .network
+            .serve(address.into(), port, router)
+            .await
+            .map_err(|cause| StartFailure::Bind {
+                name: name.to_owned(),
+                address,
+                port,
+                cause,
+            })?;
         self.names.name(name, address);
         if let Network::Memory(net) = &self.network {
             net.resolve_by(self.names.clone());
         }
-        self.served.lock().unwrap_or_else(PoisonError::into_inner).push(served);
+        self.served
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(served);
         Ok(())
     }
 
@@ -326,7 +373,11 @@ impl Sandbox {
 
     /// The URL of a repository by address.
     pub fn git_address(&self, repository: &str) -> String {
-        format!("http://{}:{}/{repository}", self.addresses.own(GIT.0), GIT.1)
+        format!(
+            "http://{}:{}/{repository}",
+            self.addresses.own(GIT.0),
+            GIT.1
+        )
     }
 
     /// The registry by address.
@@ -336,7 +387,11 @@ impl Sandbox {
 
     /// Prometheus by address.
     pub fn prometheus_address(&self) -> String {
-        format!("http://{}:{}", self.addresses.own(PROMETHEUS.0), PROMETHEUS.1)
+        format!(
+            "http://{}:{}",
+            self.addresses.own(PROMETHEUS.0),
+            PROMETHEUS.1
+        )
     }
 
     /// The kubeconfig, where the API has a port. It holds a token.
@@ -355,9 +410,16 @@ impl Sandbox {
     pub fn write_kubeconfig_to(&self, path: &Path) -> std::io::Result<()> {
         use std::io::Write as _;
         use std::os::unix::fs::OpenOptionsExt as _;
-        let text = self.kubeconfig().ok_or_else(|| std::io::Error::other("the API has no port"))?;
+        let text = self
+            .kubeconfig()
+            .ok_or_else(|| std::io::Error::other("the API has no port"))?;
         let mut options = std::fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(path)?;
+        let mut file = options
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?;
         file.write_all(text.expose().as_bytes())
     }
 
@@ -427,7 +489,10 @@ fn targets(context: &Context, proxy: Ipv4Addr) -> impl Fn() -> Vec<Target> + Sen
     move || {
         let mut out: Vec<Target> = pods.list().iter().filter_map(|pod| target(pod)).collect();
         if let Ok(url) = Url::parse(&format!("http://{proxy}:{}/metrics", PROXY_METRICS.1)) {
-            out.push(Target { url, labels: vec![("job".to_owned(), "proxy".to_owned())] });
+            out.push(Target {
+                url,
+                labels: vec![("job".to_owned(), "proxy".to_owned())],
+            });
         }
         out
     }
@@ -457,7 +522,9 @@ fn target(pod: &Object) -> Option<Target> {
 
 impl weir_apiserver::Addresses for Addresses {
     fn allocate(&self, _service: &Key, asked: Option<&str>) -> Option<String> {
-        asked.map(str::to_owned).or_else(|| Some(self.service().to_string()))
+        asked
+            .map(str::to_owned)
+            .or_else(|| Some(self.service().to_string()))
     }
 
     fn release(&self, _service: &Key, _address: &str) {}

@@ -1,0 +1,3 @@
+//! Placeholder.
+use crate::store::Store;
+pub(crate) async fn run(_store: Store) {}

@@ -1,0 +1,269 @@
+//! The sandbox as its inhabitants see it, in memory and on loopback.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+use weir_object::{Key, Object};
+use weir_runtime::http::Request;
+use weir_runtime::kinds::{DEPLOYMENT, POD};
+use weir_runtime::{ApiClient, Caches, VirtualClock, Write};
+use weir_sandbox::{Options, Sandbox};
+
+const APP: &str = r"
+apiVersion: v1
+kind: Namespace
+metadata: {name: demo}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: app, namespace: demo}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: app}}
+  template:
+    metadata: {labels: {app: app}}
+    spec:
+      containers:
+        - name: app
+          image: registry.sandbox:5000/demo/app:1
+          ports: [{name: http, containerPort: 9898}]
+          readinessProbe: {httpGet: {path: /readyz, port: http}}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: app, namespace: demo}
+spec:
+  selector: {app: app}
+  ports: [{port: 80, targetPort: http}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: gateway, namespace: demo}
+spec:
+  gatewayClassName: sandbox
+  listeners: [{name: http, protocol: HTTP, port: 8080}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: app, namespace: demo}
+spec:
+  parentRefs: [{name: gateway}]
+  hostnames: [app.example.com]
+  rules: [{backendRefs: [{name: app, port: 80}]}]
+";
+
+fn api(sandbox: &Sandbox) -> ApiClient {
+    let client = sandbox.client();
+    ApiClient::new(
+        client.clone(),
+        Caches::new(client, Default::default()),
+        "test",
+    )
+}
+
+async fn until(what: &str, holds: impl AsyncFn() -> bool) {
+    for _ in 0..1200 {
+        if holds().await {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("two minutes of virtual time passed until {what}");
+}
+
+async fn ready(api: &ApiClient) -> u64 {
+    let app = api
+        .get(&DEPLOYMENT, &Key::new("demo", "app"))
+        .await
+        .expect("answered");
+    let status = app.unwrap_or_default();
+    status
+        .get(&["status", "readyReplicas"])
+        .and_then(Value::as_u64)
+        .unwrap_or_default()
+}
+
+async fn get(sandbox: &Sandbox, url: &str, host: Option<&str>) -> (u16, String) {
+    let mut request = Request::get(url::Url::parse(url).expect("a URL"));
+    if let Some(host) = host {
+        request = request.header(http::header::HOST, host);
+    }
+    match sandbox.http().send(request).await {
+        Ok(response) => (
+            response.status.as_u16(),
+            response.text(1 << 16).await.expect("a body"),
+        ),
+        Err(e) => (0, e.to_string()),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_application_runs_and_is_reached_by_every_name() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let clock = Arc::new(VirtualClock::starting_at(
+        Timestamp::from_second(1_900_000_000).expect("in range"),
+    ));
+    let sandbox = Sandbox::start(Options::memory(dir.path(), clock, 1))
+        .await
+        .expect("started");
+    let env = [("APP_VERSION", "1.0.0")];
+    sandbox
+        .push_image("demo/app", "1", &[("app", b"app")], &env, &["/app"])
+        .await
+        .expect("pushed");
+    sandbox.apply("app.yaml", APP).await.expect("applied");
+    let api = api(&sandbox);
+    until("two pods are ready", async || ready(&api).await == 2).await;
+
+    for url in [
+        "http://app.demo/",
+        "http://app.demo.svc/",
+        "http://app.demo.svc.cluster.local:80/",
+    ] {
+        let (status, body) = get(&sandbox, url, None).await;
+        assert!(
+            status == 200 && body.contains("1.0.0"),
+            "{url}: {status} {body}"
+        );
+    }
+    until("the gateway serves", async || {
+        get(
+            &sandbox,
+            "http://gateway.sandbox:8080/",
+            Some("app.example.com"),
+        )
+        .await
+        .0 == 200
+    })
+    .await;
+    assert_eq!(
+        get(
+            &sandbox,
+            "http://gateway.sandbox:8080/",
+            Some("other.example.com")
+        )
+        .await
+        .0,
+        404
+    );
+
+    // Prometheus sees the pods' series with their names.
+    let query = "http://prometheus.sandbox:9090/api/v1/query?query=sum(http_request_duration_seconds_count%7Bkubernetes_namespace%3D%22demo%22%7D)";
+    until("the requests are counted", async || {
+        let (_, body) = get(&sandbox, query, None).await;
+        let body: Value = serde_json::from_str(&body).unwrap_or_default();
+        body["data"]["result"][0]["value"][1].as_str() == Some("4")
+    })
+    .await;
+
+    // A pod that is deleted is replaced, and its address is not reached any more.
+    let pods = api
+        .list(&POD, Some("demo"), "app=app")
+        .await
+        .expect("listed");
+    let (gone, address) = (pods[0].key(), pods[0].text(&["status", "podIP"]).to_owned());
+    api.delete(&POD, &gone, None, weir_runtime::Propagation::Background)
+        .await
+        .expect("deleted");
+    until("it is replaced", async || {
+        let pods = api
+            .list(&POD, Some("demo"), "app=app")
+            .await
+            .expect("listed");
+        pods.iter().all(|p| p.key() != gone) && ready(&api).await == 2
+    })
+    .await;
+    let (status, _) = get(&sandbox, &format!("http://{address}:9898/"), None).await;
+    assert_eq!(status, 0, "{address} is gone");
+    sandbox.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_image_and_a_bad_environment_are_told_on_the_pod() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let clock = Arc::new(VirtualClock::starting_at(
+        Timestamp::from_second(1_900_000_000).expect("in range"),
+    ));
+    let sandbox = Sandbox::start(Options::memory(dir.path(), clock, 1))
+        .await
+        .expect("started");
+    let api = api(&sandbox);
+    let env = [("ERROR_RATE", "7")];
+    sandbox
+        .push_image("demo/bad", "1", &[("app", b"app")], &env, &["/app"])
+        .await
+        .expect("pushed");
+    for (name, image, reason) in [
+        (
+            "absent",
+            "registry.sandbox:5000/demo/absent:1",
+            "ErrImagePull",
+        ),
+        (
+            "bad",
+            "registry.sandbox:5000/demo/bad:1",
+            "RunContainerError",
+        ),
+    ] {
+        let pod = Object(json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"containers": [{"name": "app", "image": image}]},
+        }));
+        let key = Key::new("default", name);
+        api.write(&POD, &key, Write::Create(pod))
+            .await
+            .expect("created");
+        until("the reason is told", async || {
+            let pod = api
+                .get(&POD, &key)
+                .await
+                .expect("answered")
+                .unwrap_or_default();
+            pod.text(&[
+                "status",
+                "containerStatuses",
+                "0",
+                "state",
+                "waiting",
+                "reason",
+            ]) == reason
+        })
+        .await;
+    }
+    sandbox.stop().await;
+}
+
+#[tokio::test]
+async fn on_loopback_the_api_is_reached_over_tls_with_the_token_alone() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut options = Options::loopback(dir.path());
+    options.api_port = 0;
+    let sandbox = Sandbox::start(options).await.expect("started");
+    let kubeconfig = sandbox.kubeconfig().expect("a kubeconfig");
+    let parsed = kube::config::Kubeconfig::from_yaml(kubeconfig.expose()).expect("readable");
+    let config = kube::Config::from_custom_kubeconfig(parsed, &Default::default())
+        .await
+        .expect("usable");
+    let client = kube::Client::try_from(config.clone()).expect("a client");
+    assert!(
+        client
+            .apiserver_version()
+            .await
+            .expect("an answer")
+            .git_version
+            .starts_with("v1.34")
+    );
+    let mut stranger = config;
+    stranger.auth_info = kube::config::AuthInfo::default();
+    let refused = kube::Client::try_from(stranger)
+        .expect("a client")
+        .apiserver_version()
+        .await;
+    assert!(
+        matches!(&refused, Err(kube::Error::Api(status)) if status.code == 401),
+        "{refused:?}"
+    );
+    sandbox.stop().await;
+}
