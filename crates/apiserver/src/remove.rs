@@ -24,8 +24,10 @@ pub(crate) enum Removed {
     Waiting(Arc<Value>),
 }
 
-const FOREGROUND: &str = "foregroundDeletion";
-const ORPHAN: &str = "orphan";
+/// The finalizer of an owner that goes after its dependents.
+pub(crate) const FOREGROUND: &str = "foregroundDeletion";
+/// The finalizer of an owner that leaves its dependents behind.
+pub(crate) const ORPHAN: &str = "orphan";
 
 fn finalizers(object: &Value) -> Vec<String> {
     let list = path::get(object, &["metadata", "finalizers"]).and_then(Value::as_array);

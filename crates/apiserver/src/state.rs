@@ -135,6 +135,15 @@ pub(crate) struct State {
     buckets: Vec<Bucket>,
     by_uid: HashMap<Box<str>, (Storage, Key)>,
     dependents: HashMap<Box<str>, BTreeSet<(Storage, Key)>>,
+    /// Uids that are named as owners and do not exist.
+    ownerless: BTreeSet<Box<str>>,
+    /// Uids of objects that wait for their dependents.
+    waiting: BTreeSet<Box<str>>,
+    /// Namespaces that go.
+    ending: BTreeSet<String>,
+    namespaces: Option<Storage>,
+    /// Wakes whoever follows up on removals.
+    pub(crate) chores: watch::Sender<u64>,
     pub(crate) random: Random,
     pub(crate) addresses: Arc<dyn Addresses>,
     keep: usize,
@@ -144,6 +153,11 @@ impl State {
     pub(crate) fn new(seed: u64, keep: usize, addresses: Arc<dyn Addresses>) -> Self {
         let (registry, storages) = Registry::builtin();
         Self {
+            ownerless: BTreeSet::new(),
+            waiting: BTreeSet::new(),
+            ending: BTreeSet::new(),
+            namespaces: registry.get("", "v1", "namespaces").map(|r| r.storage),
+            chores: watch::Sender::new(0),
             version: 1,
             registry,
             buckets: (0..storages).map(|_| Bucket::new(1)).collect(),
@@ -214,11 +228,13 @@ impl State {
             None => {
                 let uid = path::text(&object, &["metadata", "uid"]);
                 self.by_uid.insert(uid.into(), (storage, key.clone()));
+                self.ownerless.remove(uid);
                 for owner in owners(&object) {
-                    self.dependents.entry(owner.into()).or_default().insert((storage, key.clone()));
+                    self.link(owner, storage, &key);
                 }
             }
         }
+        self.note_waiting(storage, &key, &object);
         self.tell(storage, What::Put, object.clone(), before);
         object
     }
@@ -230,9 +246,21 @@ impl State {
         let mut last = (*before).clone();
         path::set(&mut last, &["metadata", "resourceVersion"], self.version.to_string().into());
         let last = Arc::new(last);
-        self.by_uid.remove(path::text(&last, &["metadata", "uid"]));
+        let uid = path::text(&last, &["metadata", "uid"]);
+        self.by_uid.remove(uid);
+        self.waiting.remove(uid);
         for owner in owners(&last) {
             self.unlink(owner, storage, key);
+        }
+        if self.dependents.contains_key(uid) {
+            self.ownerless.insert(uid.into());
+            self.remind();
+        }
+        if Some(storage) == self.namespaces {
+            self.ending.remove(&key.name);
+        }
+        if self.ending.contains(&key.namespace) {
+            self.remind();
         }
         self.tell(storage, What::Removed, last.clone(), Some(before));
         Some(last)
@@ -248,7 +276,14 @@ impl State {
             self.unlink(owner, storage, key);
         }
         for owner in owners(new) {
-            self.dependents.entry(owner.into()).or_default().insert((storage, key.clone()));
+            self.link(owner, storage, key);
+        }
+    }
+
+    fn link(&mut self, owner: &str, storage: Storage, key: &Key) {
+        self.dependents.entry(owner.into()).or_default().insert((storage, key.clone()));
+        if !self.by_uid.contains_key(owner) && self.ownerless.insert(owner.into()) {
+            self.remind();
         }
     }
 
@@ -257,8 +292,54 @@ impl State {
             set.remove(&(storage, key.clone()));
             if set.is_empty() {
                 self.dependents.remove(owner);
+                self.ownerless.remove(owner);
             }
         }
+        if self.waiting.contains(owner) {
+            self.remind();
+        }
+    }
+
+    /// Remembers objects whose removal needs somebody to follow up.
+    fn note_waiting(&mut self, storage: Storage, key: &Key, object: &Value) {
+        if path::get(object, &["metadata", "deletionTimestamp"]).is_none() {
+            return;
+        }
+        let finalizers = path::get(object, &["metadata", "finalizers"]).and_then(Value::as_array);
+        let waits = finalizers
+            .into_iter()
+            .flatten()
+            .any(|f| f == crate::remove::FOREGROUND || f == crate::remove::ORPHAN);
+        let uid = path::text(object, &["metadata", "uid"]);
+        if waits {
+            if self.waiting.insert(uid.into()) {
+                self.remind();
+            }
+        } else {
+            self.waiting.remove(uid);
+        }
+        if Some(storage) == self.namespaces && self.ending.insert(key.name.clone()) {
+            self.remind();
+        }
+    }
+
+    fn remind(&self) {
+        self.chores.send_modify(|count| *count = count.wrapping_add(1));
+    }
+
+    /// Uids that are named as owners and do not exist.
+    pub(crate) fn ownerless(&self) -> Vec<String> {
+        self.ownerless.iter().map(ToString::to_string).collect()
+    }
+
+    /// Uids of objects that wait for their dependents.
+    pub(crate) fn waiting_owners(&self) -> Vec<String> {
+        self.waiting.iter().map(ToString::to_string).collect()
+    }
+
+    /// Namespaces that go.
+    pub(crate) fn ending_namespaces(&self) -> Vec<String> {
+        self.ending.iter().cloned().collect()
     }
 
     fn tell(&mut self, storage: Storage, what: What, object: Arc<Value>, before: Option<Arc<Value>>) {

@@ -304,8 +304,8 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn set(fields: Value) -> FieldSet {
-        FieldSet::from_fields_v1(&fields).expect("good fields")
+    fn set(fields: &Value) -> FieldSet {
+        FieldSet::from_fields_v1(fields).expect("good fields")
     }
 
     #[test]
@@ -315,7 +315,7 @@ mod tests {
             "f:spec": {"f:ports": {
                 "k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}}},
                 "f:tags": {"v:\"a\"": {}, "v:1": {}}}});
-        let read = set(fields);
+        let read = set(&fields);
         assert_eq!(read.len(), 6);
         let text = read.to_fields_v1().to_string();
         assert_eq!(
@@ -326,22 +326,22 @@ mod tests {
 
     #[test]
     fn difference_keeps_children_and_without_does_not() {
-        let mine = set(json!({"f:a": {".": {}, "f:b": {}}, "f:c": {}}));
-        let theirs = set(json!({"f:a": {}}));
+        let mine = set(&json!({"f:a": {".": {}, "f:b": {}}, "f:c": {}}));
+        let theirs = set(&json!({"f:a": {}}));
         assert_eq!(
             mine.difference(&theirs),
-            set(json!({"f:a": {"f:b": {}}, "f:c": {}}))
+            set(&json!({"f:a": {"f:b": {}}, "f:c": {}}))
         );
-        assert_eq!(mine.without(&theirs), set(json!({"f:c": {}})));
+        assert_eq!(mine.without(&theirs), set(&json!({"f:c": {}})));
         assert_eq!(mine.intersection(&theirs), theirs);
-        assert_eq!(mine.leaves(), set(json!({"f:a": {"f:b": {}}, "f:c": {}})));
+        assert_eq!(mine.leaves(), set(&json!({"f:a": {"f:b": {}}, "f:c": {}})));
     }
 
     #[test]
     fn unknown_kinds_of_steps_are_dropped() {
         assert_eq!(
-            set(json!({"x:future": {}, "f:a": {}})),
-            set(json!({"f:a": {}}))
+            set(&json!({"x:future": {}, "f:a": {}})),
+            set(&json!({"f:a": {}}))
         );
         assert!(FieldSet::from_fields_v1(&json!({"nonsense": {}})).is_err());
     }

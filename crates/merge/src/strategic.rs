@@ -115,7 +115,6 @@ fn merge_map(
             continue;
         }
         let merged = match (original.get(&name), value) {
-            (None, _) if is_deletion => continue,
             (Some(Value::Object(old)), Value::Object(new)) => {
                 let part = if strategy(ty, &name).replace {
                     new
@@ -132,7 +131,8 @@ fn merge_map(
                 is_deletion,
                 &at,
             )?)),
-            (Some(_), _) if is_deletion => continue,
+            // There is no list to delete from.
+            _ if is_deletion => continue,
             (_, mut new) => {
                 discard_nulls(&mut new);
                 without_directives(new)

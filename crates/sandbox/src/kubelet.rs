@@ -196,7 +196,7 @@ impl Node {
         }
         let image = self.images.pull(reference).await;
         let image = image.map_err(|why| Waiting("ErrImagePull", why))?;
-        let env = self.environment(pod, container, &image, address)?;
+        let env = Self::environment(pod, container, &image, address)?;
         let strings = |field: &str, otherwise: &[String]| match container[field].as_array() {
             Some(items) => items
                 .iter()
@@ -242,7 +242,6 @@ impl Node {
 
     /// The image's environment, then the container's, then what the sandbox adds.
     fn environment(
-        &self,
         pod: &Object,
         container: &Value,
         image: &Image,

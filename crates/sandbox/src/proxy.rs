@@ -170,7 +170,7 @@ impl Proxy {
         let ready = self
             .names
             .ready(&backend.namespace, &backend.service, backend.port);
-        let Some((address, port)) = self.pick(ready, backend) else {
+        let Some((address, port)) = self.pick(&ready, backend) else {
             let what = format!("service `{}` has no ready endpoint\n", backend.service);
             return told(StatusCode::SERVICE_UNAVAILABLE, what);
         };
@@ -207,7 +207,7 @@ impl Proxy {
     }
 
     /// The endpoints of one backend take turns too.
-    fn pick(&self, ready: Vec<(IpAddr, u16)>, backend: &Backend) -> Option<(IpAddr, u16)> {
+    fn pick(&self, ready: &[(IpAddr, u16)], backend: &Backend) -> Option<(IpAddr, u16)> {
         let as_backends: Vec<Backend> = ready
             .iter()
             .map(|_| Backend {
@@ -235,7 +235,10 @@ fn told(status: StatusCode, what: String) -> Response {
 
 /// What the proxy did, by route, service and status. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct ProxyMetrics(Arc<Mutex<BTreeMap<(String, String, u16), (u64, f64)>>>);
+pub struct ProxyMetrics(Arc<Mutex<Counts>>);
+
+/// Requests and the seconds they took, by route, service and status.
+type Counts = BTreeMap<(String, String, u16), (u64, f64)>;
 
 impl ProxyMetrics {
     fn observe(&self, route: &str, service: &str, status: StatusCode, took: Duration) {

@@ -58,7 +58,7 @@ fn api(sandbox: &Sandbox) -> ApiClient {
     let client = sandbox.client();
     ApiClient::new(
         client.clone(),
-        Caches::new(client, Default::default()),
+        Caches::new(client, tokio_util::sync::CancellationToken::new()),
         "test",
     )
 }
@@ -243,9 +243,10 @@ async fn on_loopback_the_api_is_reached_over_tls_with_the_token_alone() {
     let sandbox = Sandbox::start(options).await.expect("started");
     let kubeconfig = sandbox.kubeconfig().expect("a kubeconfig");
     let parsed = kube::config::Kubeconfig::from_yaml(kubeconfig.expose()).expect("readable");
-    let config = kube::Config::from_custom_kubeconfig(parsed, &Default::default())
-        .await
-        .expect("usable");
+    let config =
+        kube::Config::from_custom_kubeconfig(parsed, &kube::config::KubeConfigOptions::default())
+            .await
+            .expect("usable");
     let client = kube::Client::try_from(config.clone()).expect("a client");
     assert!(
         client

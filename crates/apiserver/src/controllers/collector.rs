@@ -1,4 +1,202 @@
-//! Placeholder.
+//! Owns what follows from removal: dependents of owners that are gone, owners that wait for their
+//! dependents, and the contents of namespaces that go. The state keeps the short lists of what
+//! waits, so that nothing is searched for.
+
 use std::sync::Arc;
+
+use serde_json::{Value, json};
+use weir_object::{Key, path};
+
+use crate::call::{Call, DeleteOptions, Part, Propagation};
+use crate::objects;
+use crate::registry::{Resource, Storage};
+use crate::remove::{self, FOREGROUND, ORPHAN};
 use crate::server::Inner;
-pub(crate) async fn run(_clock: Arc<Inner>) {}
+use crate::state::State;
+
+/// Runs until dropped.
+pub(crate) async fn run(inner: Arc<Inner>) {
+    let mut signal = inner.read().chores.subscribe();
+    loop {
+        signal.borrow_and_update();
+        // Each round acts on what the last one left; a round that changes nothing is the last.
+        for _ in 0..100 {
+            let before = inner.read().version;
+            round(&inner);
+            if inner.read().version == before {
+                break;
+            }
+        }
+        if signal.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn round(inner: &Inner) {
+    let call = Call::new("kube-controller-manager", inner.now());
+    let mut state = inner.write();
+    for uid in state.ownerless() {
+        for (storage, key) in state.dependents(&uid) {
+            lose_owner(&mut state, storage, &key, &call);
+        }
+    }
+    for uid in state.waiting_owners() {
+        let Some((storage, key)) = state.find(&uid).cloned() else { continue };
+        settle_owner(&mut state, storage, &key, &uid, &call);
+    }
+    for namespace in state.ending_namespaces() {
+        empty(&mut state, &namespace, &call);
+    }
+}
+
+fn resource_of(state: &State, storage: Storage) -> Option<Arc<Resource>> {
+    state.registry.iter().find(|r| r.storage == storage).cloned()
+}
+
+fn scope<'a>(resource: &Resource, key: &'a Key) -> Option<&'a str> {
+    resource.kind.namespaced.then_some(key.namespace.as_str())
+}
+
+fn references(object: &Value) -> Vec<Value> {
+    let list = path::get(object, &["metadata", "ownerReferences"]).and_then(Value::as_array);
+    list.cloned().unwrap_or_default()
+}
+
+/// Changes an object's metadata; what cannot be changed now is met again in the next round.
+fn rewrite(
+    state: &mut State,
+    resource: &Resource,
+    key: &Key,
+    field: &str,
+    value: Vec<Value>,
+    call: &Call,
+) {
+    let Some(old) = state.get(resource.storage, key).cloned() else { return };
+    let mut new = (*crate::convert::outward(resource, &old)).clone();
+    if value.is_empty() {
+        path::remove(&mut new, &["metadata", field]);
+    } else {
+        path::set(&mut new, &["metadata", field], value.into());
+    }
+    let how = objects::How { track: false, ..objects::How::of(Part::Whole) };
+    let outcome =
+        objects::replace(state, resource, scope(resource, key), &old, new, how, &mut call.clone());
+    if let Err(refusal) = outcome {
+        tracing::debug!(%key, %refusal, "metadata could not be changed after a removal");
+    }
+}
+
+/// An object none of whose owners is left goes; one with others left forgets those that are gone.
+fn lose_owner(state: &mut State, storage: Storage, key: &Key, call: &Call) {
+    let Some(resource) = resource_of(state, storage) else { return };
+    let Some(object) = state.get(storage, key).cloned() else { return };
+    let all = references(&object);
+    let there = |owner: &Value| state.find(path::text(owner, &["uid"])).is_some();
+    let left: Vec<Value> = all.iter().filter(|owner| there(owner)).cloned().collect();
+    if !left.is_empty() {
+        if left.len() < all.len() {
+            rewrite(state, &resource, key, "ownerReferences", left, call);
+        }
+        return;
+    }
+    if path::get(&object, &["metadata", "deletionTimestamp"]).is_some() {
+        return;
+    }
+    let options = DeleteOptions {
+        propagation: Some(Propagation::Background),
+        uid: Some(path::text(&object, &["metadata", "uid"]).to_owned()),
+        ..DeleteOptions::default()
+    };
+    // It may be held by finalizers, which is then their business.
+    let _ = remove::delete(state, &resource, scope(&resource, key), &key.name, &options, call);
+}
+
+/// An owner that waits: orphans are let go, or blocking dependents removed first.
+fn settle_owner(state: &mut State, storage: Storage, key: &Key, uid: &str, call: &Call) {
+    let (Some(resource), Some(owner)) = (resource_of(state, storage), state.get(storage, key).cloned())
+    else {
+        return;
+    };
+    let finalizers = path::get(&owner, &["metadata", "finalizers"]).and_then(Value::as_array);
+    let finalizers = finalizers.cloned().unwrap_or_default();
+    let has = |name: &str| finalizers.iter().any(|f| f == name);
+    let without = |name: &str| -> Vec<Value> {
+        finalizers.iter().filter(|f| *f != name).cloned().collect()
+    };
+    if has(ORPHAN) {
+        for (storage, key) in state.dependents(uid) {
+            let Some(resource) = resource_of(state, storage) else { continue };
+            let Some(object) = state.get(storage, &key) else { continue };
+            let left: Vec<Value> =
+                references(object).into_iter().filter(|o| path::text(o, &["uid"]) != uid).collect();
+            rewrite(state, &resource, &key, "ownerReferences", left, call);
+        }
+        rewrite(state, &resource, key, "finalizers", without(ORPHAN), call);
+        return;
+    }
+    if !has(FOREGROUND) {
+        return;
+    }
+    let mut blocked = false;
+    for (storage, dependent) in state.dependents(uid) {
+        let Some(resource) = resource_of(state, storage) else { continue };
+        let Some(object) = state.get(storage, &dependent).cloned() else { continue };
+        let blocks = references(&object).iter().any(|o| {
+            path::text(o, &["uid"]) == uid && o.get("blockOwnerDeletion") == Some(&Value::Bool(true))
+        });
+        if path::get(&object, &["metadata", "deletionTimestamp"]).is_none() {
+            // Dependents with dependents of their own wait for them in turn.
+            let nested = !state.dependents(path::text(&object, &["metadata", "uid"])).is_empty();
+            let propagation =
+                if nested { Propagation::Foreground } else { Propagation::Background };
+            let options =
+                DeleteOptions { propagation: Some(propagation), ..DeleteOptions::default() };
+            let scope = scope(&resource, &dependent);
+            let _ = remove::delete(state, &resource, scope, &dependent.name, &options, call);
+        }
+        blocked |= blocks && state.get(storage, &dependent).is_some();
+    }
+    if !blocked {
+        rewrite(state, &resource, key, "finalizers", without(FOREGROUND), call);
+    }
+}
+
+/// Removes what is in a namespace that goes, then the namespace.
+fn empty(state: &mut State, namespace: &str, call: &Call) {
+    let mut resources: Vec<Arc<Resource>> = Vec::new();
+    for resource in state.registry.iter() {
+        let known = resources.iter().any(|r| r.storage == resource.storage);
+        if resource.kind.namespaced && !known {
+            resources.push(resource.clone());
+        }
+    }
+    let mut left = false;
+    for resource in resources {
+        let keys: Vec<(Key, bool)> = state
+            .range(resource.storage, Some(namespace))
+            .map(|(key, o)| (key.clone(), path::get(o, &["metadata", "deletionTimestamp"]).is_some()))
+            .collect();
+        for (key, going) in keys {
+            if !going {
+                let options = DeleteOptions::default();
+                let _ = remove::delete(state, &resource, Some(namespace), &key.name, &options, call);
+            }
+            left |= state.get(resource.storage, &key).is_some();
+        }
+    }
+    if left {
+        return;
+    }
+    let Some(namespaces) = state.registry.get("", "v1", "namespaces").cloned() else { return };
+    let key = Key::new("", namespace);
+    let Some(old) = state.get(namespaces.storage, &key).cloned() else { return };
+    let mut new = (*old).clone();
+    path::set(&mut new, &["spec", "finalizers"], json!([]));
+    let how = objects::How { track: false, ..objects::How::of(Part::Finalize) };
+    if let Err(refusal) =
+        objects::replace(state, &namespaces, None, &old, new, how, &mut call.clone())
+    {
+        tracing::debug!(%namespace, %refusal, "the namespace could not be finished");
+    }
+}

@@ -11,6 +11,7 @@ mod plan;
 mod replicaset;
 mod slices;
 mod source;
+mod status;
 
 use weir_object::Kind;
 

@@ -299,7 +299,7 @@ async fn bad_bodies_are_refused_without_harm() {
     let answer = raw(&server, Method::POST, MAPS, "application/json", &large).await;
     assert_eq!((answer.code, &answer.body["reason"]), (413, &json!("RequestEntityTooLarge")));
     assert_eq!(raw(&server, Method::POST, MAPS, "application/vnd.kubernetes.protobuf", b"k8s").await.code, 415);
-    let yaml = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: y}\ndata: {a: b}\n";
+    let yaml = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: yaml}\ndata: {a: b}\n";
     assert_eq!(raw(&server, Method::POST, MAPS, "application/yaml", yaml).await.code, 201);
     assert_eq!(raw(&server, Method::TRACE, MAPS, "application/json", b"").await.code, 405);
     assert_eq!(get(&server, "/api/v1/namespaces/default/configmaps/a/b/c").await.code, 404);

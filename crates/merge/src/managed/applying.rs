@@ -78,6 +78,10 @@ pub fn apply(
         if let Some(share) = table.get_mut(&owner) {
             share.time = Some(writer.now.to_owned());
         }
+        if ty.name().is_some() {
+            // Built-in objects are kept in fixed shapes, which have no nulls.
+            drop_nulls(&mut out);
+        }
     } else {
         out = before;
     }
@@ -86,6 +90,17 @@ pub fn apply(
     }
     entries::store(&mut out, &table);
     Ok(out)
+}
+
+fn drop_nulls(value: &mut Value) {
+    match value {
+        Value::Object(map) => {
+            map.retain(|_, value| !value.is_null());
+            map.values_mut().for_each(drop_nulls);
+        }
+        Value::Array(list) => list.iter_mut().for_each(drop_nulls),
+        _ => {}
+    }
 }
 
 fn stripped(object: &Value) -> Value {

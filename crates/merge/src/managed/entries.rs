@@ -46,7 +46,8 @@ impl Owner {
     pub(super) fn shown(&self) -> String {
         let mut out = format!("{:?}", self.manager);
         if !self.subresource.is_empty() {
-            out.push_str(&format!(" with subresource {:?}", self.subresource));
+            out.push_str(" with subresource ");
+            out.push_str(&Value::String(self.subresource.clone()).to_string());
         }
         if self.operation == Operation::Update {
             out.push_str(" using ");

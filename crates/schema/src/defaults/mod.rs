@@ -120,7 +120,9 @@ fn settle_parts(value: &mut Value, ty: &TypeRef) {
         }
         Value::Array(list) => {
             if let Some(item) = ty.item() {
-                list.iter_mut().for_each(|value| settle_parts(value, &item));
+                for value in list {
+                    settle_parts(value, &item);
+                }
             }
         }
         _ => {}
