@@ -78,11 +78,6 @@ pub(crate) fn stamp(time: Timestamp) -> String {
     Timestamp::from_second(time.as_second()).unwrap_or_default().to_string()
 }
 
-/// A time as the API writes `MicroTime`.
-pub(crate) fn micro_stamp(time: Timestamp) -> String {
-    time.strftime("%Y-%m-%dT%H:%M:%S.%6fZ").to_string()
-}
-
 /// How removal is asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DeleteOptions {

@@ -89,16 +89,6 @@ impl Registry {
         self.by_path.get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
     }
 
-    /// The resource that serves a kind.
-    pub(crate) fn by_kind(&self, group: &str, version: &str, kind: &str) -> Option<&Arc<Resource>> {
-        let from = (group.to_owned(), version.to_owned(), String::new());
-        self.by_path
-            .range(from..)
-            .take_while(|((g, v, _), _)| g == group && v == version)
-            .map(|(_, resource)| resource)
-            .find(|resource| resource.kind.kind == kind)
-    }
-
     pub(crate) fn insert(&mut self, resource: Resource) {
         let kind = &resource.kind;
         let key = (kind.group.to_string(), kind.version.to_string(), kind.plural.to_string());
@@ -209,7 +199,7 @@ mod tests {
         let (registry, _) = Registry::builtin();
         let storage = |group| registry.get(group, "v1", "events").map(|r| r.storage);
         assert_eq!(storage(""), storage("events.k8s.io"));
-        assert!(registry.by_kind("apps", "v1", "Deployment").is_some());
-        assert!(registry.by_kind("apps", "v2", "Deployment").is_none());
+        assert!(registry.get("apps", "v1", "deployments").is_some());
+        assert!(registry.get("apps", "v2", "deployments").is_none());
     }
 }

@@ -86,14 +86,6 @@ impl Selector {
     pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|(field, _, _)| field.as_str())
     }
-
-    /// The one name selected by `metadata.name=x`, if that is asked for.
-    pub(crate) fn name(&self) -> Option<&str> {
-        self.fields
-            .iter()
-            .find(|(field, equal, _)| field == "metadata.name" && *equal)
-            .map(|(_, _, value)| value.as_str())
-    }
 }
 
 fn field_text(object: &Value, field: &str) -> String {

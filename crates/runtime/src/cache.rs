@@ -84,6 +84,7 @@ pub struct Store {
     state: RwLock<State>,
     listeners: RwLock<Vec<Listener>>,
     synced: flag::Sender<bool>,
+    changes: flag::Sender<u64>,
 }
 
 #[derive(Default)]
@@ -96,11 +97,13 @@ struct State {
 impl Store {
     fn new(of: WatchOf) -> Self {
         let (synced, _) = flag::channel(false);
+        let (changes, _) = flag::channel(0);
         Self {
             of,
             state: RwLock::default(),
             listeners: RwLock::default(),
             synced,
+            changes,
         }
     }
 
@@ -148,6 +151,12 @@ impl Store {
         let mut seen = self.synced.subscribe();
         // The sender lives as long as the store, so this ends only when the flag is set.
         let _ = seen.wait_for(|ready| *ready).await;
+    }
+
+    /// A receiver that is marked changed after each change, for those who wait for a while. It
+    /// leaves nothing behind when dropped, as a listener would.
+    pub fn changes(&self) -> flag::Receiver<u64> {
+        self.changes.subscribe()
     }
 
     /// Whether the first list is complete.
@@ -239,6 +248,7 @@ impl Store {
             }
         }
         self.synced.send_replace(true);
+        self.changes.send_modify(|n| *n = n.wrapping_add(1));
     }
 
     fn tell(&self, change: &Change) {
@@ -249,6 +259,7 @@ impl Store {
         for listener in listeners.iter() {
             listener(change);
         }
+        self.changes.send_modify(|n| *n = n.wrapping_add(1));
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, State> {

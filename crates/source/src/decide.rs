@@ -7,6 +7,31 @@ use weir_git::Head;
 use crate::failure::Failure;
 use crate::spec::Problem;
 
+/// Where an object is between coming and going.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// Our finalizer is not on it yet.
+    New,
+    /// Our finalizer is on it.
+    Held,
+    /// Deletion was asked for, and it waits for us.
+    Leaving,
+    /// Deletion was asked for, and it does not wait for us.
+    Left,
+}
+
+impl Life {
+    /// Of what the object's metadata says.
+    pub(crate) fn of(deleting: bool, finalizer: bool) -> Self {
+        match (deleting, finalizer) {
+            (false, false) => Self::New,
+            (false, true) => Self::Held,
+            (true, true) => Self::Leaving,
+            (true, false) => Self::Left,
+        }
+    }
+}
+
 /// What became of the artifact that the status names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Stored {
@@ -34,10 +59,8 @@ pub(crate) enum Upstream {
 /// All that the decision is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Observation {
-    /// Deletion was asked for.
-    pub(crate) deleting: bool,
-    /// Our finalizer is on it.
-    pub(crate) finalizer: bool,
+    /// Where the object is between coming and going.
+    pub(crate) life: Life,
     /// `spec.suspend`.
     pub(crate) suspended: bool,
     /// What in the spec stands in the way.
@@ -98,11 +121,11 @@ pub(crate) enum Plan {
 
 /// Decides.
 pub(crate) fn decide(seen: &Observation) -> Plan {
-    match (seen.deleting, seen.finalizer) {
-        (true, true) => return Plan::Release,
-        (true, false) => return Plan::LetGo,
-        (false, false) => return Plan::Adopt,
-        (false, true) => {}
+    match seen.life {
+        Life::Leaving => return Plan::Release,
+        Life::Left => return Plan::LetGo,
+        Life::New => return Plan::Adopt,
+        Life::Held => {}
     }
     if seen.suspended {
         return Plan::Rest;
@@ -140,8 +163,7 @@ mod tests {
     /// An object at rest: stored, and the remote where it was.
     fn mk_seen() -> Observation {
         Observation {
-            deleting: false,
-            finalizer: true,
+            life: Life::Held,
             suspended: false,
             problem: None,
             stored: Stored::Intact,
@@ -193,25 +215,20 @@ mod tests {
             }),
             Plan::Rest
         );
-        let new = Observation {
-            finalizer: false,
-            suspended: true,
-            ..unasked.clone()
-        };
-        assert_eq!(decide(&new), Plan::Adopt);
-        let going = Observation {
-            deleting: true,
-            suspended: true,
-            ..unasked
-        };
-        assert_eq!(decide(&going), Plan::Release);
-        assert_eq!(
-            decide(&Observation {
-                finalizer: false,
-                ..going
-            }),
-            Plan::LetGo
-        );
+        for (life, plan) in [
+            (Life::New, Plan::Adopt),
+            (Life::Leaving, Plan::Release),
+            (Life::Left, Plan::LetGo),
+        ] {
+            assert_eq!(
+                decide(&Observation {
+                    life,
+                    suspended: true,
+                    ..unasked.clone()
+                }),
+                plan
+            );
+        }
     }
 
     #[test]

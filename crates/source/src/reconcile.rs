@@ -27,7 +27,7 @@ use weir_runtime::{
 };
 
 use crate::access;
-use crate::decide::{Observation, Plan, Stored, Upstream, Why, decide};
+use crate::decide::{Life, Observation, Plan, Stored, Upstream, Why, decide};
 use crate::failure::{Failure, Next};
 use crate::record::{self, At};
 use crate::spec::{self, Choice, Problem, Wanted};
@@ -97,9 +97,9 @@ impl<'a> Pass<'a> {
         };
         let spec = spec.unwrap_or_default();
         let (object, base) = (&self.object, self.status.artifact.clone());
+        let finalizer = object.finalizers().any(|name| name == FINALIZER);
         let mut seen = Observation {
-            deleting: object.is_deleting(),
-            finalizer: object.finalizers().any(|name| name == FINALIZER),
+            life: Life::of(object.is_deleting(), finalizer),
             suspended: object.get(&["spec", "suspend"]) == Some(&Value::Bool(true)),
             problem: wanted.as_ref().err().cloned(),
             stored: Stored::Never,
@@ -170,14 +170,13 @@ impl<'a> Pass<'a> {
             match storage.sweep(&owner, Some(&artifact.path)).await {
                 Ok(removed) if removed.is_empty() => {}
                 Ok(removed) => {
-                    tracing::debug!(key = %self.object.key(), ?removed, "swept artifacts")
+                    tracing::debug!(key = %self.object.key(), ?removed, "swept artifacts");
                 }
                 Err(e) => self.warn("GarbageCollectionFailed", &e.to_string()),
             }
         }
         match storage.verify(&artifact.path, &artifact.digest).await {
             Ok(Held::Intact) => Stored::Intact,
-            Ok(Held::Missing) => Stored::Missing,
             Ok(Held::Damaged { found }) => {
                 let message = format!(
                     "the stored artifact `{}` had digest `{found}` in place of `{}` and was removed",
@@ -187,7 +186,7 @@ impl<'a> Pass<'a> {
                 Stored::Damaged
             }
             // What cannot be proved is made again.
-            Err(_) => Stored::Missing,
+            Ok(Held::Missing) | Err(_) => Stored::Missing,
         }
     }
 

@@ -246,10 +246,10 @@ impl World {
         };
         match tokio::time::timeout(Duration::from_hours(1), waiting).await {
             Ok(object) => object,
-            Err(_) => panic!(
-                "{what}: {:#}",
-                self.store.get(&key()).expect("the object").0["status"]
-            ),
+            Err(late) => {
+                let object = self.store.get(&key()).expect("the object");
+                panic!("{what}: {late}: {:#}", object.0["status"])
+            }
         }
     }
 
