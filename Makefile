@@ -15,6 +15,7 @@ demo: check-tools ## build, then tell the story of a good and a faulty release, 
 	target/debug/weir demo
 
 test: check-tools ## all tests that need no cluster
+	$(CARGO) build --locked
 	$(CARGO) test --locked --workspace
 
 lint: check-tools $(TOOLS)/bin/cargo-deny ## format, clippy, dependencies, docs, generated files

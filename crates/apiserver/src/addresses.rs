@@ -66,7 +66,10 @@ mod tests {
         assert_eq!(all.allocate(&b, Some("10.96.0.1")), None);
         assert_eq!(all.allocate(&b, None).as_deref(), Some("10.96.0.2"));
         all.release(&a, "10.96.0.1");
-        assert_eq!(all.allocate(&b, Some("10.96.0.1")).as_deref(), Some("10.96.0.1"));
+        assert_eq!(
+            all.allocate(&b, Some("10.96.0.1")).as_deref(),
+            Some("10.96.0.1")
+        );
         assert_eq!(all.allocate(&b, Some("no")), None);
     }
 }

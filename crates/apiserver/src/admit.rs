@@ -23,10 +23,15 @@ pub(crate) fn place(
     object: &mut Value,
 ) -> Result<(), Refusal> {
     let Value::Object(map) = object else {
-        return Err(Refusal::BadRequest("the body must be a JSON object".to_owned()));
+        return Err(Refusal::BadRequest(
+            "the body must be a JSON object".to_owned(),
+        ));
     };
     let kind = map.get("kind").and_then(Value::as_str).unwrap_or_default();
-    let api_version = map.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
+    let api_version = map
+        .get("apiVersion")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     if !api_version.is_empty() && api_version != resource.api_version {
         return Err(Refusal::BadRequest(format!(
             "the API version in the data ({api_version}) does not match the expected API version ({})",
@@ -40,18 +45,27 @@ pub(crate) fn place(
         )));
     }
     if resource.custom.is_some() && (kind.is_empty() || api_version.is_empty()) {
-        return Err(Refusal::BadRequest("Object 'Kind' or 'apiVersion' is missing".to_owned()));
+        return Err(Refusal::BadRequest(
+            "Object 'Kind' or 'apiVersion' is missing".to_owned(),
+        ));
     }
     map.insert("apiVersion".into(), resource.api_version.clone().into());
     map.insert("kind".into(), resource.kind.kind.to_string().into());
-    let meta = map.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
+    let meta = map
+        .entry("metadata")
+        .or_insert_with(|| Value::Object(Map::new()));
     if meta.is_null() {
         *meta = Value::Object(Map::new());
     }
     let Value::Object(meta) = meta else {
-        return Err(Refusal::BadRequest("metadata must be a JSON object".to_owned()));
+        return Err(Refusal::BadRequest(
+            "metadata must be a JSON object".to_owned(),
+        ));
     };
-    let given = meta.get("namespace").and_then(Value::as_str).unwrap_or_default();
+    let given = meta
+        .get("namespace")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     match namespace {
         Some(namespace) if given.is_empty() => {
             meta.insert("namespace".into(), namespace.into());
@@ -81,7 +95,11 @@ pub(crate) fn place(
 }
 
 /// Drops or refuses unknown fields and fills defaults.
-pub(crate) fn shape(resource: &Resource, object: &mut Value, call: &mut Call) -> Result<(), Refusal> {
+pub(crate) fn shape(
+    resource: &Resource,
+    object: &mut Value,
+    call: &mut Call,
+) -> Result<(), Refusal> {
     let mut unknown = Vec::new();
     let mismatch = match &resource.custom {
         None => typed::shape(object, &resource.typing, &mut unknown),
@@ -93,14 +111,22 @@ pub(crate) fn shape(resource: &Resource, object: &mut Value, call: &mut Call) ->
                     let mut inside = Vec::new();
                     let outcome = typed::shape(value, &ty, &mut inside);
                     unknown.extend(inside.into_iter().map(|field| format!("metadata.{field}")));
-                    outcome.map_err(|m| typed::Mismatch { path: format!("metadata.{}", m.path), ..m })
+                    outcome.map_err(|m| typed::Mismatch {
+                        path: format!("metadata.{}", m.path),
+                        ..m
+                    })
                 }
                 _ => Ok(()),
             }
         }
     };
     let kind = &resource.kind;
-    if let Err(typed::Mismatch { path, found, wanted }) = mismatch {
+    if let Err(typed::Mismatch {
+        path,
+        found,
+        wanted,
+    }) = mismatch
+    {
         return Err(Refusal::BadRequest(format!(
             "{0} in version \"{1}\" cannot be handled as a {0}: json: cannot unmarshal {found} into \
              Go struct field {0}.{path} of type {wanted}",
@@ -131,7 +157,9 @@ pub(crate) fn shape(resource: &Resource, object: &mut Value, call: &mut Call) ->
 pub(crate) fn defaults(resource: &Resource, object: &mut Value) {
     match &resource.custom {
         Some(custom) => structural::fill(object, &custom.schema),
-        None if resource.kind.kind == "CustomResourceDefinition" => custom::default_definition(object),
+        None if resource.kind.kind == "CustomResourceDefinition" => {
+            custom::default_definition(object);
+        }
         None => write::builtin_defaults(object),
     }
 }

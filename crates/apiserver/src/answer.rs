@@ -19,7 +19,8 @@ use crate::table;
 /// A JSON answer.
 pub(crate) fn bytes(code: u16, body: Vec<u8>) -> Response<ApiBody> {
     let mut response = Response::new(ApiBody::whole(body));
-    *response.status_mut() = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    *response.status_mut() =
+        StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
@@ -37,9 +38,10 @@ pub(crate) fn json(code: u16, value: &Value) -> Response<ApiBody> {
 /// A plain text answer.
 pub(crate) fn text(code: u16, body: &'static str) -> Response<ApiBody> {
     let mut response = bytes(code, body.as_bytes().to_vec());
-    response
-        .headers_mut()
-        .insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }
 
@@ -47,9 +49,10 @@ pub(crate) fn text(code: u16, body: &'static str) -> Response<ApiBody> {
 pub(crate) fn refusal(refusal: &Refusal) -> Response<ApiBody> {
     let mut response = json(refusal.code(), &refusal.status());
     if matches!(refusal, Refusal::FutureVersion { .. }) {
-        response
-            .headers_mut()
-            .insert(HeaderName::from_static("retry-after"), HeaderValue::from_static("1"));
+        response.headers_mut().insert(
+            HeaderName::from_static("retry-after"),
+            HeaderValue::from_static("1"),
+        );
     }
     response
 }
@@ -66,7 +69,11 @@ pub(crate) fn warn(response: &mut Response<ApiBody>, warnings: &[String]) {
             })
             .collect();
         // The quotes inside are escaped as Go does it.
-        let quoted = if warning.contains('"') { warning.replace('\\', "\\\\").replace('"', "\\\"") } else { safe };
+        let quoted = if warning.contains('"') {
+            warning.replace('\\', "\\\\").replace('"', "\\\"")
+        } else {
+            safe
+        };
         let header = HeaderValue::from_str(&format!("299 - \"{quoted}\""))
             .or_else(|_| HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()));
         if let Ok(value) = header {
@@ -84,7 +91,10 @@ pub(crate) fn object(
     include: Option<&str>,
     now: Timestamp,
 ) -> Response<ApiBody> {
-    let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
+    let kind = object
+        .get("kind")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
     if kind != resource.kind.kind {
         return json(code, object);
     }
@@ -96,7 +106,7 @@ pub(crate) fn object(
             let table = table::render(
                 resource,
                 std::slice::from_ref(object),
-                json!({"resourceVersion": version}),
+                &json!({"resourceVersion": version}),
                 include,
                 now,
                 true,
@@ -119,7 +129,9 @@ struct Untyped<'a>(&'a Value);
 
 impl Serialize for Untyped<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Value::Object(map) = self.0 else { return self.0.serialize(serializer) };
+        let Value::Object(map) = self.0 else {
+            return self.0.serialize(serializer);
+        };
         let mut out = serializer.serialize_map(None)?;
         for (key, value) in map {
             if key != "apiVersion" && key != "kind" {
@@ -146,9 +158,10 @@ pub(crate) fn list(
         path::set(&mut meta, &["remainingItemCount"], remaining.into());
     }
     match view {
-        View::Table => {
-            json(200, &table::render(resource, &page.items, meta, include, now, true))
-        }
+        View::Table => json(
+            200,
+            &table::render(resource, &page.items, &meta, include, now, true),
+        ),
         View::Partial => {
             let items: Vec<Value> = page.items.iter().map(|o| partial(o)).collect();
             let list = json!({

@@ -20,10 +20,18 @@ pub(crate) fn begin(resource: &Resource, object: &mut Value, call: &Call) -> Res
             path::set(object, &["spec", "finalizers"], json!(["kubernetes"]));
             path::set(object, &["status"], json!({"phase": "Active"}));
             let name = path::text(object, &["metadata", "name"]).to_owned();
-            path::set(object, &["metadata", "labels", "kubernetes.io/metadata.name"], name.into());
+            path::set(
+                object,
+                &["metadata", "labels", "kubernetes.io/metadata.name"],
+                name.into(),
+            );
         }
         ("", "Pod") => {
-            path::set(object, &["status"], json!({"phase": "Pending", "qosClass": qos(object)}));
+            path::set(
+                object,
+                &["status"],
+                json!({"phase": "Pending", "qosClass": qos(object)}),
+            );
         }
         ("", "PersistentVolumeClaim" | "PersistentVolume") => {
             path::set(object, &["status"], json!({"phase": "Pending"}));
@@ -52,10 +60,14 @@ pub(crate) fn every_write(resource: &Resource, object: &mut Value) -> Result<(),
 }
 
 fn merge_string_data(secret: &mut Value) -> Result<(), Refusal> {
-    let Some(Value::Object(plain)) = path::remove(secret, &["stringData"]) else { return Ok(()) };
+    let Some(Value::Object(plain)) = path::remove(secret, &["stringData"]) else {
+        return Ok(());
+    };
     for (key, value) in plain {
         let Value::String(text) = value else {
-            return Err(Refusal::BadRequest(format!("stringData.{key} must be a string")));
+            return Err(Refusal::BadRequest(format!(
+                "stringData.{key} must be a string"
+            )));
         };
         path::set(secret, &["data", &key], STANDARD.encode(text).into());
     }
@@ -131,10 +143,8 @@ pub(crate) fn check(resource: &Resource, old: Option<&Value>, new: &Value) -> Ve
                 out.push(Cause::invalid("spec.leaseDurationSeconds", seconds, detail));
             }
         }
-        ("discovery.k8s.io", "EndpointSlice") => {
-            if path::text(new, &["addressType"]).is_empty() {
-                out.push(Cause::required("addressType", ""));
-            }
+        ("discovery.k8s.io", "EndpointSlice") if path::text(new, &["addressType"]).is_empty() => {
+            out.push(Cause::required("addressType", ""));
         }
         _ => {}
     }
@@ -146,16 +156,29 @@ fn check_workload(kind: &str, new: &Value, out: &mut Vec<Cause>) {
         out.push(Cause::required("spec.selector", ""));
         return;
     };
-    if path::get(new, &["spec", "replicas"]).and_then(Value::as_i64).is_some_and(|r| r < 0) {
-        let value = path::get(new, &["spec", "replicas"]).cloned().unwrap_or_default();
+    if path::get(new, &["spec", "replicas"])
+        .and_then(Value::as_i64)
+        .is_some_and(|r| r < 0)
+    {
+        let value = path::get(new, &["spec", "replicas"])
+            .cloned()
+            .unwrap_or_default();
         let detail = "must be greater than or equal to 0";
         out.push(Cause::invalid("spec.replicas", &value, detail));
     }
-    let template = path::get(new, &["spec", "template"]).cloned().unwrap_or_default();
-    let labels = path::get(&template, &["metadata", "labels"]).cloned().unwrap_or_default();
+    let template = path::get(new, &["spec", "template"])
+        .cloned()
+        .unwrap_or_default();
+    let labels = path::get(&template, &["metadata", "labels"])
+        .cloned()
+        .unwrap_or_default();
     let selects = crate::selector::Selector::from_object(Some(selector));
     match selects {
-        None => out.push(Cause::invalid("spec.selector", selector, "invalid label selector")),
+        None => out.push(Cause::invalid(
+            "spec.selector",
+            selector,
+            "invalid label selector",
+        )),
         Some(selects) if selects.is_everything() => {
             let detail = format!("empty selector is invalid for {}", kind.to_lowercase());
             out.push(Cause::invalid("spec.selector", selector, &detail));
@@ -191,13 +214,19 @@ fn check_strategy(new: &Value, out: &mut Vec<Cause>) {
     if is_zero("maxUnavailable") && is_zero("maxSurge") {
         let value = rolling.get("maxUnavailable").cloned().unwrap_or_default();
         let detail = "may not be 0 when `maxSurge` is 0";
-        out.push(Cause::invalid("spec.strategy.rollingUpdate.maxUnavailable", &value, detail));
+        out.push(Cause::invalid(
+            "spec.strategy.rollingUpdate.maxUnavailable",
+            &value,
+            detail,
+        ));
     }
 }
 
 fn check_containers(new: &Value, at: &[&str], out: &mut Vec<Cause>) {
     let spec = path::get(new, at);
-    let containers = spec.and_then(|s| s.get("containers")).and_then(Value::as_array);
+    let containers = spec
+        .and_then(|s| s.get("containers"))
+        .and_then(Value::as_array);
     let at = at.join(".");
     let Some(containers) = containers.filter(|list| !list.is_empty()) else {
         out.push(Cause::required(format!("{at}.containers"), ""));
@@ -257,23 +286,38 @@ fn check_pod_change(old: &Value, new: &Value, out: &mut Vec<Cause>) {
 fn check_data(new: &Value, encoded: bool, out: &mut Vec<Cause>) {
     let mut size = 0;
     for field in ["data", "binaryData"] {
-        for (key, value) in new.get(field).and_then(Value::as_object).into_iter().flatten() {
+        for (key, value) in new
+            .get(field)
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
             let good = !key.is_empty()
                 && key.len() <= 253
                 && key != "."
                 && key != ".."
-                && key.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
+                && key
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'));
             if !good {
                 let detail = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' \
                     (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is \
                     '[-._a-zA-Z0-9]+')";
-                out.push(Cause::invalid(format!("{field}[{key}]"), &key.clone().into(), detail));
+                out.push(Cause::invalid(
+                    format!("{field}[{key}]"),
+                    &key.clone().into(),
+                    detail,
+                ));
             }
             let text = value.as_str().unwrap_or_default();
             size += text.len();
             if (encoded || field == "binaryData") && STANDARD.decode(text).is_err() {
                 let detail = "illegal base64 data";
-                out.push(Cause::invalid(format!("{field}[{key}]"), &"".into(), detail));
+                out.push(Cause::invalid(
+                    format!("{field}[{key}]"),
+                    &"".into(),
+                    detail,
+                ));
             }
         }
     }
@@ -293,7 +337,10 @@ fn check_frozen(old: Option<&Value>, new: &Value, out: &mut Vec<Cause>) {
     }
     for field in ["data", "binaryData", "immutable"] {
         if old.get(field) != new.get(field) {
-            out.push(Cause::forbidden(field, "field is immutable when `immutable` is set"));
+            out.push(Cause::forbidden(
+                field,
+                "field is immutable when `immutable` is set",
+            ));
         }
     }
 }
@@ -313,14 +360,24 @@ fn check_service(old: Option<&Value>, new: &Value, out: &mut Vec<Cause>) {
         let number = port.get("port").and_then(Value::as_i64).unwrap_or_default();
         if !(1..=65535).contains(&number) {
             let at = format!("spec.ports[{i}].port");
-            out.push(Cause::invalid(at, &number.into(), "must be between 1 and 65535, inclusive"));
+            out.push(Cause::invalid(
+                at,
+                &number.into(),
+                "must be between 1 and 65535, inclusive",
+            ));
         }
     }
     if let Some(old) = old {
-        let (before, after) =
-            (path::text(old, &["spec", "clusterIP"]), path::text(new, &["spec", "clusterIP"]));
+        let (before, after) = (
+            path::text(old, &["spec", "clusterIP"]),
+            path::text(new, &["spec", "clusterIP"]),
+        );
         if !before.is_empty() && before != after && !external {
-            out.push(Cause::invalid("spec.clusterIPs[0]", &after.into(), "may not change once set"));
+            out.push(Cause::invalid(
+                "spec.clusterIPs[0]",
+                &after.into(),
+                "may not change once set",
+            ));
         }
     }
 }
@@ -330,8 +387,13 @@ pub(crate) fn mark_deleted(object: &mut Value, call: &Call, grace: i64) {
     let at = call.now.as_second().saturating_add(grace);
     let at = jiff::Timestamp::from_second(at).unwrap_or(call.now);
     path::set(object, &["metadata", "deletionTimestamp"], stamp(at).into());
-    path::set(object, &["metadata", "deletionGracePeriodSeconds"], grace.into());
-    if let Some(generation) = path::get(object, &["metadata", "generation"]).and_then(Value::as_i64) {
+    path::set(
+        object,
+        &["metadata", "deletionGracePeriodSeconds"],
+        grace.into(),
+    );
+    if let Some(generation) = path::get(object, &["metadata", "generation"]).and_then(Value::as_i64)
+    {
         path::set(object, &["metadata", "generation"], (generation + 1).into());
     }
 }

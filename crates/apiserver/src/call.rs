@@ -75,7 +75,9 @@ impl Call {
 
 /// A time as the API writes it: UTC in whole seconds.
 pub(crate) fn stamp(time: Timestamp) -> String {
-    Timestamp::from_second(time.as_second()).unwrap_or_default().to_string()
+    Timestamp::from_second(time.as_second())
+        .unwrap_or_default()
+        .to_string()
 }
 
 /// How removal is asked for.

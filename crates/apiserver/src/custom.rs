@@ -39,19 +39,29 @@ fn flag(value: &Value, key: &str) -> bool {
 }
 
 fn versions(definition: &Value) -> impl Iterator<Item = &Value> {
-    path::get(definition, &["spec", "versions"]).and_then(Value::as_array).into_iter().flatten()
+    path::get(definition, &["spec", "versions"])
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
 }
 
 /// Fills the names that may be left out.
 pub(crate) fn default_definition(definition: &mut Value) {
     let kind = path::text(definition, &["spec", "names", "kind"]).to_owned();
-    for (field, value) in [("singular", kind.to_lowercase()), ("listKind", format!("{kind}List"))] {
+    for (field, value) in [
+        ("singular", kind.to_lowercase()),
+        ("listKind", format!("{kind}List")),
+    ] {
         if path::text(definition, &["spec", "names", field]).is_empty() {
             path::set(definition, &["spec", "names", field], value.into());
         }
     }
     if path::get(definition, &["spec", "conversion"]).is_none() {
-        path::set(definition, &["spec", "conversion"], json!({"strategy": "None"}));
+        path::set(
+            definition,
+            &["spec", "conversion"],
+            json!({"strategy": "None"}),
+        );
     }
 }
 
@@ -85,7 +95,9 @@ pub(crate) fn check_definition(definition: &Value) -> Vec<Cause> {
         });
     }
     if versions(definition).filter(|v| flag(v, "storage")).count() != 1 {
-        let value = path::get(definition, &["spec", "versions"]).cloned().unwrap_or_default();
+        let value = path::get(definition, &["spec", "versions"])
+            .cloned()
+            .unwrap_or_default();
         let detail = "must have exactly one version marked as storage version";
         out.push(Cause::invalid("spec.versions", &value, detail));
     }
@@ -97,7 +109,10 @@ pub(crate) fn check_definition(definition: &Value) -> Vec<Cause> {
         let schema = path::get(version, &["schema", "openAPIV3Schema"]);
         if flag(version, "served") && schema.is_none() {
             let detail = "schemas are required";
-            out.push(Cause::required(format!("{at}.schema.openAPIV3Schema"), detail));
+            out.push(Cause::required(
+                format!("{at}.schema.openAPIV3Schema"),
+                detail,
+            ));
         }
         if let Some(schema) = schema
             && path::text(schema, &["type"]) != "object"
@@ -115,7 +130,9 @@ pub(crate) fn check_definition(definition: &Value) -> Vec<Cause> {
 
 /// Writes the status that says the names are accepted and the kind is served.
 pub(crate) fn establish(definition: &mut Value, now: jiff::Timestamp) {
-    let names = path::get(definition, &["spec", "names"]).cloned().unwrap_or_default();
+    let names = path::get(definition, &["spec", "names"])
+        .cloned()
+        .unwrap_or_default();
     let storage = versions(definition)
         .find(|v| flag(v, "storage"))
         .map(|v| path::text(v, &["name"]).to_owned())
@@ -146,8 +163,9 @@ pub(crate) fn serve(registry: &mut Registry, definition: &Value, storage: Storag
     let (group, plural) = (text(&["spec", "group"]), text(&["spec", "names", "plural"]));
     registry.remove(&group, &plural);
     for version in versions(definition).filter(|v| flag(v, "served")) {
-        let document =
-            path::get(version, &["schema", "openAPIV3Schema"]).cloned().unwrap_or_default();
+        let document = path::get(version, &["schema", "openAPIV3Schema"])
+            .cloned()
+            .unwrap_or_default();
         let typing = Schema::from_crd_schema(&document).unwrap_or_else(|unreadable| {
             tracing::warn!(%unreadable, %plural, "fields of the kind are merged without types");
             TypeRef::untyped()
@@ -179,12 +197,20 @@ pub(crate) fn serve(registry: &mut Registry, definition: &Value, storage: Storag
                 columns: crate::table::custom_columns(columns.map_or(&[][..], Vec::as_slice)),
                 scale: scale.map(|scale| {
                     let at = |key| path::text(scale, &[key]).trim_start_matches('.').to_owned();
-                    (at("specReplicasPath"), at("statusReplicasPath"), at("labelSelectorPath"))
+                    (
+                        at("specReplicasPath"),
+                        at("statusReplicasPath"),
+                        at("labelSelectorPath"),
+                    )
                 }),
                 selectable: selectable
                     .into_iter()
                     .flatten()
-                    .map(|f| path::text(f, &["jsonPath"]).trim_start_matches('.').to_owned())
+                    .map(|f| {
+                        path::text(f, &["jsonPath"])
+                            .trim_start_matches('.')
+                            .to_owned()
+                    })
                     .collect(),
                 deprecation: flag(version, "deprecated").then(|| {
                     let own = path::text(version, &["deprecationWarning"]);

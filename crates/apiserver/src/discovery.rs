@@ -22,8 +22,16 @@ pub(crate) fn version() -> Value {
     })
 }
 
-const VERBS: [&str; 8] =
-    ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+const VERBS: [&str; 8] = [
+    "create",
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "update",
+    "watch",
+];
 
 /// Answers `/api`, `/apis` and the resource lists below them.
 pub(crate) fn serve(
@@ -60,8 +68,11 @@ pub(crate) fn serve(
         }
         ["apis", group] => {
             let all = groups(registry);
-            let versions =
-                all.iter().find(|(g, _)| g == group).map(|(_, v)| v).ok_or(Refusal::NoResource)?;
+            let versions = all
+                .iter()
+                .find(|(g, _)| g == group)
+                .map(|(_, v)| v)
+                .ok_or(Refusal::NoResource)?;
             api_group(group, versions, true)
         }
         ["api", version] => resource_list(registry, "", version)?,
@@ -75,7 +86,8 @@ pub(crate) fn serve(
 fn groups(registry: &Registry) -> Vec<(String, Vec<String>)> {
     let mut all = registry.groups();
     for group in ["authentication.k8s.io", "authorization.k8s.io"] {
-        all.entry(group.to_owned()).or_insert_with(|| vec!["v1".to_owned()]);
+        all.entry(group.to_owned())
+            .or_insert_with(|| vec!["v1".to_owned()]);
     }
     // The order of built-in groups is theirs; definitions follow.
     let mut order: Vec<String> = Vec::new();
@@ -121,7 +133,11 @@ fn subresources(resource: &Resource) -> Vec<(&'static str, Value, Vec<&'static s
         out.push(("finalize", own.clone(), vec!["update"]));
     }
     if resource.scale {
-        out.push(("scale", of("autoscaling", "v1", "Scale"), vec!["get", "patch", "update"]));
+        out.push((
+            "scale",
+            of("autoscaling", "v1", "Scale"),
+            vec!["get", "patch", "update"],
+        ));
     }
     if resource.status {
         out.push(("status", own, vec!["get", "patch", "update"]));
@@ -131,7 +147,11 @@ fn subresources(resource: &Resource) -> Vec<(&'static str, Value, Vec<&'static s
 
 fn verbs(resource: &Resource) -> Vec<&'static str> {
     let collection = !resource.is("", "Namespace");
-    VERBS.iter().copied().filter(|v| collection || *v != "deletecollection").collect()
+    VERBS
+        .iter()
+        .copied()
+        .filter(|v| collection || *v != "deletecollection")
+        .collect()
 }
 
 fn resource_list(registry: &Registry, group: &str, version: &str) -> Result<Value, Refusal> {
@@ -145,7 +165,10 @@ fn resource_list(registry: &Registry, group: &str, version: &str) -> Result<Valu
             "name": kind.plural, "singularName": resource.singular, "namespaced": kind.namespaced,
             "kind": kind.kind, "verbs": verbs(resource),
         });
-        for (field, list) in [("shortNames", &resource.short), ("categories", &resource.categories)] {
+        for (field, list) in [
+            ("shortNames", &resource.short),
+            ("categories", &resource.categories),
+        ] {
             if !list.is_empty() {
                 weir_object::path::set(&mut entry, &[field], json!(list));
             }
@@ -172,9 +195,15 @@ fn resource_list(registry: &Registry, group: &str, version: &str) -> Result<Valu
     if out.is_empty() {
         return Err(Refusal::NoResource);
     }
-    let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
-    Ok(json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version,
-        "resources": out}))
+    let group_version = if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    };
+    Ok(
+        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version,
+        "resources": out}),
+    )
 }
 
 fn aggregate(registry: &Registry, core: bool) -> Response<ApiBody> {
@@ -192,7 +221,11 @@ fn aggregate(registry: &Registry, core: bool) -> Response<ApiBody> {
                 .collect();
             for info in weir_schema::builtin_kinds() {
                 if info.group == group && info.version == version && info.verbs == ["create"] {
-                    let scope = if info.namespaced { "Namespaced" } else { "Cluster" };
+                    let scope = if info.namespaced {
+                        "Namespaced"
+                    } else {
+                        "Cluster"
+                    };
                     resources.push(json!({"resource": info.plural, "scope": scope,
                         "responseKind": {"group": info.group, "version": info.version, "kind": info.kind},
                         "singularResource": info.singular, "verbs": ["create"]}));
@@ -227,7 +260,10 @@ fn aggregated_resource(resource: &Resource) -> Value {
         "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
         "singularResource": resource.singular, "verbs": verbs(resource),
     });
-    for (field, list) in [("shortNames", &resource.short), ("categories", &resource.categories)] {
+    for (field, list) in [
+        ("shortNames", &resource.short),
+        ("categories", &resource.categories),
+    ] {
         if !list.is_empty() {
             weir_object::path::set(&mut entry, &[field], json!(list));
         }
@@ -267,7 +303,9 @@ pub(crate) fn review(
     };
     let mut value = request::json(body)?;
     if !value.is_object() {
-        return Err(Refusal::BadRequest("the body must be a JSON object".to_owned()));
+        return Err(Refusal::BadRequest(
+            "the body must be a JSON object".to_owned(),
+        ));
     }
     weir_object::path::set(&mut value, &["status"], status);
     Ok(Some(answer::json(201, &value)))

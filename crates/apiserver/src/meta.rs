@@ -49,36 +49,63 @@ pub(crate) fn check(resource: &Resource, old: Option<&Value>, new: &Value) -> Ve
     };
     let name = meta.get("name").and_then(Value::as_str).unwrap_or_default();
     if name.is_empty() {
-        out.push(Cause::required("metadata.name", "name or generateName is required"));
+        out.push(Cause::required(
+            "metadata.name",
+            "name or generateName is required",
+        ));
     } else if old.is_none()
         && let Some(fault) = name_fault(resource, name)
     {
         out.push(Cause::invalid("metadata.name", &name.into(), &fault));
     }
     check_labels(meta, &mut out);
-    for (key, value) in meta.get("annotations").and_then(Value::as_object).into_iter().flatten() {
+    for (key, value) in meta
+        .get("annotations")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         if !is_qualified_name(&key.to_lowercase()) {
-            out.push(Cause::invalid("metadata.annotations", &key.clone().into(), QUALIFIED));
+            out.push(Cause::invalid(
+                "metadata.annotations",
+                &key.clone().into(),
+                QUALIFIED,
+            ));
         }
         if !value.is_string() {
-            out.push(Cause::invalid("metadata.annotations", value, "must be a string"));
+            out.push(Cause::invalid(
+                "metadata.annotations",
+                value,
+                "must be a string",
+            ));
         }
     }
     check_owners(meta, &mut out);
     let finalizers = |of: &Value| -> Vec<String> {
         let list = path::get(of, &["metadata", "finalizers"]).and_then(Value::as_array);
-        list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+        list.into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .map(str::to_owned)
+            .collect()
     };
     for finalizer in finalizers(new) {
         if !is_qualified_name(&finalizer) {
-            out.push(Cause::invalid("metadata.finalizers", &finalizer.into(), QUALIFIED));
+            out.push(Cause::invalid(
+                "metadata.finalizers",
+                &finalizer.into(),
+                QUALIFIED,
+            ));
         }
     }
     if let Some(old) = old
         && path::get(old, &["metadata", "deletionTimestamp"]).is_some()
     {
         let had = finalizers(old);
-        let added: Vec<String> = finalizers(new).into_iter().filter(|f| !had.contains(f)).collect();
+        let added: Vec<String> = finalizers(new)
+            .into_iter()
+            .filter(|f| !had.contains(f))
+            .collect();
         if !added.is_empty() {
             let listed: Vec<String> = added.iter().map(|f| format!("\"{f}\"")).collect();
             out.push(Cause::forbidden(
@@ -103,13 +130,26 @@ characters, '-', '_' or '.', and must start and end with an alphanumeric charact
 '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
 fn check_labels(meta: &Map<String, Value>, out: &mut Vec<Cause>) {
-    for (key, value) in meta.get("labels").and_then(Value::as_object).into_iter().flatten() {
+    for (key, value) in meta
+        .get("labels")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         if !is_qualified_name(key) {
-            out.push(Cause::invalid("metadata.labels", &key.clone().into(), QUALIFIED));
+            out.push(Cause::invalid(
+                "metadata.labels",
+                &key.clone().into(),
+                QUALIFIED,
+            ));
         }
         match value.as_str() {
             Some(text) if !is_label_value(text) => {
-                let fault = if text.len() > 63 { "must be no more than 63 bytes" } else { LABEL_VALUE };
+                let fault = if text.len() > 63 {
+                    "must be no more than 63 bytes"
+                } else {
+                    LABEL_VALUE
+                };
                 out.push(Cause::invalid("metadata.labels", value, fault));
             }
             Some(_) => {}
@@ -158,8 +198,12 @@ const OWNED: [&str; 6] = [
 
 /// Takes the server's parts of `metadata` from the live object, whatever the client sent.
 pub(crate) fn carry(old: &Value, new: &mut Value) {
-    let Some(old) = old.get("metadata").and_then(Value::as_object) else { return };
-    let Some(meta) = new.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    let Some(old) = old.get("metadata").and_then(Value::as_object) else {
+        return;
+    };
+    let Some(meta) = new.get_mut("metadata").and_then(Value::as_object_mut) else {
+        return;
+    };
     for field in OWNED {
         match old.get(field) {
             Some(value) => meta.insert(field.to_owned(), value.clone()),
@@ -184,10 +228,15 @@ pub(crate) fn strip(new: &mut Value) {
 
 /// Whether two objects differ in more than `metadata`, and `status` where it stands apart.
 pub(crate) fn spec_differs(old: &Value, new: &Value, status_apart: bool) -> bool {
-    let (Some(a), Some(b)) = (old.as_object(), new.as_object()) else { return old != new };
-    let counts = |key: &str| {
-        !matches!(key, "metadata" | "apiVersion" | "kind") && !(status_apart && key == "status")
+    let (Some(a), Some(b)) = (old.as_object(), new.as_object()) else {
+        return old != new;
     };
-    a.iter().any(|(key, value)| counts(key) && b.get(key) != Some(value))
+    let counts = |key: &str| match key {
+        "metadata" | "apiVersion" | "kind" => false,
+        "status" => !status_apart,
+        _ => true,
+    };
+    a.iter()
+        .any(|(key, value)| counts(key) && b.get(key) != Some(value))
         || b.keys().any(|key| counts(key) && !a.contains_key(key))
 }

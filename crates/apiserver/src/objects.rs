@@ -9,8 +9,10 @@ use weir_object::{Key, path};
 use crate::admit;
 use crate::builtin;
 use crate::call::{Call, Part, stamp};
+use crate::change;
 use crate::convert;
 use crate::custom;
+use crate::exposure;
 use crate::meta;
 use crate::refusal::{Cause, Refusal};
 use crate::registry::Resource;
@@ -25,7 +27,10 @@ pub(crate) fn key(namespace: Option<&str>, name: &str) -> Key {
 }
 
 pub(crate) fn not_found(resource: &Resource, name: &str) -> Refusal {
-    Refusal::NotFound { resource: resource.name(), name: name.to_owned() }
+    Refusal::NotFound {
+        resource: resource.name(),
+        name: name.to_owned(),
+    }
 }
 
 /// The object as the resource shows it.
@@ -76,7 +81,10 @@ fn insert(
         for _ in 0..8 {
             let room = prefix.chars().take(58).collect::<String>();
             name = format!("{room}{}", state.random.suffix());
-            if state.get(resource.storage, &key(namespace, &name)).is_none() {
+            if state
+                .get(resource.storage, &key(namespace, &name))
+                .is_none()
+            {
                 break;
             }
         }
@@ -94,11 +102,18 @@ fn insert(
     }
     let at = key(namespace, &name);
     if state.get(resource.storage, &at).is_some() {
-        return Err(Refusal::AlreadyExists { resource: resource.name(), name });
+        return Err(Refusal::AlreadyExists {
+            resource: resource.name(),
+            name,
+        });
     }
     let meta_uid = state.random.uid();
     path::set(&mut object, &["metadata", "uid"], meta_uid.into());
-    path::set(&mut object, &["metadata", "creationTimestamp"], stamp(call.now).into());
+    path::set(
+        &mut object,
+        &["metadata", "creationTimestamp"],
+        stamp(call.now).into(),
+    );
     if resource.generation {
         path::set(&mut object, &["metadata", "generation"], 1.into());
     }
@@ -117,7 +132,7 @@ fn insert(
         return Ok(convert::outward(resource, &Arc::new(object)));
     }
     if resource.is("", "Service") {
-        give_address(state, &at, &mut object)?;
+        exposure::give_address(state, &at, &mut object)?;
     }
     if resource.is("apiextensions.k8s.io", "CustomResourceDefinition") {
         let finalizer = json!([custom::CLEANUP]);
@@ -125,7 +140,10 @@ fn insert(
         let storage = state.open();
         custom::serve(&mut state.registry, &object, storage);
     }
-    Ok(convert::outward(resource, &state.put(resource.storage, at, object)))
+    Ok(convert::outward(
+        resource,
+        &state.put(resource.storage, &at, object),
+    ))
 }
 
 /// Refuses to create in a namespace that is missing or going.
@@ -135,7 +153,9 @@ fn admit_namespace(
     namespace: &str,
     name: &str,
 ) -> Result<(), Refusal> {
-    let Some(namespaces) = state.registry.get("", "v1", "namespaces") else { return Ok(()) };
+    let Some(namespaces) = state.registry.get("", "v1", "namespaces") else {
+        return Ok(());
+    };
     let Some(live) = state.get(namespaces.storage, &Key::new("", namespace)) else {
         return Err(not_found(namespaces, namespace));
     };
@@ -157,47 +177,6 @@ fn admit_namespace(
     Ok(())
 }
 
-/// Gives a Service its address and node ports.
-fn give_address(state: &mut State, at: &Key, service: &mut Value) -> Result<(), Refusal> {
-    let kind = path::text(service, &["spec", "type"]).to_owned();
-    if kind == "ExternalName" {
-        return Ok(());
-    }
-    let asked = path::text(service, &["spec", "clusterIP"]).to_owned();
-    let address = if asked == "None" {
-        "None".to_owned()
-    } else {
-        let wanted = (!asked.is_empty()).then_some(asked.as_str());
-        state.addresses.allocate(at, wanted).ok_or_else(|| Refusal::Invalid {
-            group: String::new(),
-            kind: "Service".to_owned(),
-            name: at.name.clone(),
-            causes: vec![Cause::invalid(
-                "spec.clusterIPs",
-                &json!([asked]),
-                "failed to allocate IP: the provided IP is not free, or the range is full",
-            )],
-        })?
-    };
-    path::set(service, &["spec", "clusterIP"], address.clone().into());
-    path::set(service, &["spec", "clusterIPs"], json!([address]));
-    for (field, value) in [("ipFamilies", json!(["IPv4"])), ("ipFamilyPolicy", json!("SingleStack"))] {
-        if path::get(service, &["spec", field]).is_none() {
-            path::set(service, &["spec", field], value);
-        }
-    }
-    if matches!(kind.as_str(), "NodePort" | "LoadBalancer") {
-        let ports = path::get_mut(service, &["spec", "ports"]).and_then(Value::as_array_mut);
-        for port in ports.into_iter().flatten() {
-            if port.get("nodePort").is_none() {
-                let number = 30_000 + state.random.next() % 2_768;
-                path::set(port, &["nodePort"], number.into());
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Replaces an object, or its part.
 pub(crate) fn update(
     state: &mut State,
@@ -213,7 +192,9 @@ pub(crate) fn update(
     }
     admit::place(resource, namespace, Some(name), &mut object)?;
     let version = path::text(&object, &["metadata", "resourceVersion"]).to_owned();
-    if version.is_empty() && (resource.custom.is_some() || resource.is("coordination.k8s.io", "Lease")) {
+    if version.is_empty()
+        && (resource.custom.is_some() || resource.is("coordination.k8s.io", "Lease"))
+    {
         let detail = "must be specified for an update";
         let cause = Cause {
             reason: "FieldValueInvalid",
@@ -230,7 +211,15 @@ pub(crate) fn update(
         });
     }
     let old = live(state, resource, namespace, name)?;
-    replace(state, resource, namespace, &old, object, How::of(part), call)
+    replace(
+        state,
+        resource,
+        namespace,
+        &old,
+        object,
+        How::of(part),
+        call,
+    )
 }
 
 fn live(
@@ -264,14 +253,19 @@ pub(crate) fn patch(
             }
             scale::patched(&live, kind, &body)
         };
-        return Ok((scale::write(state, resource, namespace, name, call, whole)?, false));
+        return Ok((
+            scale::write(state, resource, namespace, name, call, whole)?,
+            false,
+        ));
     }
     let old = live(state, resource, namespace, name);
     if kind == PatchKind::Apply {
         admit::place(resource, namespace, Some(name), &mut body)?;
         let has = |field: &str| path::get(&body, &["metadata", field]).is_some();
         if has("managedFields") {
-            return Err(Refusal::BadRequest("metadata.managedFields must be nil".to_owned()));
+            return Err(Refusal::BadRequest(
+                "metadata.managedFields must be nil".to_owned(),
+            ));
         }
         return match old {
             Err(_) if part != Part::Whole => Err(not_found(resource, name)),
@@ -293,7 +287,10 @@ pub(crate) fn patch(
                 let shown = convert::outward(resource, &old);
                 check_version(resource, &old, &body)?;
                 let object = write::applied(resource, Some(&shown), &body, part, call)?;
-                let how = How { track: false, ..How::of(part) };
+                let how = How {
+                    track: false,
+                    ..How::of(part)
+                };
                 let out = replace(state, resource, namespace, &old, object, how, call)?;
                 Ok((out, false))
             }
@@ -303,16 +300,33 @@ pub(crate) fn patch(
     let shown = convert::outward(resource, &old);
     let mut object = write::patched(resource, &shown, kind, &body)?;
     admit::place(resource, namespace, Some(name), &mut object)?;
-    Ok((replace(state, resource, namespace, &old, object, How::of(part), call)?, false))
+    Ok((
+        replace(
+            state,
+            resource,
+            namespace,
+            &old,
+            object,
+            How::of(part),
+            call,
+        )?,
+        false,
+    ))
 }
 
 fn check_version(resource: &Resource, old: &Value, new: &Value) -> Result<(), Refusal> {
     let name = path::text(old, &["metadata", "name"]);
     let conflict = |why: String| {
-        Err(Refusal::Conflict { resource: resource.name(), name: name.to_owned(), why })
+        Err(Refusal::Conflict {
+            resource: resource.name(),
+            name: name.to_owned(),
+            why,
+        })
     };
-    let (given, is) =
-        (path::text(new, &["metadata", "uid"]), path::text(old, &["metadata", "uid"]));
+    let (given, is) = (
+        path::text(new, &["metadata", "uid"]),
+        path::text(old, &["metadata", "uid"]),
+    );
     if !given.is_empty() && given != is {
         return conflict(format!(
             "Precondition failed: UID in precondition: {given}, UID in object meta: {is}"
@@ -344,7 +358,11 @@ pub(crate) struct How {
 
 impl How {
     pub(crate) fn of(part: Part) -> Self {
-        Self { part, recorded: part, track: true }
+        Self {
+            part,
+            recorded: part,
+            track: true,
+        }
     }
 }
 
@@ -355,7 +373,11 @@ pub(crate) fn replace(
     namespace: Option<&str>,
     old: &Arc<Value>,
     mut new: Value,
-    How { part, recorded, track }: How,
+    How {
+        part,
+        recorded,
+        track,
+    }: How,
     call: &mut Call,
 ) -> Result<Arc<Value>, Refusal> {
     check_version(resource, old, &new)?;
@@ -376,23 +398,27 @@ pub(crate) fn replace(
     if resource.custom.is_none() && part == Part::Whole {
         builtin::every_write(resource, &mut new)?;
         if resource.is("", "Service") {
-            keep_address(old, &mut new);
+            exposure::keep_address(old, &mut new);
         }
     }
     let definition = resource.is("apiextensions.k8s.io", "CustomResourceDefinition");
     if definition && part == Part::Whole {
         custom::establish(&mut new, call.now);
     }
-    if part == Part::Whole && needs_generation(resource, old, &new) {
+    if part == Part::Whole && change::needs_generation(resource, old, &new) {
         let generation = path::get(old, &["metadata", "generation"]).and_then(Value::as_i64);
-        path::set(&mut new, &["metadata", "generation"], (generation.unwrap_or(0) + 1).into());
+        path::set(
+            &mut new,
+            &["metadata", "generation"],
+            (generation.unwrap_or(0) + 1).into(),
+        );
     }
     if part != Part::Binding {
         admit::check(resource, Some(old), &new)?;
     }
     let at = key(namespace, path::text(old, &["metadata", "name"]));
     // Stored versions differ in name only, so a write through another version is no change.
-    if same(old, &new) {
+    if change::same(old, &new) {
         if !call.dry_run {
             remove::settle(state, resource, &at);
         }
@@ -405,7 +431,7 @@ pub(crate) fn replace(
         let storage = custom_storage(state, &new).unwrap_or_else(|| state.open());
         custom::serve(&mut state.registry, &new, storage);
     }
-    let new = state.put(resource.storage, at.clone(), new);
+    let new = state.put(resource.storage, &at, new);
     remove::settle(state, resource, &at);
     Ok(convert::outward(resource, &new))
 }
@@ -426,7 +452,11 @@ fn keep_other_parts(resource: &Resource, part: Part, old: &Value, new: &mut Valu
             let annotations = path::remove(new, &["metadata", "annotations"]);
             let mut kept = old.clone();
             if resource.converts(old) {
-                path::set(&mut kept, &["apiVersion"], resource.api_version.clone().into());
+                path::set(
+                    &mut kept,
+                    &["apiVersion"],
+                    resource.api_version.clone().into(),
+                );
             }
             match status {
                 Some(status) => path::set(&mut kept, &["status"], status),
@@ -454,88 +484,21 @@ fn keep_other_parts(resource: &Resource, part: Part, old: &Value, new: &mut Valu
                 }
             }
             if resource.is("", "Namespace") {
-                let finalizers = path::get(old, &["spec", "finalizers"]).cloned().unwrap_or_default();
+                let finalizers = path::get(old, &["spec", "finalizers"])
+                    .cloned()
+                    .unwrap_or_default();
                 path::set(new, &["spec", "finalizers"], finalizers);
             }
         }
         Part::Finalize => {
-            let finalizers = path::get(new, &["spec", "finalizers"]).cloned().unwrap_or(json!([]));
+            let finalizers = path::get(new, &["spec", "finalizers"])
+                .cloned()
+                .unwrap_or(json!([]));
             *new = old.clone();
             path::set(new, &["spec", "finalizers"], finalizers);
         }
         Part::Scale | Part::Binding | Part::Eviction => {}
     }
-}
-
-/// An update that leaves the address out keeps it.
-fn keep_address(old: &Value, new: &mut Value) {
-    for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-        if path::get(new, &["spec", field]).is_none()
-            && let Some(value) = path::get(old, &["spec", field])
-            && path::text(new, &["spec", "type"]) != "ExternalName"
-        {
-            path::set(new, &["spec", field], value.clone());
-        }
-    }
-    let before = path::get(old, &["spec", "ports"]).and_then(Value::as_array).cloned();
-    let node_port = |port: &Value| {
-        before.as_ref()?.iter().find(|b| b.get("port") == port.get("port"))?.get("nodePort").cloned()
-    };
-    if !matches!(path::text(new, &["spec", "type"]), "NodePort" | "LoadBalancer") {
-        return;
-    }
-    let ports = path::get_mut(new, &["spec", "ports"]).and_then(Value::as_array_mut);
-    for port in ports.into_iter().flatten() {
-        if port.get("nodePort").is_none()
-            && let Some(number) = node_port(port)
-        {
-            path::set(port, &["nodePort"], number);
-        }
-    }
-}
-
-fn needs_generation(resource: &Resource, old: &Value, new: &Value) -> bool {
-    if !resource.generation {
-        return false;
-    }
-    let annotations = ["metadata", "annotations"];
-    meta::spec_differs(old, new, resource.custom.is_none() || resource.status)
-        || (resource.is("apps", "Deployment")
-            && path::get(old, &annotations) != path::get(new, &annotations))
-}
-
-/// Whether a write changes nothing: times in managedFields do not count.
-fn same(old: &Value, new: &Value) -> bool {
-    let (Some(a), Some(b)) = (old.as_object(), new.as_object()) else { return old == new };
-    let keys_equal = a.len() == b.len()
-        && a.iter().all(|(key, value)| key == "metadata" || b.get(key) == Some(value));
-    if !keys_equal {
-        return false;
-    }
-    let (Some(a), Some(b)) = (
-        a.get("metadata").and_then(Value::as_object),
-        b.get("metadata").and_then(Value::as_object),
-    ) else {
-        return false;
-    };
-    let meta_equal = a.iter().all(|(key, value)| key == "managedFields" || b.get(key) == Some(value))
-        && b.keys().all(|key| key == "managedFields" || a.contains_key(key));
-    meta_equal && managed_equal(a.get("managedFields"), b.get("managedFields"))
-}
-
-fn managed_equal(a: Option<&Value>, b: Option<&Value>) -> bool {
-    if a == b {
-        return true;
-    }
-    let (Some(a), Some(b)) = (a.and_then(Value::as_array), b.and_then(Value::as_array)) else {
-        return false;
-    };
-    let untimed = |entry: &Value| {
-        let mut entry = entry.clone();
-        path::remove(&mut entry, &["time"]);
-        entry
-    };
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| untimed(a) == untimed(b))
 }
 
 /// Puts a pod on a node.
@@ -565,5 +528,13 @@ pub(crate) fn bind(
     conditions.retain(|c| path::text(c, &["type"]) != "PodScheduled");
     conditions.push(scheduled);
     path::set(&mut new, &["status", "conditions"], conditions.into());
-    replace(state, resource, namespace, &old, new, How::of(Part::Binding), call)
+    replace(
+        state,
+        resource,
+        namespace,
+        &old,
+        new,
+        How::of(Part::Binding),
+        call,
+    )
 }

@@ -38,13 +38,19 @@ pub(crate) fn serve(
             Ok(answer::json(200, &json!({"paths": paths})))
         }
         ["v3", "api", version] => Ok(answer::json(200, &document(registry, "", version)?)),
-        ["v3", "apis", group, version] => Ok(answer::json(200, &document(registry, group, version)?)),
+        ["v3", "apis", group, version] => {
+            Ok(answer::json(200, &document(registry, group, version)?))
+        }
         _ => Err(Refusal::NoResource),
     }
 }
 
 fn root(group: &str, version: &str) -> String {
-    if group.is_empty() { format!("api/{version}") } else { format!("apis/{group}/{version}") }
+    if group.is_empty() {
+        format!("api/{version}")
+    } else {
+        format!("apis/{group}/{version}")
+    }
 }
 
 /// A valid document without types: clients that still read this form fall back to their own.
@@ -77,8 +83,14 @@ fn document(registry: &Registry, group: &str, version: &str) -> Result<Value, Re
         match &resource.custom {
             None => {
                 collect(&resource.typing, &mut schemas);
-                let own = schemas.entry(name.clone()).or_insert_with(|| json!({"type": "object"}));
-                weir_object::path::set(own, &["x-kubernetes-group-version-kind"], json!([gvk(resource)]));
+                let own = schemas
+                    .entry(name.clone())
+                    .or_insert_with(|| json!({"type": "object"}));
+                weir_object::path::set(
+                    own,
+                    &["x-kubernetes-group-version-kind"],
+                    json!([gvk(resource)]),
+                );
             }
             Some(custom) => {
                 let mut schema = custom.document.clone();
@@ -86,12 +98,20 @@ fn document(registry: &Registry, group: &str, version: &str) -> Result<Value, Re
                     schema = json!({"type": "object"});
                 }
                 for field in ["apiVersion", "kind"] {
-                    weir_object::path::set(&mut schema, &["properties", field], json!({"type": "string"}));
+                    weir_object::path::set(
+                        &mut schema,
+                        &["properties", field],
+                        json!({"type": "string"}),
+                    );
                 }
                 let meta = weir_schema::Schema::builtin().named(META);
                 if let Some(meta) = meta {
                     collect(&meta, &mut schemas);
-                    weir_object::path::set(&mut schema, &["properties", "metadata"], reference(META));
+                    weir_object::path::set(
+                        &mut schema,
+                        &["properties", "metadata"],
+                        reference(META),
+                    );
                 }
                 weir_object::path::set(
                     &mut schema,
@@ -124,7 +144,12 @@ fn component(resource: &Resource) -> String {
         return name.to_owned();
     }
     let kind = &resource.kind;
-    let mut parts: Vec<&str> = kind.group.split('.').rev().filter(|p| !p.is_empty()).collect();
+    let mut parts: Vec<&str> = kind
+        .group
+        .split('.')
+        .rev()
+        .filter(|p| !p.is_empty())
+        .collect();
     parts.push(&kind.version);
     parts.push(&kind.kind);
     parts.join(".")
@@ -176,7 +201,9 @@ fn add_paths(resource: &Resource, name: &str, paths: &mut Map<String, Value>) {
 
 /// Adds a named type and all that it names.
 fn collect(ty: &TypeRef, schemas: &mut BTreeMap<String, Value>) {
-    let Some(name) = ty.name().map(str::to_owned) else { return };
+    let Some(name) = ty.name().map(str::to_owned) else {
+        return;
+    };
     if schemas.contains_key(&name) {
         return;
     }
@@ -268,7 +295,11 @@ fn patch_marks(patch: &PatchStrategy, value: &mut Value) {
         words.push("replace");
     }
     if !words.is_empty() {
-        weir_object::path::set(value, &["x-kubernetes-patch-strategy"], words.join(",").into());
+        weir_object::path::set(
+            value,
+            &["x-kubernetes-patch-strategy"],
+            words.join(",").into(),
+        );
     }
     if let Some(key) = &patch.merge_key {
         weir_object::path::set(value, &["x-kubernetes-patch-merge-key"], key.clone().into());

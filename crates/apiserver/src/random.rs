@@ -54,13 +54,22 @@ const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
 /// The API's `SafeEncodeString`: digits and letters mapped to those that cannot spell words.
 pub(crate) fn safe_encode(text: &str) -> String {
     text.bytes()
-        .map(|b| char::from(ALPHABET.get(usize::from(b) % ALPHABET.len()).copied().unwrap_or(b'x')))
+        .map(|b| {
+            char::from(
+                ALPHABET
+                    .get(usize::from(b) % ALPHABET.len())
+                    .copied()
+                    .unwrap_or(b'x'),
+            )
+        })
         .collect()
 }
 
 /// FNV-1a, the hash behind `pod-template-hash`.
 pub(crate) fn fnv32(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0x811C_9DC5, |h, b| (h ^ u32::from(*b)).wrapping_mul(0x0100_0193))
+    bytes.iter().fold(0x811C_9DC5, |h, b| {
+        (h ^ u32::from(*b)).wrapping_mul(0x0100_0193)
+    })
 }
 
 #[cfg(test)]

@@ -29,9 +29,13 @@ const PAGE: usize = 100_000;
 
 /// Reads the resourceVersion of a query. `None` is "whatever is newest".
 pub(crate) fn version(query: &Query) -> Result<Option<u64>, Refusal> {
-    let Some(text) = query.version.as_deref().filter(|v| !v.is_empty()) else { return Ok(None) };
+    let Some(text) = query.version.as_deref().filter(|v| !v.is_empty()) else {
+        return Ok(None);
+    };
     text.parse().map(Some).map_err(|_| {
-        Refusal::BadRequest(format!("resourceVersion: Invalid value: \"{text}\": it must be a number"))
+        Refusal::BadRequest(format!(
+            "resourceVersion: Invalid value: \"{text}\": it must be a number"
+        ))
     })
 }
 
@@ -41,11 +45,18 @@ fn token(version: i64, after: &Key) -> String {
 }
 
 fn read_token(text: &str) -> Result<(i64, Key), Refusal> {
-    let bad = || Refusal::BadRequest("continue key is not valid: send the one of the last page".to_owned());
-    let bytes = URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')).map_err(|_| bad())?;
+    let bad = || {
+        Refusal::BadRequest("continue key is not valid: send the one of the last page".to_owned())
+    };
+    let bytes = URL_SAFE_NO_PAD
+        .decode(text.trim_end_matches('='))
+        .map_err(|_| bad())?;
     let value: Value = serde_json::from_slice(&bytes).map_err(|_| bad())?;
     let start = path::text(&value, &["start"]);
-    let (namespace, name) = start.strip_suffix('\0').and_then(|s| s.split_once('/')).ok_or_else(bad)?;
+    let (namespace, name) = start
+        .strip_suffix('\0')
+        .and_then(|s| s.split_once('/'))
+        .ok_or_else(bad)?;
     let version = value.get("rv").and_then(Value::as_i64).ok_or_else(bad)?;
     Ok((version, Key::new(namespace, name)))
 }
@@ -66,7 +77,6 @@ pub(crate) fn list(
     check_fields(resource, &query.selector)?;
     let asked = version(query)?;
     let exact = match query.version_match.as_deref() {
-        None => false,
         Some(_) if query.version.is_none() => {
             return Err(Refusal::BadRequest(
                 "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless \
@@ -74,7 +84,7 @@ pub(crate) fn list(
                     .to_owned(),
             ));
         }
-        Some("NotOlderThan") => false,
+        None | Some("NotOlderThan") => false,
         Some("Exact") => {
             if asked.is_none_or(|v| v == 0) {
                 return Err(Refusal::BadRequest(
@@ -93,7 +103,10 @@ pub(crate) fn list(
         }
     };
     if let Some(asked) = asked.filter(|v| *v > state.version) {
-        return Err(Refusal::FutureVersion { asked, current: state.version });
+        return Err(Refusal::FutureVersion {
+            asked,
+            current: state.version,
+        });
     }
     let mut from = None;
     let mut at = if exact { asked } else { None };
@@ -107,27 +120,46 @@ pub(crate) fn list(
         // A negative version is the leave to go on inconsistently.
         at = u64::try_from(version).ok();
         if at.is_some_and(|v| v > state.version) {
-            return Err(Refusal::BadRequest("continue key is not valid: it is of another server".to_owned()));
+            return Err(Refusal::BadRequest(
+                "continue key is not valid: it is of another server".to_owned(),
+            ));
         }
         from = Some(key);
     }
-    let Some(bucket) = state.bucket(resource.storage) else { return Ok(Page::default()) };
+    let Some(bucket) = state.bucket(resource.storage) else {
+        return Ok(Page::default());
+    };
     let version = at.unwrap_or(state.version);
-    let changed = at.is_some_and(|v| bucket.since(v).is_none_or(|mut changes| changes.next().is_some()));
+    let changed = at.is_some_and(|v| {
+        bucket
+            .since(v)
+            .is_none_or(|mut changes| changes.next().is_some())
+    });
     if !changed {
         let objects = bucket.range(namespace);
         return Ok(take(objects, from.as_ref(), resource, query, version));
     }
     let Some(snapshot) = bucket.at(version, namespace) else {
         return Err(match from {
-            Some(key) => Refusal::Expired { message: STALE.to_owned(), next: Some(token(-1, &key)) },
+            Some(key) => Refusal::Expired {
+                message: STALE.to_owned(),
+                next: Some(token(-1, &key)),
+            },
             None => Refusal::Expired {
-                message: format!("The resourceVersion for the provided list is too old: {version}."),
+                message: format!(
+                    "The resourceVersion for the provided list is too old: {version}."
+                ),
                 next: None,
             },
         });
     };
-    Ok(take(snapshot.iter(), from.as_ref(), resource, query, version))
+    Ok(take(
+        snapshot.iter(),
+        from.as_ref(),
+        resource,
+        query,
+        version,
+    ))
 }
 
 fn take<'a>(
@@ -137,8 +169,15 @@ fn take<'a>(
     query: &Query,
     version: u64,
 ) -> Page {
-    let limit = if query.limit == 0 { PAGE } else { query.limit.min(PAGE) };
-    let mut page = Page { version, ..Page::default() };
+    let limit = if query.limit == 0 {
+        PAGE
+    } else {
+        query.limit.min(PAGE)
+    };
+    let mut page = Page {
+        version,
+        ..Page::default()
+    };
     let everything = query.selector.is_everything();
     let mut last: Option<&Key> = None;
     let mut more = 0;
@@ -212,7 +251,10 @@ pub(crate) fn check_fields(resource: &Resource, selector: &Selector) -> Result<(
         ("certificates.k8s.io", _) => &["spec.signerName"],
         _ => &[],
     };
-    let own = resource.custom.as_ref().map_or(&[][..], |c| c.selectable.as_slice());
+    let own = resource
+        .custom
+        .as_ref()
+        .map_or(&[][..], |c| c.selectable.as_slice());
     for field in selector.fields() {
         let good = matches!(field, "metadata.name" | "metadata.namespace")
             || known.contains(&field)

@@ -41,19 +41,31 @@ impl Cause {
         } else {
             format!("Required value: {detail}")
         };
-        Self { reason: "FieldValueRequired", message, field: field.into() }
+        Self {
+            reason: "FieldValueRequired",
+            message,
+            field: field.into(),
+        }
     }
 
     /// A value that is not allowed.
     pub fn invalid(field: impl Into<String>, value: &Value, detail: &str) -> Self {
         let message = format!("Invalid value: {}: {detail}", shown(value));
-        Self { reason: "FieldValueInvalid", message, field: field.into() }
+        Self {
+            reason: "FieldValueInvalid",
+            message,
+            field: field.into(),
+        }
     }
 
     /// A change or value that is never allowed.
     pub fn forbidden(field: impl Into<String>, detail: &str) -> Self {
         let message = format!("Forbidden: {detail}");
-        Self { reason: "FieldValueForbidden", message, field: field.into() }
+        Self {
+            reason: "FieldValueForbidden",
+            message,
+            field: field.into(),
+        }
     }
 }
 
@@ -185,7 +197,11 @@ pub enum Refusal {
 }
 
 fn invalid_message(kind: &str, group: &str, name: &str, causes: &[Cause]) -> String {
-    let qualified = if group.is_empty() { kind.to_owned() } else { format!("{kind}.{group}") };
+    let qualified = if group.is_empty() {
+        kind.to_owned()
+    } else {
+        format!("{kind}.{group}")
+    };
     let mut lines: Vec<String> = Vec::with_capacity(causes.len());
     for cause in causes {
         let line = format!("{}: {}", cause.field, cause.message);
@@ -267,16 +283,34 @@ impl Refusal {
             Self::NotFound { resource, name }
             | Self::AlreadyExists { resource, name }
             | Self::Conflict { resource, name, .. } => name_of(resource, name),
-            Self::Forbidden { resource, name, causes: of, .. } => {
+            Self::Forbidden {
+                resource,
+                name,
+                causes: of,
+                ..
+            } => {
                 name_of(resource, name);
                 causes = of;
             }
-            Self::Invalid { group, kind, name, causes: of } => {
-                name_of(&ResourceName { group: group.clone(), plural: kind.clone() }, name);
+            Self::Invalid {
+                group,
+                kind,
+                name,
+                causes: of,
+            } => {
+                name_of(
+                    &ResourceName {
+                        group: group.clone(),
+                        plural: kind.clone(),
+                    },
+                    name,
+                );
                 causes = of;
             }
             Self::ApplyConflict { causes: of, .. } => causes = of,
-            Self::Expired { next: Some(token), .. } => metadata = json!({"continue": token}),
+            Self::Expired {
+                next: Some(token), ..
+            } => metadata = json!({"continue": token}),
             Self::FutureVersion { .. } => {
                 details.insert("retryAfterSeconds".into(), 1.into());
             }
@@ -299,7 +333,8 @@ impl Refusal {
             "kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure",
             "message": self.to_string(), "reason": self.reason(),
         });
-        let keep_details = !details.is_empty() || matches!(self, Self::NoResource | Self::MethodNotAllowed);
+        let keep_details =
+            !details.is_empty() || matches!(self, Self::NoResource | Self::MethodNotAllowed);
         if let Value::Object(map) = &mut status {
             if keep_details {
                 map.insert("details".into(), details.into());
@@ -316,8 +351,14 @@ mod tests {
 
     #[test]
     fn a_status_has_the_shape_clients_know() {
-        let resource = ResourceName { group: "apps".into(), plural: "deployments".into() };
-        let gone = Refusal::NotFound { resource, name: "web".into() };
+        let resource = ResourceName {
+            group: "apps".into(),
+            plural: "deployments".into(),
+        };
+        let gone = Refusal::NotFound {
+            resource,
+            name: "web".into(),
+        };
         assert_eq!(
             gone.status(),
             json!({

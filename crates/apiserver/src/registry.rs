@@ -36,7 +36,10 @@ pub(crate) struct Resource {
 
 impl Resource {
     pub(crate) fn name(&self) -> ResourceName {
-        ResourceName { group: self.kind.group.to_string(), plural: self.kind.plural.to_string() }
+        ResourceName {
+            group: self.kind.group.to_string(),
+            plural: self.kind.plural.to_string(),
+        }
     }
 
     /// Whether it is the core or grouped kind of that name.
@@ -86,19 +89,25 @@ impl Registry {
     }
 
     pub(crate) fn get(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
-        self.by_path.get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
+        self.by_path
+            .get(&(group.to_owned(), version.to_owned(), plural.to_owned()))
     }
 
     pub(crate) fn insert(&mut self, resource: Resource) {
         let kind = &resource.kind;
-        let key = (kind.group.to_string(), kind.version.to_string(), kind.plural.to_string());
+        let key = (
+            kind.group.to_string(),
+            kind.version.to_string(),
+            kind.plural.to_string(),
+        );
         self.by_path.insert(key, Arc::new(resource));
         self.revision += 1;
     }
 
     /// Stops serving a group's plural in all versions.
     pub(crate) fn remove(&mut self, group: &str, plural: &str) {
-        self.by_path.retain(|(g, _, p), _| !(g == group && p == plural));
+        self.by_path
+            .retain(|(g, _, p), _| !(g == group && p == plural));
         self.revision += 1;
     }
 
@@ -124,8 +133,12 @@ impl Registry {
 
 /// The API's order of versions: GA before beta before alpha, higher numbers first.
 fn version_rank(version: &str) -> (u8, u64, u64) {
-    let Some(rest) = version.strip_prefix('v') else { return (0, 0, 0) };
-    let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    let Some(rest) = version.strip_prefix('v') else {
+        return (0, 0, 0);
+    };
+    let digits = rest
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(rest.len());
     let major = rest[..digits].parse().unwrap_or_default();
     match &rest[digits..] {
         "" => (3, major, 0),
@@ -191,7 +204,10 @@ mod tests {
     fn versions_are_ordered_as_clients_prefer_them() {
         let mut versions = vec!["v1beta2", "v1", "v2alpha1", "v1beta10", "v2", "x"];
         versions.sort_by_key(|v| std::cmp::Reverse(version_rank(v)));
-        assert_eq!(versions, ["v2", "v1", "v1beta10", "v1beta2", "v2alpha1", "x"]);
+        assert_eq!(
+            versions,
+            ["v2", "v1", "v1beta10", "v1beta2", "v2alpha1", "x"]
+        );
     }
 
     #[test]

@@ -31,7 +31,11 @@ pub(crate) const ORPHAN: &str = "orphan";
 
 fn finalizers(object: &Value) -> Vec<String> {
     let list = path::get(object, &["metadata", "finalizers"]).and_then(Value::as_array);
-    list.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    list.into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Removes an object, or begins to.
@@ -44,7 +48,10 @@ pub(crate) fn delete(
     call: &Call,
 ) -> Result<Removed, Refusal> {
     let at = key(namespace, name);
-    let old = state.get(resource.storage, &at).cloned().ok_or_else(|| not_found(resource, name))?;
+    let old = state
+        .get(resource.storage, &at)
+        .cloned()
+        .ok_or_else(|| not_found(resource, name))?;
     check_preconditions(resource, &old, options)?;
     let already = path::get(&old, &["metadata", "deletionTimestamp"]).is_some();
     let mut new = (*old).clone();
@@ -67,7 +74,9 @@ pub(crate) fn delete(
     }
     let grace = grace_of(resource, &old, options);
     let namespace_waits = resource.is("", "Namespace")
-        && path::get(&old, &["spec", "finalizers"]).and_then(Value::as_array).is_some_and(|f| !f.is_empty());
+        && path::get(&old, &["spec", "finalizers"])
+            .and_then(Value::as_array)
+            .is_some_and(|f| !f.is_empty());
     if wanted.is_empty() && grace == 0 && !namespace_waits {
         if call.dry_run {
             return Ok(Removed::Gone(convert::outward(resource, &old)));
@@ -76,11 +85,16 @@ pub(crate) fn delete(
         return Ok(Removed::Gone(convert::outward(resource, &last)));
     }
     if already {
-        let left = path::get(&old, &["metadata", "deletionGracePeriodSeconds"]).and_then(Value::as_i64);
+        let left =
+            path::get(&old, &["metadata", "deletionGracePeriodSeconds"]).and_then(Value::as_i64);
         if left.is_none_or(|left| grace >= left) {
             return Ok(Removed::Waiting(convert::outward(resource, &old)));
         }
-        path::set(&mut new, &["metadata", "deletionGracePeriodSeconds"], grace.into());
+        path::set(
+            &mut new,
+            &["metadata", "deletionGracePeriodSeconds"],
+            grace.into(),
+        );
     } else {
         mark_deleted(&mut new, call, grace);
     }
@@ -90,18 +104,26 @@ pub(crate) fn delete(
     if call.dry_run {
         return Ok(Removed::Waiting(convert::outward(resource, &Arc::new(new))));
     }
-    let new = state.put(resource.storage, at, new);
+    let new = state.put(resource.storage, &at, new);
     if resource.is("apiextensions.k8s.io", "CustomResourceDefinition") {
         clean_definition(state, &new, call);
     }
     Ok(Removed::Waiting(convert::outward(resource, &new)))
 }
 
-fn check_preconditions(resource: &Resource, old: &Value, options: &DeleteOptions) -> Result<(), Refusal> {
+fn check_preconditions(
+    resource: &Resource,
+    old: &Value,
+    options: &DeleteOptions,
+) -> Result<(), Refusal> {
     let name = path::text(old, &["metadata", "name"]).to_owned();
     for (what, wanted, is) in [
         ("UID", &options.uid, path::text(old, &["metadata", "uid"])),
-        ("ResourceVersion", &options.version, path::text(old, &["metadata", "resourceVersion"])),
+        (
+            "ResourceVersion",
+            &options.version,
+            path::text(old, &["metadata", "resourceVersion"]),
+        ),
     ] {
         if let Some(wanted) = wanted
             && wanted != is
@@ -123,7 +145,10 @@ fn grace_of(resource: &Resource, pod: &Value, options: &DeleteOptions) -> i64 {
     if !resource.is("", "Pod") {
         return 0;
     }
-    let done = matches!(path::text(pod, &["status", "phase"]), "Succeeded" | "Failed");
+    let done = matches!(
+        path::text(pod, &["status", "phase"]),
+        "Succeeded" | "Failed"
+    );
     if done || path::text(pod, &["spec", "nodeName"]).is_empty() {
         return 0;
     }
@@ -133,7 +158,9 @@ fn grace_of(resource: &Resource, pod: &Value, options: &DeleteOptions) -> i64 {
 
 /// Removes an object whose deletion was asked for once nothing holds it any more.
 pub(crate) fn settle(state: &mut State, resource: &Resource, at: &Key) {
-    let Some(object) = state.get(resource.storage, at) else { return };
+    let Some(object) = state.get(resource.storage, at) else {
+        return;
+    };
     let held = path::get(object, &["metadata", "deletionTimestamp"]).is_none()
         || !finalizers(object).is_empty()
         || path::get(object, &["metadata", "deletionGracePeriodSeconds"])
@@ -152,7 +179,9 @@ pub(crate) fn settle(state: &mut State, resource: &Resource, at: &Key) {
 fn finish(state: &mut State, resource: &Resource, at: &Key) -> Option<Arc<Value>> {
     let last = state.remove(resource.storage, at)?;
     if resource.is("", "Service") {
-        state.addresses.release(at, path::text(&last, &["spec", "clusterIP"]));
+        state
+            .addresses
+            .release(at, path::text(&last, &["spec", "clusterIP"]));
     }
     if resource.is("apiextensions.k8s.io", "CustomResourceDefinition") {
         if let Some(storage) = custom_storage(state, &last) {
@@ -177,7 +206,10 @@ fn clean_definition(state: &mut State, definition: &Value, call: &Call) {
     let of = |r: &&Arc<Resource>| r.custom.as_ref().is_some_and(|c| c.definition == name);
     let resource = state.registry.iter().find(of).cloned();
     if let Some(resource) = resource {
-        let keys: Vec<Key> = state.range(resource.storage, None).map(|(k, _)| k.clone()).collect();
+        let keys: Vec<Key> = state
+            .range(resource.storage, None)
+            .map(|(k, _)| k.clone())
+            .collect();
         for at in keys {
             let namespace = resource.kind.namespaced.then_some(at.namespace.as_str());
             let options = DeleteOptions::default();
@@ -193,13 +225,17 @@ fn clean_definition(state: &mut State, definition: &Value, call: &Call) {
 
 /// A definition that waits for its last object goes.
 fn release_definition(state: &mut State, name: &str) {
-    let Some(definitions) =
-        state.registry.get("apiextensions.k8s.io", "v1", "customresourcedefinitions").cloned()
+    let Some(definitions) = state
+        .registry
+        .get("apiextensions.k8s.io", "v1", "customresourcedefinitions")
+        .cloned()
     else {
         return;
     };
     let at = Key::new("", name);
-    let Some(live) = state.get(definitions.storage, &at) else { return };
+    let Some(live) = state.get(definitions.storage, &at) else {
+        return;
+    };
     if path::get(live, &["metadata", "deletionTimestamp"]).is_none() {
         return;
     }
@@ -210,6 +246,6 @@ fn release_definition(state: &mut State, name: &str) {
     } else {
         let mut new = (**live).clone();
         path::set(&mut new, &["metadata", "finalizers"], json!(wanted));
-        state.put(definitions.storage, at, new);
+        state.put(definitions.storage, &at, new);
     }
 }

@@ -23,7 +23,10 @@ pub(crate) struct Target {
 
 /// The path's segments, decoded. `None` when they are not text.
 pub(crate) fn segments(path: &str) -> Option<Vec<String>> {
-    path.split('/').filter(|s| !s.is_empty()).map(decode).collect()
+    path.split('/')
+        .filter(|s| !s.is_empty())
+        .map(decode)
+        .collect()
 }
 
 fn decode(text: &str) -> Option<String> {
@@ -60,9 +63,12 @@ pub(crate) fn target(segments: &[String]) -> Option<Target> {
         }
         ["namespaces", namespace, plural] => (own(namespace), *plural, None, None),
         ["namespaces", namespace, plural, name] => (own(namespace), *plural, own(name), None),
-        ["namespaces", namespace, plural, name, sub @ ..] if sub.len() == 1 => {
-            (own(namespace), *plural, own(name), sub.first().and_then(|s| own(s)))
-        }
+        ["namespaces", namespace, plural, name, sub @ ..] if sub.len() == 1 => (
+            own(namespace),
+            *plural,
+            own(name),
+            sub.first().and_then(|s| own(s)),
+        ),
         [plural] => (None, *plural, None, None),
         [plural, name] => (None, *plural, own(name), None),
         [plural, name, sub] => (None, *plural, own(name), own(sub)),
@@ -79,6 +85,10 @@ pub(crate) fn target(segments: &[String]) -> Option<Target> {
 }
 
 /// What a query asks for.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a parameter of its own"
+)]
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Query {
     pub(crate) selector: Selector,
@@ -103,13 +113,17 @@ pub(crate) fn query(text: &str) -> Result<Query, Refusal> {
     let mut out = Query::default();
     let (mut labels, mut fields) = (String::new(), String::new());
     for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
-        let flag = || match value.as_ref() {
-            "" | "1" | "t" | "T" | "true" | "TRUE" | "True" => true,
-            _ => false,
+        let flag = || {
+            matches!(
+                value.as_ref(),
+                "" | "1" | "t" | "T" | "true" | "TRUE" | "True"
+            )
         };
         let number = || {
             value.parse::<u64>().map_err(|_| {
-                Refusal::BadRequest(format!("the query parameter `{name}` must be a number, not `{value}`"))
+                Refusal::BadRequest(format!(
+                    "the query parameter `{name}` must be a number, not `{value}`"
+                ))
             })
         };
         match name.as_ref() {
@@ -118,7 +132,9 @@ pub(crate) fn query(text: &str) -> Result<Query, Refusal> {
             "limit" => out.limit = usize::try_from(number()?).unwrap_or(usize::MAX),
             "continue" if !value.is_empty() => out.next = Some(value.into_owned()),
             "resourceVersion" => out.version = Some(value.into_owned()),
-            "resourceVersionMatch" if !value.is_empty() => out.version_match = Some(value.into_owned()),
+            "resourceVersionMatch" if !value.is_empty() => {
+                out.version_match = Some(value.into_owned());
+            }
             "watch" => out.watch = flag(),
             "allowWatchBookmarks" => out.bookmarks = flag(),
             "sendInitialEvents" => out.initial_events = Some(flag()),
@@ -141,8 +157,11 @@ pub(crate) fn query(text: &str) -> Result<Query, Refusal> {
             "gracePeriodSeconds" => out.delete.grace = Some(number()? as i64),
             "propagationPolicy" => out.delete.propagation = Some(propagation(&value)?),
             "orphanDependents" => {
-                out.delete.propagation =
-                    Some(if flag() { Propagation::Orphan } else { Propagation::Background });
+                out.delete.propagation = Some(if flag() {
+                    Propagation::Orphan
+                } else {
+                    Propagation::Background
+                });
             }
             _ => {}
         }
@@ -187,11 +206,16 @@ pub(crate) fn delete_options(body: &[u8], query: &mut Query) -> Result<(), Refus
         query.delete.propagation = Some(propagation(text)?);
     }
     if let Some(orphan) = value.get("orphanDependents").and_then(Value::as_bool) {
-        query.delete.propagation =
-            Some(if orphan { Propagation::Orphan } else { Propagation::Background });
+        query.delete.propagation = Some(if orphan {
+            Propagation::Orphan
+        } else {
+            Propagation::Background
+        });
     }
     let own = |field| {
-        path::get(&value, &["preconditions", field]).and_then(Value::as_str).map(str::to_owned)
+        path::get(&value, &["preconditions", field])
+            .and_then(Value::as_str)
+            .map(str::to_owned)
     };
     query.delete.uid = own("uid");
     query.delete.version = own("resourceVersion");
@@ -219,11 +243,16 @@ pub(crate) enum View {
 
 /// Chooses the first form that is understood.
 pub(crate) fn accepted(accept: Option<&str>) -> Result<View, Refusal> {
-    let Some(accept) = accept.filter(|text| !text.trim().is_empty()) else { return Ok(View::Plain) };
+    let Some(accept) = accept.filter(|text| !text.trim().is_empty()) else {
+        return Ok(View::Plain);
+    };
     for range in accept.split(',') {
         let mut parts = range.split(';').map(str::trim);
         let media = parts.next().unwrap_or_default();
-        if !matches!(media, "application/json" | "*/*" | "application/*" | "application/yaml") {
+        if !matches!(
+            media,
+            "application/json" | "*/*" | "application/*" | "application/yaml"
+        ) {
             continue;
         }
         let (mut form, mut group, mut version) = ("", "", "");
@@ -252,7 +281,11 @@ pub(crate) fn manager_of(user_agent: Option<&str>) -> String {
     let agent = user_agent.unwrap_or_default();
     let name = agent.split('/').next().unwrap_or_default();
     let name: String = name.chars().filter(|c| !c.is_control()).take(128).collect();
-    if name.is_empty() { "unknown".to_owned() } else { name }
+    if name.is_empty() {
+        "unknown".to_owned()
+    } else {
+        name
+    }
 }
 
 #[cfg(test)]
@@ -281,7 +314,10 @@ mod tests {
             ..Target::default()
         };
         assert_eq!(read("/api/v1/namespaces/a"), Some(namespace.clone()));
-        let finalize = Target { sub: Some("finalize".into()), ..namespace };
+        let finalize = Target {
+            sub: Some("finalize".into()),
+            ..namespace
+        };
         assert_eq!(read("/api/v1/namespaces/a/finalize"), Some(finalize));
         let role = Target {
             group: "rbac.authorization.k8s.io".into(),
@@ -290,7 +326,10 @@ mod tests {
             name: Some("system:x".into()),
             ..Target::default()
         };
-        assert_eq!(read("/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Ax"), Some(role));
+        assert_eq!(
+            read("/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Ax"),
+            Some(role)
+        );
         assert_eq!(read("/api/v1/%zz"), None);
         assert_eq!(read("/apis/a"), None);
     }
@@ -299,7 +338,12 @@ mod tests {
     fn accept_headers_choose_a_form() {
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
         assert_eq!(accepted(Some(table)), Ok(View::Table));
-        assert_eq!(accepted(Some("application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json")), Ok(View::Plain));
+        assert_eq!(
+            accepted(Some(
+                "application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"
+            )),
+            Ok(View::Plain)
+        );
         assert_eq!(accepted(None), Ok(View::Plain));
         assert_eq!(accepted(Some("text/html")), Err(Refusal::NotAcceptable));
     }

@@ -44,7 +44,7 @@ fn route(server: &ApiServer, head: &Parts, body: &[u8]) -> Result<Response<ApiBo
         ["healthz" | "readyz" | "livez", ..] => return Ok(answer::text(200, "ok")),
         ["version"] => return Ok(answer::json(200, &discovery::version())),
         ["openapi", rest @ ..] if reads => return openapi::serve(server, rest, head, accept),
-        [] | ["api" | "apis"] | ["api", _] | ["apis", _] | ["apis", _, _] if reads => {
+        [] | ["api" | "apis"] | ["api" | "apis", _] | ["apis", _, _] if reads => {
             return discovery::serve(server, &words, head, accept);
         }
         ["api" | "apis", ..] => {}
@@ -94,7 +94,11 @@ fn scope_fits(target: &Target, resource: &Resource) -> Result<(), Refusal> {
         (None, true) => target.name.is_none(),
         _ => true,
     };
-    if fits { Ok(()) } else { Err(Refusal::NoResource) }
+    if fits {
+        Ok(())
+    } else {
+        Err(Refusal::NoResource)
+    }
 }
 
 fn read_request(
@@ -121,7 +125,13 @@ fn read_request(
         let page = read::list(&state, &resource, namespace, query)?;
         // Writing the text needs no lock.
         drop(state);
-        return Ok(answer::list(&resource, &page, view, include, server.0.now()));
+        return Ok(answer::list(
+            &resource,
+            &page,
+            view,
+            include,
+            server.0.now(),
+        ));
     };
     if query.watch {
         let mut one = query.clone();
@@ -132,14 +142,24 @@ fn read_request(
         return Err(Refusal::MethodNotAllowed);
     }
     if let Some(asked) = read::version(query)?.filter(|v| *v > state.version) {
-        return Err(Refusal::FutureVersion { asked, current: state.version });
+        return Err(Refusal::FutureVersion {
+            asked,
+            current: state.version,
+        });
     }
     let object = objects::get(&state, &resource, namespace, name)?;
     drop(state);
     if part == Part::Scale {
         return Ok(answer::json(200, &scale::read(&resource, &object)?));
     }
-    Ok(answer::object(200, &resource, &object, view, include, server.0.now()))
+    Ok(answer::object(
+        200,
+        &resource,
+        &object,
+        view,
+        include,
+        server.0.now(),
+    ))
 }
 
 fn write_request(
@@ -211,7 +231,8 @@ fn write_request(
             _ => Err(Refusal::MethodNotAllowed),
         },
         (&Method::PUT, Some(name), Some(object)) => {
-            let object = objects::update(&mut state, &resource, namespace, name, part, object, call)?;
+            let object =
+                objects::update(&mut state, &resource, namespace, name, part, object, call)?;
             drop(state);
             Ok(shown(200, &object))
         }
@@ -242,8 +263,9 @@ fn write_request(
                         .to_owned(),
                 ));
             }
-            let (object, created) =
-                objects::patch(&mut state, &resource, namespace, name, part, kind, patch, call)?;
+            let (object, created) = objects::patch(
+                &mut state, &resource, namespace, name, part, kind, patch, call,
+            )?;
             drop(state);
             Ok(shown(if created { 201 } else { 200 }, &object))
         }
@@ -281,22 +303,36 @@ fn returns_object(resource: &Resource) -> bool {
     resource.kind.group.is_empty()
         && matches!(
             resource.kind.kind.as_ref(),
-            "Pod" | "Service" | "ServiceAccount" | "PersistentVolumeClaim" | "PersistentVolume"
-                | "PodTemplate" | "ResourceQuota"
+            "Pod"
+                | "Service"
+                | "ServiceAccount"
+                | "PersistentVolumeClaim"
+                | "PersistentVolume"
+                | "PodTemplate"
+                | "ResourceQuota"
         )
 }
 
 fn success(of: Option<(&Resource, &Value)>) -> Value {
-    let mut status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
+    let mut status =
+        json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"});
     match of {
         None => weir_object::path::set(&mut status, &["code"], 201.into()),
         Some((resource, object)) => {
             let text = |field| weir_object::path::text(object, &["metadata", field]);
             let mut details = json!({"name": text("name")});
             if !resource.kind.group.is_empty() {
-                weir_object::path::set(&mut details, &["group"], resource.kind.group.to_string().into());
+                weir_object::path::set(
+                    &mut details,
+                    &["group"],
+                    resource.kind.group.to_string().into(),
+                );
             }
-            weir_object::path::set(&mut details, &["kind"], resource.kind.plural.to_string().into());
+            weir_object::path::set(
+                &mut details,
+                &["kind"],
+                resource.kind.plural.to_string().into(),
+            );
             weir_object::path::set(&mut details, &["uid"], text("uid").into());
             weir_object::path::set(&mut status, &["details"], details);
         }

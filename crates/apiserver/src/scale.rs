@@ -20,15 +20,27 @@ fn paths(resource: &Resource) -> Result<(String, String, String), Refusal> {
     if !resource.scale {
         return Err(Refusal::NoResource);
     }
-    Ok(resource.custom.as_ref().and_then(|c| c.scale.clone()).unwrap_or_else(|| {
-        ("spec.replicas".to_owned(), "status.replicas".to_owned(), String::new())
-    }))
+    Ok(resource
+        .custom
+        .as_ref()
+        .and_then(|c| c.scale.clone())
+        .unwrap_or_else(|| {
+            (
+                "spec.replicas".to_owned(),
+                "status.replicas".to_owned(),
+                String::new(),
+            )
+        }))
 }
 
 /// The scale of an object.
 pub(crate) fn read(resource: &Resource, object: &Value) -> Result<Value, Refusal> {
     let (wanted, is, selector) = paths(resource)?;
-    let number = |p: &str| path::get(object, &steps(p)).and_then(Value::as_i64).unwrap_or_default();
+    let number = |p: &str| {
+        path::get(object, &steps(p))
+            .and_then(Value::as_i64)
+            .unwrap_or_default()
+    };
     let text = if resource.custom.is_some() {
         path::text(object, &steps(&selector)).to_owned()
     } else {
@@ -43,7 +55,11 @@ pub(crate) fn read(resource: &Resource, object: &Value) -> Result<Value, Refusal
         pairs.sort();
         pairs.join(",")
     };
-    let meta = |field: &str| path::get(object, &["metadata", field]).cloned().unwrap_or_default();
+    let meta = |field: &str| {
+        path::get(object, &["metadata", field])
+            .cloned()
+            .unwrap_or_default()
+    };
     let mut out = json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1",
         "metadata": {"name": meta("name"), "namespace": meta("namespace"), "uid": meta("uid"),
@@ -84,15 +100,25 @@ pub(crate) fn write(
     let (group, _) = split_api_version(path::text(&scale, &["apiVersion"]));
     if path::text(&scale, &["kind"]) != "Scale" || group != "autoscaling" {
         return Err(Refusal::BadRequest(
-            "the object given to the scale subresource must be a Scale of autoscaling/v1".to_owned(),
+            "the object given to the scale subresource must be a Scale of autoscaling/v1"
+                .to_owned(),
         ));
     }
-    let replicas = path::get(&scale, &["spec", "replicas"]).and_then(Value::as_i64).unwrap_or_default();
+    let replicas = path::get(&scale, &["spec", "replicas"])
+        .and_then(Value::as_i64)
+        .unwrap_or_default();
     let mut object = (*live).clone();
     path::set(&mut object, &steps(&wanted), replicas.into());
     let version = path::text(&scale, &["metadata", "resourceVersion"]);
-    path::set(&mut object, &["metadata", "resourceVersion"], version.into());
-    let how = How { recorded: Part::Scale, ..How::of(Part::Whole) };
+    path::set(
+        &mut object,
+        &["metadata", "resourceVersion"],
+        version.into(),
+    );
+    let how = How {
+        recorded: Part::Scale,
+        ..How::of(Part::Whole)
+    };
     let new = objects::replace(state, resource, namespace, &live, object, how, call)?;
     read(resource, &new).map(Arc::new)
 }

@@ -27,14 +27,22 @@ pub struct Selector {
 impl Selector {
     /// Reads the `labelSelector` and `fieldSelector` query values.
     pub fn parse(labels: &str, fields: &str) -> Result<Self, Refusal> {
-        Ok(Self { labels: parse_labels(labels)?, fields: parse_fields(fields)? })
+        Ok(Self {
+            labels: parse_labels(labels)?,
+            fields: parse_fields(fields)?,
+        })
     }
 
     /// Selects by equality of labels.
     pub fn labels<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        let labels =
-            pairs.into_iter().map(|(k, v)| Need::In(k.to_owned(), vec![v.to_owned()])).collect();
-        Self { labels, fields: Vec::new() }
+        let labels = pairs
+            .into_iter()
+            .map(|(k, v)| Need::In(k.to_owned(), vec![v.to_owned()]))
+            .collect();
+        Self {
+            labels,
+            fields: Vec::new(),
+        }
     }
 
     /// Reads a `LabelSelector` object (`matchLabels` and `matchExpressions`).
@@ -42,13 +50,30 @@ impl Selector {
     pub fn from_object(selector: Option<&Value>) -> Option<Self> {
         let selector = selector?.as_object()?;
         let mut labels = Vec::new();
-        for (key, value) in selector.get("matchLabels").and_then(Value::as_object).into_iter().flatten() {
+        for (key, value) in selector
+            .get("matchLabels")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
             labels.push(Need::In(key.clone(), vec![value.as_str()?.to_owned()]));
         }
-        for need in selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {
+        for need in selector
+            .get("matchExpressions")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+        {
             let key = path::text(need, &["key"]).to_owned();
-            let values = need.get("values").and_then(Value::as_array).into_iter().flatten();
-            let values: Vec<String> = values.filter_map(Value::as_str).map(str::to_owned).collect();
+            let values = need
+                .get("values")
+                .and_then(Value::as_array)
+                .into_iter()
+                .flatten();
+            let values: Vec<String> = values
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect();
             labels.push(match path::text(need, &["operator"]) {
                 "In" => Need::In(key, values),
                 "NotIn" => Need::NotIn(key, values),
@@ -57,7 +82,10 @@ impl Selector {
                 _ => return None,
             });
         }
-        Some(Self { labels, fields: Vec::new() })
+        Some(Self {
+            labels,
+            fields: Vec::new(),
+        })
     }
 
     /// Whether everything is selected.
@@ -77,9 +105,10 @@ impl Selector {
             Need::Absent(key) => label(key).is_none(),
             Need::Greater(key, than) => number(key).is_some_and(|v| v > *than),
             Need::Less(key, than) => number(key).is_some_and(|v| v < *than),
-        }) && self.fields.iter().all(|(field, equal, value)| {
-            (field_text(object, field) == *value) == *equal
-        })
+        }) && self
+            .fields
+            .iter()
+            .all(|(field, equal, value)| (field_text(object, field) == *value) == *equal)
     }
 
     /// The fields that are selected by, for the check of what a kind supports.
@@ -99,9 +128,11 @@ fn field_text(object: &Value, field: &str) -> String {
     match value {
         Some(Value::String(text)) => text.clone(),
         // An event's source is selected by its component.
-        Some(Value::Object(source)) => {
-            source.get("component").and_then(Value::as_str).unwrap_or_default().to_owned()
-        }
+        Some(Value::Object(source)) => source
+            .get("component")
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned(),
         None | Some(Value::Null) => match field {
             "spec.unschedulable" | "spec.hostNetwork" => "false".to_owned(),
             _ => String::new(),
@@ -165,7 +196,9 @@ fn unescape(text: &str) -> String {
 
 fn parse_labels(text: &str) -> Result<Vec<Need>, Refusal> {
     let bad = |what: String| {
-        Refusal::BadRequest(format!("unable to parse requirement: {what} in selector '{text}'"))
+        Refusal::BadRequest(format!(
+            "unable to parse requirement: {what} in selector '{text}'"
+        ))
     };
     let mut out = Vec::new();
     for term in split_outside_parentheses(text) {
@@ -184,12 +217,16 @@ fn parse_labels(text: &str) -> Result<Vec<Need>, Refusal> {
         | Need::Greater(key, _)
         | Need::Less(key, _)) = &need;
         if !is_qualified_name(key) {
-            return Err(bad(format!("<nil>: Invalid value: \"{key}\": name part must be a label key")));
+            return Err(bad(format!(
+                "<nil>: Invalid value: \"{key}\": name part must be a label key"
+            )));
         }
         if let Need::In(_, values) | Need::NotIn(_, values) = &need
             && let Some(value) = values.iter().find(|v| !is_label_value(v))
         {
-            return Err(bad(format!("values: Invalid value: \"{value}\": not a label value")));
+            return Err(bad(format!(
+                "values: Invalid value: \"{value}\": not a label value"
+            )));
         }
         out.push(need);
     }
@@ -224,16 +261,22 @@ fn label_need(term: &str) -> Result<Need, String> {
     }
     if let Some(split) = term.split_once('>') {
         let (key, value) = pair(split);
-        let than = value.parse().map_err(|_| format!("for 'Gt', the value must be an integer, found '{value}'"))?;
+        let than = value
+            .parse()
+            .map_err(|_| format!("for 'Gt', the value must be an integer, found '{value}'"))?;
         return Ok(Need::Greater(key, than));
     }
     if let Some(split) = term.split_once('<') {
         let (key, value) = pair(split);
-        let than = value.parse().map_err(|_| format!("for 'Lt', the value must be an integer, found '{value}'"))?;
+        let than = value
+            .parse()
+            .map_err(|_| format!("for 'Lt', the value must be an integer, found '{value}'"))?;
         return Ok(Need::Less(key, than));
     }
     if term.contains(char::is_whitespace) {
-        return Err(format!("found '{term}', expected: in, notin, =, ==, !=, gt, lt"));
+        return Err(format!(
+            "found '{term}', expected: in, notin, =, ==, !=, gt, lt"
+        ));
     }
     Ok(Need::Exists(term.to_owned()))
 }
@@ -261,7 +304,9 @@ fn is_name_part(text: &str) -> bool {
     text.len() <= 63
         && ends(text.chars().next())
         && ends(text.chars().next_back())
-        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
 /// Whether the text is a label or annotation key: `name` or `prefix/name`.
@@ -271,7 +316,9 @@ pub(crate) fn is_qualified_name(text: &str) -> bool {
             is_name_part(name)
                 && prefix.len() <= 253
                 && prefix.split('.').all(|p| {
-                    is_name_part(p) && !p.contains(['_', '.']) && p.chars().all(|c| !c.is_ascii_uppercase())
+                    is_name_part(p)
+                        && !p.contains(['_', '.'])
+                        && p.chars().all(|c| !c.is_ascii_uppercase())
                 })
         }
         None => is_name_part(text),
@@ -299,15 +346,41 @@ mod tests {
     #[test]
     fn labels_select_by_equality_and_by_set() {
         for yes in [
-            "", "app=web", "app==web", "app!=db", "missing!=x", "app", "!missing",
-            "app in (web, db),tier notin (back)", "n>4", "n<6", " app = web , tier ",
+            "",
+            "app=web",
+            "app==web",
+            "app!=db",
+            "missing!=x",
+            "app",
+            "!missing",
+            "app in (web, db),tier notin (back)",
+            "n>4",
+            "n<6",
+            " app = web , tier ",
         ] {
             assert!(selected(yes, ""), "{yes}");
         }
-        for no in ["app=db", "app!=web", "missing", "!app", "app in (db)", "n>5", "app notin (web)"] {
+        for no in [
+            "app=db",
+            "app!=web",
+            "missing",
+            "!app",
+            "app in (db)",
+            "n>5",
+            "app notin (web)",
+        ] {
             assert!(!selected(no, ""), "{no}");
         }
-        for bad in ["app in web", "a b", "app in (", ",", "=x", "n>z", "-a=b", "a=b c"] {
+        for bad in [
+            "app in web",
+            "a b",
+            "app in (",
+            ",",
+            "=x",
+            "n>z",
+            "-a=b",
+            "a=b c",
+        ] {
             assert!(Selector::parse(bad, "").is_err(), "{bad}");
         }
     }

@@ -26,13 +26,18 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { now: Arc::new(Timestamp::now), seed: 0 }
+        Self {
+            now: Arc::new(Timestamp::now),
+            seed: 0,
+        }
     }
 }
 
 impl std::fmt::Debug for Options {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Options").field("seed", &self.seed).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("seed", &self.seed)
+            .finish_non_exhaustive()
     }
 }
 
@@ -52,14 +57,16 @@ impl Default for Tuning {
         Self {
             history: 4096,
             addresses: Arc::new(SequentialAddresses::default()),
-            event_ttl: std::time::Duration::from_secs(3600),
+            event_ttl: std::time::Duration::from_hours(1),
         }
     }
 }
 
 impl std::fmt::Debug for Tuning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Tuning").field("history", &self.history).finish_non_exhaustive()
+        f.debug_struct("Tuning")
+            .field("history", &self.history)
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,7 +114,8 @@ impl ApiServer {
         let namespaces = state.registry.get("", "v1", "namespaces").cloned();
         if let Some(namespaces) = namespaces {
             for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
-                let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+                let object =
+                    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
                 let mut call = Call::new("kube-apiserver", (options.now)());
                 // The four names are valid and free in an empty state.
                 let _ = objects::create(&mut state, &namespaces, None, object, &mut call);

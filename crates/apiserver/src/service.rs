@@ -71,9 +71,12 @@ where
     let mut out = Vec::new();
     let mut body = std::pin::pin!(body);
     while let Some(frame) = body.frame().await {
-        let frame = frame
-            .map_err(|broken| Refusal::BadRequest(format!("the body could not be read: {broken}")))?;
-        let Ok(mut data) = frame.into_data() else { continue };
+        let frame = frame.map_err(|broken| {
+            Refusal::BadRequest(format!("the body could not be read: {broken}"))
+        })?;
+        let Ok(mut data) = frame.into_data() else {
+            continue;
+        };
         if out.len() + data.remaining() > BODY_LIMIT {
             return Err(too_large());
         }

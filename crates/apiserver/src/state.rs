@@ -87,10 +87,14 @@ impl Bucket {
     ) -> Option<BTreeMap<Key, Arc<Value>>> {
         let mut undone: HashMap<Key, Option<Arc<Value>>> = HashMap::new();
         for change in self.since(version)? {
-            undone.entry(key_of(&change.object)).or_insert_with(|| change.before.clone());
+            undone
+                .entry(key_of(&change.object))
+                .or_insert_with(|| change.before.clone());
         }
-        let mut out: BTreeMap<Key, Arc<Value>> =
-            self.range(namespace).map(|(k, v)| (k.clone(), v.clone())).collect();
+        let mut out: BTreeMap<Key, Arc<Value>> = self
+            .range(namespace)
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect();
         for (key, before) in undone {
             if namespace.is_some_and(|ns| ns != key.namespace) {
                 continue;
@@ -200,7 +204,10 @@ impl State {
         storage: Storage,
         namespace: Option<&'a str>,
     ) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
-        self.buckets.get(storage).into_iter().flat_map(move |b| b.range(namespace))
+        self.buckets
+            .get(storage)
+            .into_iter()
+            .flat_map(move |b| b.range(namespace))
     }
 
     /// Where the object of a uid is.
@@ -210,31 +217,40 @@ impl State {
 
     /// The objects that name `uid` as an owner.
     pub(crate) fn dependents(&self, uid: &str) -> Vec<(Storage, Key)> {
-        self.dependents.get(uid).into_iter().flatten().cloned().collect()
+        self.dependents
+            .get(uid)
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect()
     }
 
     /// Writes an object under the next version and tells watchers.
-    pub(crate) fn put(&mut self, storage: Storage, key: Key, mut object: Value) -> Arc<Value> {
+    pub(crate) fn put(&mut self, storage: Storage, key: &Key, mut object: Value) -> Arc<Value> {
         self.version += 1;
         let version = self.version;
-        path::set(&mut object, &["metadata", "resourceVersion"], version.to_string().into());
+        path::set(
+            &mut object,
+            &["metadata", "resourceVersion"],
+            version.to_string().into(),
+        );
         let object = Arc::new(object);
         let before = match self.buckets.get_mut(storage) {
             Some(bucket) => bucket.objects.insert(key.clone(), object.clone()),
             None => return object,
         };
         match &before {
-            Some(old) => self.reindex(storage, &key, old, &object),
+            Some(old) => self.reindex(storage, key, old, &object),
             None => {
                 let uid = path::text(&object, &["metadata", "uid"]);
                 self.by_uid.insert(uid.into(), (storage, key.clone()));
                 self.ownerless.remove(uid);
                 for owner in owners(&object) {
-                    self.link(owner, storage, &key);
+                    self.link(owner, storage, key);
                 }
             }
         }
-        self.note_waiting(storage, &key, &object);
+        self.note_waiting(storage, key, &object);
         self.tell(storage, What::Put, object.clone(), before);
         object
     }
@@ -244,7 +260,11 @@ impl State {
         let before = self.buckets.get_mut(storage)?.objects.remove(key)?;
         self.version += 1;
         let mut last = (*before).clone();
-        path::set(&mut last, &["metadata", "resourceVersion"], self.version.to_string().into());
+        path::set(
+            &mut last,
+            &["metadata", "resourceVersion"],
+            self.version.to_string().into(),
+        );
         let last = Arc::new(last);
         let uid = path::text(&last, &["metadata", "uid"]);
         self.by_uid.remove(uid);
@@ -281,7 +301,10 @@ impl State {
     }
 
     fn link(&mut self, owner: &str, storage: Storage, key: &Key) {
-        self.dependents.entry(owner.into()).or_default().insert((storage, key.clone()));
+        self.dependents
+            .entry(owner.into())
+            .or_default()
+            .insert((storage, key.clone()));
         if !self.by_uid.contains_key(owner) && self.ownerless.insert(owner.into()) {
             self.remind();
         }
@@ -324,7 +347,8 @@ impl State {
     }
 
     fn remind(&self) {
-        self.chores.send_modify(|count| *count = count.wrapping_add(1));
+        self.chores
+            .send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Uids that are named as owners and do not exist.
@@ -342,10 +366,25 @@ impl State {
         self.ending.iter().cloned().collect()
     }
 
-    fn tell(&mut self, storage: Storage, what: What, object: Arc<Value>, before: Option<Arc<Value>>) {
+    fn tell(
+        &mut self,
+        storage: Storage,
+        what: What,
+        object: Arc<Value>,
+        before: Option<Arc<Value>>,
+    ) {
         let (version, keep) = (self.version, self.keep);
         if let Some(bucket) = self.buckets.get_mut(storage) {
-            bucket.record(Change { version, what, object, before, text: OnceLock::new() }, keep);
+            bucket.record(
+                Change {
+                    version,
+                    what,
+                    object,
+                    before,
+                    text: OnceLock::new(),
+                },
+                keep,
+            );
         }
     }
 }
@@ -373,10 +412,10 @@ mod tests {
     fn an_earlier_version_can_be_read_until_it_is_compacted() {
         let mut state = State::new(0, 3, Arc::new(SequentialAddresses::default()));
         let key = |name| Key::new("a", name);
-        state.put(0, key("x"), named("x", 1));
+        state.put(0, &key("x"), named("x", 1));
         let then = state.version;
-        state.put(0, key("x"), named("x", 2));
-        state.put(0, key("y"), named("y", 1));
+        state.put(0, &key("x"), named("x", 2));
+        state.put(0, &key("y"), named("y", 1));
         state.remove(0, &key("x"));
         let names = |state: &State| {
             let bucket = state.bucket(0)?;
@@ -384,7 +423,7 @@ mod tests {
             Some(at.values().map(|v| v["value"].clone()).collect::<Vec<_>>())
         };
         assert_eq!(names(&state), Some(vec![json!(1)]));
-        state.put(0, key("z"), named("z", 1));
+        state.put(0, &key("z"), named("z", 1));
         assert_eq!(names(&state), None);
         assert_eq!(state.find("x"), None);
         assert_eq!(state.find("z"), Some(&(0, key("z"))));
@@ -394,13 +433,24 @@ mod tests {
     fn dependents_follow_owner_references() {
         let mut state = State::new(0, 10, Arc::new(SequentialAddresses::default()));
         let mut object = named("x", 1);
-        path::set(&mut object, &["metadata", "ownerReferences"], json!([{"uid": "o1"}]));
+        path::set(
+            &mut object,
+            &["metadata", "ownerReferences"],
+            json!([{"uid": "o1"}]),
+        );
         let key = Key::new("a", "x");
-        state.put(0, key.clone(), object.clone());
+        state.put(0, &key, object.clone());
         assert_eq!(state.dependents("o1"), [(0, key.clone())]);
-        path::set(&mut object, &["metadata", "ownerReferences"], json!([{"uid": "o2"}]));
-        state.put(0, key.clone(), object);
-        assert_eq!((state.dependents("o1"), state.dependents("o2")), (vec![], vec![(0, key.clone())]));
+        path::set(
+            &mut object,
+            &["metadata", "ownerReferences"],
+            json!([{"uid": "o2"}]),
+        );
+        state.put(0, &key, object);
+        assert_eq!(
+            (state.dependents("o1"), state.dependents("o2")),
+            (vec![], vec![(0, key.clone())])
+        );
         state.remove(0, &key);
         assert_eq!(state.dependents("o2"), []);
     }

@@ -28,7 +28,9 @@ pub struct Store {
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("manager", &self.manager).finish_non_exhaustive()
+        f.debug_struct("Store")
+            .field("manager", &self.manager)
+            .finish_non_exhaustive()
     }
 }
 
@@ -61,7 +63,9 @@ pub struct Watch {
 
 impl std::fmt::Debug for Watch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watch").field("ready", &self.ready.len()).finish_non_exhaustive()
+        f.debug_struct("Watch")
+            .field("ready", &self.ready.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -94,13 +98,19 @@ impl Watch {
 
 impl Store {
     pub(crate) fn new(inner: Arc<Inner>) -> Self {
-        Self { inner, manager: "weir".into() }
+        Self {
+            inner,
+            manager: "weir".into(),
+        }
     }
 
     /// The same store, writing under another field manager.
     #[must_use]
     pub fn as_manager(&self, manager: &str) -> Self {
-        Self { inner: self.inner.clone(), manager: manager.into() }
+        Self {
+            inner: self.inner.clone(),
+            manager: manager.into(),
+        }
     }
 
     /// The newest version given out.
@@ -142,7 +152,9 @@ impl Store {
         selector: &Selector,
     ) -> (Vec<Arc<Value>>, u64) {
         let state = self.inner.read();
-        let Ok(resource) = Self::resource(&state, kind) else { return (Vec::new(), state.version) };
+        let Ok(resource) = Self::resource(&state, kind) else {
+            return (Vec::new(), state.version);
+        };
         let items = state
             .range(resource.storage, namespace)
             .filter(|(_, object)| selector.matches(object))
@@ -154,9 +166,15 @@ impl Store {
     /// The objects of a kind that name `uid` as an owner.
     pub(crate) fn owned(&self, uid: &str, kind: &Kind) -> Vec<Arc<Value>> {
         let state = self.inner.read();
-        let Ok(resource) = Self::resource(&state, kind) else { return Vec::new() };
-        let keys = state.dependents(uid).into_iter().filter(|(s, _)| *s == resource.storage);
-        keys.filter_map(|(storage, key)| state.get(storage, &key).cloned()).collect()
+        let Ok(resource) = Self::resource(&state, kind) else {
+            return Vec::new();
+        };
+        let keys = state
+            .dependents(uid)
+            .into_iter()
+            .filter(|(s, _)| *s == resource.storage);
+        keys.filter_map(|(storage, key)| state.get(storage, &key).cloned())
+            .collect()
     }
 
     /// Creates an object; its namespace is the one it names.
@@ -221,7 +239,8 @@ impl Store {
         self.write(kind, |state, resource, call| {
             let namespace = scope(resource, namespace);
             let kind = PatchKind::Merge;
-            objects::patch(state, resource, namespace, name, part, kind, patch, call).map(|(o, _)| o)
+            objects::patch(state, resource, namespace, name, part, kind, patch, call)
+                .map(|(o, _)| o)
         })
     }
 
@@ -232,8 +251,17 @@ impl Store {
         self.write(kind, |state, resource, call| {
             call.force = true;
             let (namespace, kind) = (scope(resource, &namespace), PatchKind::Apply);
-            objects::patch(state, resource, namespace, &name, Part::Whole, kind, config, call)
-                .map(|(object, _)| object)
+            objects::patch(
+                state,
+                resource,
+                namespace,
+                &name,
+                Part::Whole,
+                kind,
+                config,
+                call,
+            )
+            .map(|(object, _)| object)
         })
     }
 
@@ -252,14 +280,30 @@ impl Store {
 
     /// Removes a pod without waiting for its grace, as a kubelet does at the end.
     pub fn delete_now(&self, kind: &Kind, namespace: &str, name: &str) -> Result<(), Refusal> {
-        let options = DeleteOptions { grace: Some(0), ..DeleteOptions::default() };
+        let options = DeleteOptions {
+            grace: Some(0),
+            ..DeleteOptions::default()
+        };
         self.remove(kind, namespace, name, &options)
     }
 
     /// Asks for an object's removal after that of its dependents.
-    pub fn delete_foreground(&self, kind: &Kind, namespace: &str, name: &str) -> Result<(), Refusal> {
+    pub fn delete_foreground(
+        &self,
+        kind: &Kind,
+        namespace: &str,
+        name: &str,
+    ) -> Result<(), Refusal> {
         let propagation = Some(Propagation::Foreground);
-        self.remove(kind, namespace, name, &DeleteOptions { propagation, ..DeleteOptions::default() })
+        self.remove(
+            kind,
+            namespace,
+            name,
+            &DeleteOptions {
+                propagation,
+                ..DeleteOptions::default()
+            },
+        )
     }
 
     pub(crate) fn remove(
@@ -292,7 +336,10 @@ impl Store {
         if from.is_none() {
             for (_, object) in state.range(resource.storage, namespace) {
                 if selector.matches(object) {
-                    ready.push_back(Notice::new(Word::Added, convert::outward(&resource, object)));
+                    ready.push_back(Notice::new(
+                        Word::Added,
+                        convert::outward(&resource, object),
+                    ));
                 }
             }
         }
@@ -305,7 +352,11 @@ impl Store {
             from.unwrap_or(state.version),
         );
         match feed {
-            Ok(feed) => Ok(Watch { feed: Some(feed), ready, end: None }),
+            Ok(feed) => Ok(Watch {
+                feed: Some(feed),
+                ready,
+                end: None,
+            }),
             Err(End::Closed) => Err(Refusal::NoResource),
             Err(End::Expired(refusal)) => Err(refusal),
         }

@@ -25,9 +25,9 @@ use crate::table;
 use crate::watch::{End, Feed, Notice, Word, bookmark};
 
 /// A watch without a limit of its own ends after this.
-const LONGEST: Duration = Duration::from_secs(45 * 60);
+const LONGEST: Duration = Duration::from_mins(45);
 /// Bookmarks come this often while anything changes.
-const BOOKMARKS: Duration = Duration::from_secs(60);
+const BOOKMARKS: Duration = Duration::from_mins(1);
 /// Lines written in one piece.
 const PIECE: usize = 64 * 1024;
 
@@ -65,7 +65,10 @@ pub(crate) fn watch(
         ));
     }
     if let Some(asked) = asked.filter(|v| *v > state.version) {
-        return Err(Refusal::FutureVersion { asked, current: state.version });
+        return Err(Refusal::FutureVersion {
+            asked,
+            current: state.version,
+        });
     }
     let mut pending = VecDeque::new();
     let from_now = asked.is_none_or(|v| v == 0) || query.initial_events.is_some();
@@ -79,7 +82,11 @@ pub(crate) fn watch(
     if streams {
         pending.push_back(bookmark(resource, state.version, true));
     }
-    let from = if from_now { state.version } else { asked.unwrap_or(state.version) };
+    let from = if from_now {
+        state.version
+    } else {
+        asked.unwrap_or(state.version)
+    };
     let feed = Feed::open(
         server.0.clone(),
         state,
@@ -97,7 +104,10 @@ pub(crate) fn watch(
             None
         }
     };
-    let limit = query.timeout.map_or(LONGEST, Duration::from_secs).min(LONGEST);
+    let limit = query
+        .timeout
+        .map_or(LONGEST, Duration::from_secs)
+        .min(LONGEST);
     let stream = Lines {
         resource: resource.clone(),
         feed,
@@ -182,7 +192,9 @@ impl Lines {
 
     /// Adds a bookmark where anything happened since the last one.
     fn mark(&mut self) {
-        let Some(feed) = self.feed.as_mut().filter(|_| self.bookmarks) else { return };
+        let Some(feed) = self.feed.as_mut().filter(|_| self.bookmarks) else {
+            return;
+        };
         // Moves the position on past what other kinds did.
         match feed.poll() {
             Ok(batch) => self.pending.extend(batch),
@@ -190,7 +202,8 @@ impl Lines {
         }
         if feed.position() > self.marked {
             self.marked = feed.position();
-            self.pending.push_back(bookmark(&self.resource, self.marked, false));
+            self.pending
+                .push_back(bookmark(&self.resource, self.marked, false));
         }
     }
 
@@ -223,7 +236,7 @@ impl Lines {
                 };
                 let include = self.include.as_deref();
                 let first = std::mem::take(&mut self.first);
-                table::render(&self.resource, rows, meta, include, (self.now)(), first)
+                table::render(&self.resource, rows, &meta, include, (self.now)(), first)
             }
         };
         Notice::new(notice.word, Arc::new(object)).line()

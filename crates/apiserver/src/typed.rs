@@ -24,19 +24,34 @@ fn found(value: &Value) -> &'static str {
 }
 
 /// Shapes a value to its type. Unknown fields are removed and named in `unknown`.
-pub(crate) fn shape(value: &mut Value, ty: &TypeRef, unknown: &mut Vec<String>) -> Result<(), Mismatch> {
+pub(crate) fn shape(
+    value: &mut Value,
+    ty: &TypeRef,
+    unknown: &mut Vec<String>,
+) -> Result<(), Mismatch> {
     walk(value, ty, "", unknown)
 }
 
-fn walk(value: &mut Value, ty: &TypeRef, path: &str, unknown: &mut Vec<String>) -> Result<(), Mismatch> {
+fn walk(
+    value: &mut Value,
+    ty: &TypeRef,
+    path: &str,
+    unknown: &mut Vec<String>,
+) -> Result<(), Mismatch> {
     if ty.is_untyped() {
         return Ok(());
     }
     let wrong = |value: &Value, wanted| {
-        Err(Mismatch { path: path.to_owned(), found: found(value), wanted })
+        Err(Mismatch {
+            path: path.to_owned(),
+            found: found(value),
+            wanted,
+        })
     };
     if let Some(map_type) = ty.map() {
-        let Value::Object(map) = value else { return wrong(value, "object") };
+        let Value::Object(map) = value else {
+            return wrong(value, "object");
+        };
         if map.values().any(Value::is_null) {
             map.retain(|_, value| !value.is_null());
         }
@@ -45,7 +60,11 @@ fn walk(value: &mut Value, ty: &TypeRef, path: &str, unknown: &mut Vec<String>) 
         }
         let mut gone = Vec::new();
         for (name, value) in map.iter_mut() {
-            let at = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+            let at = if path.is_empty() {
+                name.clone()
+            } else {
+                format!("{path}.{name}")
+            };
             match ty.field(name) {
                 Some(of) => walk(value, &of, &at, unknown)?,
                 None => gone.push((name.clone(), at)),
@@ -58,7 +77,9 @@ fn walk(value: &mut Value, ty: &TypeRef, path: &str, unknown: &mut Vec<String>) 
         return Ok(());
     }
     if ty.list().is_some() {
-        let Value::Array(items) = value else { return wrong(value, "array") };
+        let Value::Array(items) = value else {
+            return wrong(value, "array");
+        };
         let Some(of) = ty.item() else { return Ok(()) };
         for (i, item) in items.iter_mut().enumerate() {
             walk(item, &of, &format!("{path}[{i}]"), unknown)?;
@@ -74,7 +95,10 @@ fn walk(value: &mut Value, ty: &TypeRef, path: &str, unknown: &mut Vec<String>) 
         Some(Scalar::String | Scalar::DateTime | Scalar::Bytes) => (value.is_string(), "string"),
         Some(Scalar::IntOrString) => (value.is_string() || value.is_i64(), "int or string"),
         Some(Scalar::Integer) => {
-            if let Some(number) = value.as_f64().filter(|f| value.is_f64() && f.fract() == 0.0) {
+            if let Some(number) = value
+                .as_f64()
+                .filter(|f| value.is_f64() && f.fract() == 0.0)
+            {
                 *value = Value::from(number as i64);
             }
             (value.is_i64() || value.is_u64(), "int")
@@ -94,7 +118,9 @@ mod tests {
 
     #[test]
     fn a_deployment_is_shaped_as_go_would() {
-        let ty = Schema::builtin().type_of("apps", "v1", "Deployment").expect("known");
+        let ty = Schema::builtin()
+            .type_of("apps", "v1", "Deployment")
+            .expect("known");
         let mut value = json!({
             "apiVersion": "apps/v1", "kind": "Deployment",
             "metadata": {"name": "a", "creationTimestamp": null, "labels": {"x": "y"}},
@@ -103,14 +129,24 @@ mod tests {
         });
         let mut unknown = Vec::new();
         assert_eq!(shape(&mut value, &ty, &mut unknown), Ok(()));
-        assert_eq!(unknown, ["spec.template.spec.containers[0].wrong", "spec.odd"]);
+        assert_eq!(
+            unknown,
+            ["spec.template.spec.containers[0].wrong", "spec.odd"]
+        );
         assert_eq!(value["spec"]["replicas"], json!(2));
-        assert_eq!(value["metadata"], json!({"name": "a", "labels": {"x": "y"}}));
+        assert_eq!(
+            value["metadata"],
+            json!({"name": "a", "labels": {"x": "y"}})
+        );
         let limits = &value["spec"]["template"]["spec"]["containers"][0]["resources"]["limits"];
         assert_eq!(limits, &json!({"cpu": "1"}));
         let mut bad = json!({"spec": {"replicas": "two"}});
         let mismatch = shape(&mut bad, &ty, &mut unknown);
-        let expected = Mismatch { path: "spec.replicas".into(), found: "string", wanted: "int" };
+        let expected = Mismatch {
+            path: "spec.replicas".into(),
+            found: "string",
+            wanted: "int",
+        };
         assert_eq!(mismatch, Err(expected));
     }
 }

@@ -48,7 +48,11 @@ pub(crate) struct Notice {
 
 impl Notice {
     pub(crate) fn new(word: Word, object: Arc<Value>) -> Self {
-        Self { word, object, shared: None }
+        Self {
+            word,
+            object,
+            shared: None,
+        }
     }
 
     /// The event as one line of JSON; common ones are written once for all followers.
@@ -105,7 +109,14 @@ impl Feed {
     ) -> Result<Self, End> {
         let bucket = state.bucket(resource.storage).ok_or(End::Closed)?;
         let signal = bucket.subscribe();
-        let feed = Self { inner, resource, namespace, selector, position: from, signal };
+        let feed = Self {
+            inner,
+            resource,
+            namespace,
+            selector,
+            position: from,
+            signal,
+        };
         if bucket.since(from).is_none() {
             return Err(feed.expired(bucket.compacted));
         }
@@ -176,7 +187,10 @@ impl Feed {
             object.is_some_and(|object| everything || self.selector.matches(object))
         };
         let (was, is) = match change.what {
-            What::Put => (matched(change.before.as_ref()), matched(Some(&change.object))),
+            What::Put => (
+                matched(change.before.as_ref()),
+                matched(Some(&change.object)),
+            ),
             What::Removed => (matched(change.before.as_ref()), false),
         };
         let word = match (was, is) {

@@ -62,7 +62,9 @@ pub(crate) fn patched(
         }),
         PatchKind::Merge | PatchKind::Apply => {
             if !patch.is_object() {
-                return Err(Refusal::BadRequest("a merge patch must be a JSON object".to_owned()));
+                return Err(Refusal::BadRequest(
+                    "a merge patch must be a JSON object".to_owned(),
+                ));
             }
             let mut out = live.clone();
             weir_merge::json_merge(&mut out, patch);

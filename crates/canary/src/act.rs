@@ -6,10 +6,10 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use weir_api::names::CANARY_FINALIZER;
-use weir_object::{Kind, Object};
+use weir_object::{Key, Kind, Object};
 use weir_rollout::{Backend, Effect, Revision, Source};
 use weir_runtime::kinds::{CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
-use weir_runtime::{ApiClient, Propagation, Write};
+use weir_runtime::{ApiClient, ApiFailure, Propagation, Refusal, Write};
 
 use crate::deployment::{FOLLOWED, Label, is_owned, primary, primary_template};
 use crate::failure::Failure;
@@ -17,6 +17,9 @@ use crate::observe::Facts;
 use crate::route::Lead;
 use crate::service::{Role, unchanged};
 use crate::{Options, template};
+
+/// What the test of a JSON patch is about; see [`unchanged`].
+const VERSION: &str = "/metadata/resourceVersion";
 
 /// Performs effects.
 #[derive(Clone)]
@@ -79,6 +82,19 @@ impl Actor {
         Ok(())
     }
 
+    /// One write. A JSON patch whose test failed is told as invalid by the server; it only means that
+    /// somebody wrote in between.
+    async fn put(&self, kind: &Kind, key: &Key, write: Write) -> Result<(), Failure> {
+        match self.api.write(kind, key, write).await {
+            Ok(_) => Ok(()),
+            Err(ApiFailure {
+                refusal: Refusal::Invalid(why),
+                ..
+            }) if why.contains(VERSION) => Err(Failure::Moved(format!("{} {key}", kind.kind))),
+            Err(failure) => Err(failure.into()),
+        }
+    }
+
     /// The object as it is on the server, if nobody changed what was observed of it.
     async fn fresh(&self, kind: &Kind, seen: &Object) -> Result<Object, Failure> {
         let live = self.api.get(kind, &seen.key()).await?;
@@ -112,7 +128,7 @@ impl Actor {
             fields,
             force: true,
         };
-        self.api.write(&DEPLOYMENT, &live.key(), write).await?;
+        self.put(&DEPLOYMENT, &live.key(), write).await?;
         Ok(())
     }
 
@@ -156,8 +172,7 @@ impl Actor {
                 .delete(&CONTROLLER_REVISION, &key, uid, Propagation::Background)
                 .await?;
         }
-        self.api
-            .write(&CONTROLLER_REVISION, &key, Write::Create(record))
+        self.put(&CONTROLLER_REVISION, &key, Write::Create(record))
             .await?;
         Ok(())
     }
@@ -200,8 +215,7 @@ impl Actor {
             Some(live) if !is_owned(live, &facts.canary) => Write::Json(maker.borrow(live, to)),
             _ => applied(maker.generated(role), live),
         };
-        self.api
-            .write(&SERVICE, &facts.names.key(maker.name(role)), write)
+        self.put(&SERVICE, &facts.names.key(maker.name(role)), write)
             .await?;
         Ok(())
     }
@@ -218,7 +232,7 @@ impl Actor {
                 Write::Create(service)
             }
         };
-        self.api.write(&SERVICE, &key, write).await?;
+        self.put(&SERVICE, &key, write).await?;
         Ok(())
     }
 
@@ -238,8 +252,7 @@ impl Actor {
             replicas,
             &self.options.include_label_prefix,
         );
-        self.api
-            .write(&DEPLOYMENT, &made.key(), Write::Create(made))
+        self.put(&DEPLOYMENT, &made.key(), Write::Create(made))
             .await?;
         Ok(())
     }
@@ -264,7 +277,7 @@ impl Actor {
             }
         }
         let write = Write::Json(Value::Array(ops));
-        self.api.write(&DEPLOYMENT, &live.key(), write).await?;
+        self.put(&DEPLOYMENT, &live.key(), write).await?;
         Ok(())
     }
 
@@ -279,7 +292,7 @@ impl Actor {
             }
             _ => applied(maker.generated(lead), live),
         };
-        self.api.write(&HTTP_ROUTE, &key, write).await?;
+        self.put(&HTTP_ROUTE, &key, write).await?;
         Ok(())
     }
 }

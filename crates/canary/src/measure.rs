@@ -410,7 +410,11 @@ mod tests {
     }
 
     fn metric(name: &str) -> Metric {
-        Metric { name: name.into(), interval: Some("30s".into()), ..Metric::default() }
+        Metric {
+            name: name.into(),
+            interval: Some("30s".into()),
+            ..Metric::default()
+        }
     }
 
     #[test]
@@ -421,7 +425,8 @@ mod tests {
             let query = render(&query.replace("PODS", PODS), &names(), &metric).expect("renders");
             query.split_whitespace().collect::<Vec<_>>().join(" ")
         };
-        let pods = r#"kubernetes_namespace="demo",kubernetes_pod_name=~"app-[0-9a-zA-Z]+(-[0-9a-zA-Z]+)""#;
+        let pods =
+            r#"kubernetes_namespace="demo",kubernetes_pod_name=~"app-[0-9a-zA-Z]+(-[0-9a-zA-Z]+)""#;
         assert_eq!(
             text("request-success-rate"),
             format!(
@@ -442,13 +447,20 @@ mod tests {
     #[test]
     fn templates_know_the_canarys_names_and_refuse_what_they_do_not_know() {
         let mut metric = metric("m");
-        metric.template_variables.insert("code".into(), "5..".into());
+        metric
+            .template_variables
+            .insert("code".into(), "5..".into());
         let query = r"{{ name }} {{ namespace }} {{ target }} {{ service }} {{ ingress }} {{ route }} \
             {{ interval }} {{ variables.code }}";
         let rendered = render(query, &names(), &metric).expect("renders");
         assert!(rendered.starts_with("c demo app web app app"), "{rendered}");
         assert!(rendered.ends_with("30s 5.."), "{rendered}");
-        for unknown in ["{{ variables.other }}", "{{ nothing }}", "{{ .Name }}", "{{"] {
+        for unknown in [
+            "{{ variables.other }}",
+            "{{ nothing }}",
+            "{{ .Name }}",
+            "{{",
+        ] {
             assert!(render(unknown, &names(), &metric).is_err(), "{unknown}");
         }
     }
@@ -461,21 +473,29 @@ mod tests {
         assert_eq!(rule(&old, Judge::SuccessRate), both(Some(99.0), None));
         assert_eq!(rule(&old, Judge::Duration), both(None, Some(99.0)));
         assert_eq!(rule(&metric("m"), Judge::Number), both(None, Some(0.0)));
-        old.threshold_range = Some(weir_api::canary::ThresholdRange { min: None, max: Some(1.5) });
+        old.threshold_range = Some(weir_api::canary::ThresholdRange {
+            min: None,
+            max: Some(1.5),
+        });
         assert_eq!(rule(&old, Judge::SuccessRate), both(None, Some(1.5)));
     }
 
     #[test]
     fn answers_are_told_apart() {
         let vector = |values: &[&str]| {
-            let result: Vec<Value> =
-                values.iter().map(|v| json!({"metric": {}, "value": [1.5, v]})).collect();
+            let result: Vec<Value> = values
+                .iter()
+                .map(|v| json!({"metric": {}, "value": [1.5, v]}))
+                .collect();
             json!({"status": "success", "warnings": ["w"],
                 "data": {"resultType": "vector", "result": result}})
         };
         let none = Ok(Answer::NoData(vec!["w".into()]));
         let ask = |status: u16, answer: &Value| read(status, answer.to_string().as_bytes());
-        assert_eq!(ask(200, &vector(&["99.5"])), Ok(Answer::Value(99.5, vec!["w".into()])));
+        assert_eq!(
+            ask(200, &vector(&["99.5"])),
+            Ok(Answer::Value(99.5, vec!["w".into()]))
+        );
         assert_eq!(ask(200, &vector(&[])), none);
         assert_eq!(ask(200, &vector(&["NaN"])), none);
         let scalar = json!({"status": "success",
@@ -500,8 +520,14 @@ mod tests {
     #[test]
     fn addresses_keep_their_path() {
         let text = |a: &str| address(a).map(|u| u.to_string());
-        assert_eq!(text("http://p:9090"), Ok("http://p:9090/api/v1/query".into()));
-        assert_eq!(text("https://p/tenant/"), Ok("https://p/tenant/api/v1/query".into()));
+        assert_eq!(
+            text("http://p:9090"),
+            Ok("http://p:9090/api/v1/query".into())
+        );
+        assert_eq!(
+            text("https://p/tenant/"),
+            Ok("https://p/tenant/api/v1/query".into())
+        );
         assert!(text("prometheus").is_err());
     }
 }

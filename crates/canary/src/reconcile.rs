@@ -10,7 +10,9 @@ use std::sync::Arc;
 use serde_json::Value;
 use weir_api::names::FLAGGER;
 use weir_object::{Key, Object};
-use weir_rollout::{Event, Measurement, Observation, Plan, Status, Summary, decide, summarise};
+use weir_rollout::{
+    Effect, Event, Measurement, Observation, Plan, Status, Summary, decide, summarise,
+};
 use weir_runtime::kinds::{CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
 use weir_runtime::{
     ApiClient, Change, Context, Controller, ControllerOptions, EventKind, Outcome, Projection,
@@ -200,6 +202,12 @@ impl Canaries {
                     self.actor.perform(&facts, effect).await?;
                 }
                 self.publish(&facts.canary, &events);
+                // Replies to removals are not fed back; their watch event goes on from here.
+                let removed =
+                    |e: &Effect| matches!(e, Effect::RemoveFinalizer | Effect::PruneTemplates);
+                if effects.iter().any(removed) {
+                    return Ok(Next::Wait(Outcome::Wait));
+                }
                 Ok(Next::Again)
             }
             Plan::Measure { revision, weight } => {
@@ -278,7 +286,7 @@ impl Canaries {
         let text = failure.to_string();
         let raced = match failure {
             Failure::Moved(_) => true,
-            Failure::Api(api) => api.is_conflict(),
+            Failure::Api(api) => api.is_conflict() || api.is_already_exists(),
         };
         if !raced {
             self.publish(canary, &[Event::warning(text.clone())]);

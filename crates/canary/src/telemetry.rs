@@ -1,7 +1,9 @@
 //! Owns the series about Canaries, under the names that dashboards know. A Canary's series go with
 //! it.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -45,6 +47,9 @@ struct Ended {
     analysis_status: &'static str,
 }
 
+/// A Canary's names and those of the metrics it was measured by.
+type Known = (Names, BTreeSet<String>);
+
 /// The series about Canaries.
 #[derive(Clone, Default)]
 pub(crate) struct Telemetry {
@@ -54,6 +59,8 @@ pub(crate) struct Telemetry {
     analysis: Family<Measured, Gauge<f64, AtomicU64>>,
     successes: Family<Ended, Counter>,
     failures: Family<Ended, Counter>,
+    /// What each Canary's series are called.
+    known: Arc<Mutex<HashMap<Key, Known>>>,
 }
 
 impl Telemetry {
@@ -108,6 +115,7 @@ impl Telemetry {
 
     /// Tells where a Canary stands.
     pub(crate) fn stands(&self, names: &Names, state: &State) {
+        self.know(names, None);
         let status = match state.phase {
             Phase::Progressing => 0,
             Phase::Failed => 2,
@@ -116,22 +124,22 @@ impl Telemetry {
         self.status.get_or_create(&named(names)).set(status);
         let canary = i64::from(state.canary_weight);
         for (workload, weight) in [(&names.target, canary), (&names.primary, 100 - canary)] {
-            let labels = Workload {
-                workload: workload.clone(),
-                namespace: names.namespace.clone(),
-            };
+            let labels = weighed(workload, names);
             self.weight.get_or_create(&labels).set(weight);
         }
     }
 
+    fn know(&self, names: &Names, metric: Option<&str>) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = known
+            .entry(names.key(&names.canary))
+            .or_insert_with(|| (names.clone(), BTreeSet::new()));
+        entry.1.extend(metric.map(str::to_owned));
+    }
+
     /// Counts a run that ended.
     pub(crate) fn ended(&self, names: &Names, phase: Phase, skipped: bool) {
-        let labels = Ended {
-            name: names.target.clone(),
-            namespace: names.namespace.clone(),
-            deployment_strategy: "canary",
-            analysis_status: if skipped { "skipped" } else { "completed" },
-        };
+        let labels = ended(names, skipped);
         match phase {
             Phase::Succeeded => drop(self.successes.get_or_create(&labels).inc()),
             Phase::Failed => drop(self.failures.get_or_create(&labels).inc()),
@@ -147,30 +155,59 @@ impl Telemetry {
                     weir_rollout::Judge::Duration => value / 1000.0,
                     _ => *value,
                 };
-                let labels = Measured {
-                    name: names.target.clone(),
-                    namespace: names.namespace.clone(),
-                    metric: check.name.clone(),
-                };
+                let labels = measured(check.name.clone(), names);
+                self.know(names, Some(&check.name));
                 self.analysis.get_or_create(&labels).set(value);
             }
         }
     }
 
-    /// Removes the series of a Canary that is gone. The names are those it had as a target of the
-    /// same name, which is the rule.
+    /// Removes the series of a Canary that is gone.
     pub(crate) fn forget(&self, key: &Key) {
-        let (name, namespace) = (key.name.clone(), key.namespace.clone());
-        self.status.remove(&Named {
-            name: name.clone(),
-            namespace: namespace.clone(),
-        });
-        for workload in [format!("{name}-primary"), name] {
-            self.weight.remove(&Workload {
-                workload,
-                namespace: namespace.clone(),
-            });
+        let known = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(key);
+        let Some((names, metrics)) = known else {
+            return;
+        };
+        self.status.remove(&named(&names));
+        for workload in [&names.target, &names.primary] {
+            self.weight.remove(&weighed(workload, &names));
         }
+        for metric in metrics {
+            self.analysis.remove(&measured(metric, &names));
+        }
+        for skipped in [true, false] {
+            let labels = ended(&names, skipped);
+            self.successes.remove(&labels);
+            self.failures.remove(&labels);
+        }
+    }
+}
+
+fn weighed(workload: &str, names: &Names) -> Workload {
+    Workload {
+        workload: workload.to_owned(),
+        namespace: names.namespace.clone(),
+    }
+}
+
+fn measured(metric: String, names: &Names) -> Measured {
+    Measured {
+        name: names.target.clone(),
+        namespace: names.namespace.clone(),
+        metric,
+    }
+}
+
+fn ended(names: &Names, skipped: bool) -> Ended {
+    Ended {
+        name: names.target.clone(),
+        namespace: names.namespace.clone(),
+        deployment_strategy: "canary",
+        analysis_status: if skipped { "skipped" } else { "completed" },
     }
 }
 

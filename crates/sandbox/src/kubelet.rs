@@ -14,6 +14,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use weir_apiserver::ApiServer;
 use weir_object::{Key, Object};
 use weir_runtime::http::Http;
 use weir_runtime::kinds::POD;
@@ -31,6 +32,7 @@ use crate::process::{Process, Start};
 
 /// What all supervisors share.
 pub(crate) struct Node {
+    pub(crate) server: ApiServer,
     pub(crate) api: ApiClient,
     pub(crate) events: Recorder,
     pub(crate) http: Http,
@@ -43,6 +45,8 @@ pub(crate) struct Node {
     pub(crate) tracker: TaskTracker,
 }
 
+/// The name of the one node.
+pub(crate) const NODE: &str = "sandbox";
 /// Between two questions to a container that is not ready yet.
 const STARTING: Duration = Duration::from_millis(100);
 /// Between a pod's deletion and the signal to its process, so that endpoints lose it first.
@@ -141,6 +145,14 @@ struct Waiting(&'static str, String);
 
 impl Node {
     async fn supervise(&self, pod: &Object, stop: CancellationToken) {
+        // A pod that is on no node would be gone at once when deleted, with its container running.
+        if pod.text(&["spec", "nodeName"]).is_empty() {
+            let bound = self.server.store().bind(pod.namespace(), pod.name(), NODE);
+            if let Err(refusal) = bound {
+                tracing::debug!(%refusal, pod = %pod.key(), "not bound: the pod went meanwhile");
+                return;
+            }
+        }
         let address = loop {
             if let Some(address) = self.addresses.pod() {
                 break address;

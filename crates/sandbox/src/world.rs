@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 use weir_apiserver::{ApiServer, Tuning};
-use weir_object::{Key, Object};
+use weir_object::{Key, Kind, Object};
 use weir_runtime::http::Http;
 use weir_runtime::kinds::{CRD, POD};
 use weir_runtime::{
@@ -25,7 +26,7 @@ use crate::api_port::{ApiPort, PortFailure};
 use crate::gateway::{Gateways, Routes};
 use crate::gitserver::{GitServer, GitServerOptions};
 use crate::images::Images;
-use crate::kubelet::{Kubelet, Node};
+use crate::kubelet::{Kubelet, NODE, Node};
 use crate::memory::MemoryNet;
 use crate::names::Names;
 use crate::network::{Network, Served};
@@ -229,6 +230,7 @@ impl Sandbox {
         ));
 
         let node = Node {
+            server: sandbox.server.clone(),
             api: sandbox.context.api.with_manager("kubelet"),
             events: sandbox.context.events.named("kubelet"),
             http,
@@ -480,6 +482,17 @@ async fn install(context: &Context) -> Result<(), StartFailure> {
         let key = object.key();
         api.write(&CRD, &key, Write::Create(object)).await?;
     }
+    let node = Object(json!({
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE},
+        "status": {
+            "conditions": [{"type": "Ready", "status": "True", "reason": "SandboxReady"}],
+            "nodeInfo": {"kubeletVersion": "sandbox", "operatingSystem": "linux"},
+        },
+    }));
+    let kind = Kind::cluster("", "v1", "Node", "nodes");
+    let key = node.key();
+    api.write(&kind, &key, Write::Create(node.clone())).await?;
+    api.write_status(&kind, &key, Write::Merge(json!({"status": node.get(&["status"])}))).await?;
     Ok(())
 }
 

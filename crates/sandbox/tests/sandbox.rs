@@ -11,7 +11,7 @@ use weir_runtime::kinds::{DEPLOYMENT, POD};
 use weir_runtime::{ApiClient, Caches, VirtualClock, Write};
 use weir_sandbox::{Options, Sandbox};
 
-const APP: &str = r"
+const APP: &str = r#"
 apiVersion: v1
 kind: Namespace
 metadata: {name: demo}
@@ -23,7 +23,9 @@ spec:
   replicas: 2
   selector: {matchLabels: {app: app}}
   template:
-    metadata: {labels: {app: app}}
+    metadata:
+      labels: {app: app}
+      annotations: {prometheus.io/scrape: "true", prometheus.io/port: "9898"}
     spec:
       containers:
         - name: app
@@ -52,7 +54,7 @@ spec:
   parentRefs: [{name: gateway}]
   hostnames: [app.example.com]
   rules: [{backendRefs: [{name: app, port: 80}]}]
-";
+"#;
 
 fn api(sandbox: &Sandbox) -> ApiClient {
     let client = sandbox.client();

@@ -7,8 +7,9 @@ use anyhow::Context as _;
 use axum::Router;
 use axum::routing::get;
 use tokio::task::JoinSet;
-use weir_artifact::Storage;
-use weir_runtime::{Context, Controller};
+use weir_artifact::{Retention, Storage};
+use weir_git::Git;
+use weir_runtime::{Context, Controller, SharedClock};
 
 /// What the reconcilers need to know of their process.
 #[derive(Clone, Debug)]
@@ -32,8 +33,8 @@ impl Running {
 }
 
 /// The artifact store in a directory, made when it is missing.
-pub fn artifacts(dir: &Path) -> anyhow::Result<Storage> {
-    Storage::new(dir).with_context(|| {
+pub fn artifacts(dir: &Path, clock: SharedClock) -> anyhow::Result<Storage> {
+    Storage::new(dir, Retention::default(), clock).with_context(|| {
         format!("artifacts cannot be kept in `{}`; give a writable directory", dir.display())
     })
 }
@@ -43,10 +44,11 @@ pub fn all(context: &Context, artifacts: &Storage, options: &Options) -> Vec<Con
     let mut all = vec![
         weir_source::controller(
             context,
-            weir_source::Options {
-                storage: artifacts.clone(),
-                artifact_base_url: options.artifact_base_url.clone(),
-            },
+            weir_source::Options::new(
+                artifacts.clone(),
+                options.artifact_base_url.as_str(),
+                Git::new(context.http.clone()),
+            ),
         ),
         weir_deliver::controller(context, weir_deliver::Options::default()),
         weir_canary::controller(
@@ -54,6 +56,7 @@ pub fn all(context: &Context, artifacts: &Storage, options: &Options) -> Vec<Con
             weir_canary::Options {
                 min_analysis_interval: options.min_analysis_interval,
                 metrics_server: options.metrics_server.clone(),
+                ..weir_canary::Options::default()
             },
         ),
     ];

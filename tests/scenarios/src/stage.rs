@@ -55,7 +55,7 @@ impl Stage {
         let clock: SharedClock = Arc::new(VirtualClock::starting_at(epoch));
         let options = weir_sandbox::Options::memory(dir.path(), clock.clone(), 7);
         let sandbox = Sandbox::start(options).await.expect("the sandbox starts");
-        let artifacts = controllers::artifacts(&dir.path().join("artifacts")).expect("artifacts");
+        let artifacts = controllers::artifacts(&dir.path().join("artifacts"), clock.clone()).expect("artifacts");
         sandbox.serve("artifacts.sandbox", 9091, artifacts.router()).await.expect("served");
         let client = sandbox.client();
         let caches = Caches::new(client.clone(), CancellationToken::new());
@@ -90,7 +90,7 @@ impl Stage {
         let client = kube::Client::new(service, "default");
         let context = Context::new(client, self.sandbox.http(), self.clock.clone(), stop.clone());
         let artifacts =
-            controllers::artifacts(&self.dir.path().join("artifacts")).expect("artifacts");
+            controllers::artifacts(&self.dir.path().join("artifacts"), self.clock.clone()).expect("artifacts");
         let options = controllers::Options {
             artifact_base_url: "http://artifacts.sandbox:9091".to_owned(),
             min_analysis_interval: Duration::from_secs(1),

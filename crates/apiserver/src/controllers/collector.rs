@@ -42,7 +42,9 @@ fn round(inner: &Inner) {
         }
     }
     for uid in state.waiting_owners() {
-        let Some((storage, key)) = state.find(&uid).cloned() else { continue };
+        let Some((storage, key)) = state.find(&uid).cloned() else {
+            continue;
+        };
         settle_owner(&mut state, storage, &key, &uid, &call);
     }
     for namespace in state.ending_namespaces() {
@@ -51,7 +53,11 @@ fn round(inner: &Inner) {
 }
 
 fn resource_of(state: &State, storage: Storage) -> Option<Arc<Resource>> {
-    state.registry.iter().find(|r| r.storage == storage).cloned()
+    state
+        .registry
+        .iter()
+        .find(|r| r.storage == storage)
+        .cloned()
 }
 
 fn scope<'a>(resource: &Resource, key: &'a Key) -> Option<&'a str> {
@@ -72,16 +78,28 @@ fn rewrite(
     value: Vec<Value>,
     call: &Call,
 ) {
-    let Some(old) = state.get(resource.storage, key).cloned() else { return };
+    let Some(old) = state.get(resource.storage, key).cloned() else {
+        return;
+    };
     let mut new = (*crate::convert::outward(resource, &old)).clone();
     if value.is_empty() {
         path::remove(&mut new, &["metadata", field]);
     } else {
         path::set(&mut new, &["metadata", field], value.into());
     }
-    let how = objects::How { track: false, ..objects::How::of(Part::Whole) };
-    let outcome =
-        objects::replace(state, resource, scope(resource, key), &old, new, how, &mut call.clone());
+    let how = objects::How {
+        track: false,
+        ..objects::How::of(Part::Whole)
+    };
+    let outcome = objects::replace(
+        state,
+        resource,
+        scope(resource, key),
+        &old,
+        new,
+        how,
+        &mut call.clone(),
+    );
     if let Err(refusal) = outcome {
         tracing::debug!(%key, %refusal, "metadata could not be changed after a removal");
     }
@@ -89,8 +107,12 @@ fn rewrite(
 
 /// An object none of whose owners is left goes; one with others left forgets those that are gone.
 fn lose_owner(state: &mut State, storage: Storage, key: &Key, call: &Call) {
-    let Some(resource) = resource_of(state, storage) else { return };
-    let Some(object) = state.get(storage, key).cloned() else { return };
+    let Some(resource) = resource_of(state, storage) else {
+        return;
+    };
+    let Some(object) = state.get(storage, key).cloned() else {
+        return;
+    };
     let all = references(&object);
     let there = |owner: &Value| state.find(path::text(owner, &["uid"])).is_some();
     let left: Vec<Value> = all.iter().filter(|owner| there(owner)).cloned().collect();
@@ -109,27 +131,41 @@ fn lose_owner(state: &mut State, storage: Storage, key: &Key, call: &Call) {
         ..DeleteOptions::default()
     };
     // It may be held by finalizers, which is then their business.
-    let _ = remove::delete(state, &resource, scope(&resource, key), &key.name, &options, call);
+    let _ = remove::delete(
+        state,
+        &resource,
+        scope(&resource, key),
+        &key.name,
+        &options,
+        call,
+    );
 }
 
 /// An owner that waits: orphans are let go, or blocking dependents removed first.
 fn settle_owner(state: &mut State, storage: Storage, key: &Key, uid: &str, call: &Call) {
-    let (Some(resource), Some(owner)) = (resource_of(state, storage), state.get(storage, key).cloned())
-    else {
+    let (Some(resource), Some(owner)) = (
+        resource_of(state, storage),
+        state.get(storage, key).cloned(),
+    ) else {
         return;
     };
     let finalizers = path::get(&owner, &["metadata", "finalizers"]).and_then(Value::as_array);
     let finalizers = finalizers.cloned().unwrap_or_default();
     let has = |name: &str| finalizers.iter().any(|f| f == name);
-    let without = |name: &str| -> Vec<Value> {
-        finalizers.iter().filter(|f| *f != name).cloned().collect()
-    };
+    let without =
+        |name: &str| -> Vec<Value> { finalizers.iter().filter(|f| *f != name).cloned().collect() };
     if has(ORPHAN) {
         for (storage, key) in state.dependents(uid) {
-            let Some(resource) = resource_of(state, storage) else { continue };
-            let Some(object) = state.get(storage, &key) else { continue };
-            let left: Vec<Value> =
-                references(object).into_iter().filter(|o| path::text(o, &["uid"]) != uid).collect();
+            let Some(resource) = resource_of(state, storage) else {
+                continue;
+            };
+            let Some(object) = state.get(storage, &key) else {
+                continue;
+            };
+            let left: Vec<Value> = references(object)
+                .into_iter()
+                .filter(|o| path::text(o, &["uid"]) != uid)
+                .collect();
             rewrite(state, &resource, &key, "ownerReferences", left, call);
         }
         rewrite(state, &resource, key, "finalizers", without(ORPHAN), call);
@@ -140,25 +176,44 @@ fn settle_owner(state: &mut State, storage: Storage, key: &Key, uid: &str, call:
     }
     let mut blocked = false;
     for (storage, dependent) in state.dependents(uid) {
-        let Some(resource) = resource_of(state, storage) else { continue };
-        let Some(object) = state.get(storage, &dependent).cloned() else { continue };
+        let Some(resource) = resource_of(state, storage) else {
+            continue;
+        };
+        let Some(object) = state.get(storage, &dependent).cloned() else {
+            continue;
+        };
         let blocks = references(&object).iter().any(|o| {
-            path::text(o, &["uid"]) == uid && o.get("blockOwnerDeletion") == Some(&Value::Bool(true))
+            path::text(o, &["uid"]) == uid
+                && o.get("blockOwnerDeletion") == Some(&Value::Bool(true))
         });
         if path::get(&object, &["metadata", "deletionTimestamp"]).is_none() {
             // Dependents with dependents of their own wait for them in turn.
-            let nested = !state.dependents(path::text(&object, &["metadata", "uid"])).is_empty();
-            let propagation =
-                if nested { Propagation::Foreground } else { Propagation::Background };
-            let options =
-                DeleteOptions { propagation: Some(propagation), ..DeleteOptions::default() };
+            let nested = !state
+                .dependents(path::text(&object, &["metadata", "uid"]))
+                .is_empty();
+            let propagation = if nested {
+                Propagation::Foreground
+            } else {
+                Propagation::Background
+            };
+            let options = DeleteOptions {
+                propagation: Some(propagation),
+                ..DeleteOptions::default()
+            };
             let scope = scope(&resource, &dependent);
             let _ = remove::delete(state, &resource, scope, &dependent.name, &options, call);
         }
         blocked |= blocks && state.get(storage, &dependent).is_some();
     }
     if !blocked {
-        rewrite(state, &resource, key, "finalizers", without(FOREGROUND), call);
+        rewrite(
+            state,
+            &resource,
+            key,
+            "finalizers",
+            without(FOREGROUND),
+            call,
+        );
     }
 }
 
@@ -175,12 +230,18 @@ fn empty(state: &mut State, namespace: &str, call: &Call) {
     for resource in resources {
         let keys: Vec<(Key, bool)> = state
             .range(resource.storage, Some(namespace))
-            .map(|(key, o)| (key.clone(), path::get(o, &["metadata", "deletionTimestamp"]).is_some()))
+            .map(|(key, o)| {
+                (
+                    key.clone(),
+                    path::get(o, &["metadata", "deletionTimestamp"]).is_some(),
+                )
+            })
             .collect();
         for (key, going) in keys {
             if !going {
                 let options = DeleteOptions::default();
-                let _ = remove::delete(state, &resource, Some(namespace), &key.name, &options, call);
+                let _ =
+                    remove::delete(state, &resource, Some(namespace), &key.name, &options, call);
             }
             left |= state.get(resource.storage, &key).is_some();
         }
@@ -188,12 +249,19 @@ fn empty(state: &mut State, namespace: &str, call: &Call) {
     if left {
         return;
     }
-    let Some(namespaces) = state.registry.get("", "v1", "namespaces").cloned() else { return };
+    let Some(namespaces) = state.registry.get("", "v1", "namespaces").cloned() else {
+        return;
+    };
     let key = Key::new("", namespace);
-    let Some(old) = state.get(namespaces.storage, &key).cloned() else { return };
+    let Some(old) = state.get(namespaces.storage, &key).cloned() else {
+        return;
+    };
     let mut new = (*old).clone();
     path::set(&mut new, &["spec", "finalizers"], json!([]));
-    let how = objects::How { track: false, ..objects::How::of(Part::Finalize) };
+    let how = objects::How {
+        track: false,
+        ..objects::How::of(Part::Finalize)
+    };
     if let Err(refusal) =
         objects::replace(state, &namespaces, None, &old, new, how, &mut call.clone())
     {

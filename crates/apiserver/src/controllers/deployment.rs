@@ -100,7 +100,9 @@ fn note_set(store: &Store, queue: &mut Queue, seen: &Seen) {
 /// Only the last pod's end matters here: it lets a recreated deployment go on.
 fn note_pod(store: &Store, queue: &mut Queue, seen: &Seen) {
     let Seen::Gone(pod) = seen else { return };
-    let Some(key) = controller_key(pod, "ReplicaSet") else { return };
+    let Some(key) = controller_key(pod, "ReplicaSet") else {
+        return;
+    };
     if let Some(set) = store.get(&REPLICA_SETS, &key.namespace, &key.name)
         && let Some(key) = controller_key(&set, "Deployment")
     {
@@ -110,17 +112,35 @@ fn note_pod(store: &Store, queue: &mut Queue, seen: &Seen) {
 
 /// The bounds of a deployment's rolling update.
 pub(crate) fn bounds(deployment: &Value) -> Bounds {
-    let replicas = path::get(deployment, &["spec", "replicas"]).and_then(Value::as_i64).unwrap_or(1);
+    let replicas = path::get(deployment, &["spec", "replicas"])
+        .and_then(Value::as_i64)
+        .unwrap_or(1);
     if path::text(deployment, &["spec", "strategy", "type"]) == "Recreate" {
-        return Bounds { replicas, surge: 0, unavailable: 0 };
+        return Bounds {
+            replicas,
+            surge: 0,
+            unavailable: 0,
+        };
     }
     let field = |name| path::get(deployment, &["spec", "strategy", "rollingUpdate", name]);
     let quarter = json!("25%");
     let surge = plan::resolve(Some(field("maxSurge").unwrap_or(&quarter)), replicas, true);
-    let unavailable = plan::resolve(Some(field("maxUnavailable").unwrap_or(&quarter)), replicas, false);
+    let unavailable = plan::resolve(
+        Some(field("maxUnavailable").unwrap_or(&quarter)),
+        replicas,
+        false,
+    );
     // Both may round to nothing; then one pod may be missing, or the rollout would never start.
-    let unavailable = if surge == 0 && unavailable == 0 { 1 } else { unavailable.min(replicas) };
-    Bounds { replicas, surge, unavailable }
+    let unavailable = if surge == 0 && unavailable == 0 {
+        1
+    } else {
+        unavailable.min(replicas)
+    };
+    Bounds {
+        replicas,
+        surge,
+        unavailable,
+    }
 }
 
 fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
@@ -128,7 +148,9 @@ fn annotation<'a>(object: &'a Value, key: &str) -> Option<&'a str> {
 }
 
 fn revision(set: &Value) -> i64 {
-    annotation(set, REVISION).and_then(|text| text.parse().ok()).unwrap_or_default()
+    annotation(set, REVISION)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_default()
 }
 
 fn as_set(set: &Value) -> Set {
@@ -136,13 +158,17 @@ fn as_set(set: &Value) -> Set {
         name: path::text(set, &["metadata", "name"]).to_owned(),
         replicas: number(set, &["spec", "replicas"]),
         available: number(set, &["status", "availableReplicas"]),
-        max: annotation(set, MAXIMUM).and_then(|t| t.parse().ok()).unwrap_or_default(),
+        max: annotation(set, MAXIMUM)
+            .and_then(|t| t.parse().ok())
+            .unwrap_or_default(),
     }
 }
 
 /// The pod template less the hash, for comparison.
 fn template(object: &Value) -> Value {
-    let mut template = path::get(object, &["spec", "template"]).cloned().unwrap_or_default();
+    let mut template = path::get(object, &["spec", "template"])
+        .cloned()
+        .unwrap_or_default();
     path::remove(&mut template, &["metadata", "labels", HASH]);
     for field in ["labels", "annotations"] {
         let empty = path::get(&template, &["metadata", field])
@@ -154,9 +180,12 @@ fn template(object: &Value) -> Value {
     template
 }
 
+/// The set of the current template, and the others.
+type Sets = (Option<Arc<Value>>, Vec<Arc<Value>>);
+
 /// The sets of a deployment, adopted ones included: the one of the current template, and the
 /// others with the oldest first.
-fn sets_of(store: &Store, deployment: &Value) -> Result<(Option<Arc<Value>>, Vec<Arc<Value>>), Refusal> {
+fn sets_of(store: &Store, deployment: &Value) -> Result<Sets, Refusal> {
     let uid = path::text(deployment, &["metadata", "uid"]);
     let namespace = path::text(deployment, &["metadata", "namespace"]);
     let mut all: Vec<Arc<Value>> = store.owned(uid, &REPLICA_SETS);
@@ -178,13 +207,18 @@ fn sets_of(store: &Store, deployment: &Value) -> Result<(Option<Arc<Value>>, Vec
         (text("creationTimestamp"), revision(set), text("name"))
     });
     let wanted = template(deployment);
-    let new = all.iter().position(|set| template(set) == wanted).map(|i| all.remove(i));
+    let new = all
+        .iter()
+        .position(|set| template(set) == wanted)
+        .map(|i| all.remove(i));
     Ok((new, all))
 }
 
 /// One look at a deployment; answers when to look again.
 fn sync(store: &Store, clock: &Inner, key: &Key) -> Result<Option<Duration>, Refusal> {
-    let Some(live) = store.get(&DEPLOYMENTS, &key.namespace, &key.name) else { return Ok(None) };
+    let Some(live) = store.get(&DEPLOYMENTS, &key.namespace, &key.name) else {
+        return Ok(None);
+    };
     let (mut new, old) = sets_of(store, &live)?;
     let mut facts = Facts::default();
     let paused = path::get(&live, &["spec", "paused"]) == Some(&Value::Bool(true));
@@ -202,7 +236,12 @@ fn sync(store: &Store, clock: &Inner, key: &Key) -> Result<Option<Duration>, Ref
         let (new, old) = sets_of(store, &live)?;
         return status::write(store, clock, &live, new.as_ref(), &old, &facts);
     }
-    let next = old.iter().map(|set| revision(set)).max().unwrap_or_default() + 1;
+    let next = old
+        .iter()
+        .map(|set| revision(set))
+        .max()
+        .unwrap_or_default()
+        + 1;
     if let Some(set) = &new {
         facts.found = true;
         facts.revision = revision(set).max(next);
@@ -211,7 +250,11 @@ fn sync(store: &Store, clock: &Inner, key: &Key) -> Result<Option<Duration>, Ref
         facts.revision = next;
         // The old pods of a recreated deployment end before the first new one starts.
         let recreate = path::text(&live, &["spec", "strategy", "type"]) == "Recreate";
-        let size = if recreate { 0 } else { plan::new_size(0, total(&old), bounds) };
+        let size = if recreate {
+            0
+        } else {
+            plan::new_size(0, total(&old), bounds)
+        };
         match create(store, &live, next, size, bounds)? {
             Some(set) => {
                 facts.created = true;
@@ -237,7 +280,9 @@ fn sync(store: &Store, clock: &Inner, key: &Key) -> Result<Option<Duration>, Ref
 }
 
 fn total(sets: &[Arc<Value>]) -> i64 {
-    sets.iter().map(|set| number(set, &["spec", "replicas"])).sum()
+    sets.iter()
+        .map(|set| number(set, &["spec", "replicas"]))
+        .sum()
 }
 
 /// Moves the new set up first, and the old ones down only when it has its size for now.
@@ -255,7 +300,10 @@ fn roll(
     }
     let others: Vec<Set> = old.iter().map(|set| as_set(set)).collect();
     for (name, size) in plan::old_sizes(&as_set(new), &others, bounds) {
-        if let Some(set) = old.iter().find(|s| path::text(s, &["metadata", "name"]) == name) {
+        if let Some(set) = old
+            .iter()
+            .find(|s| path::text(s, &["metadata", "name"]) == name)
+        {
             scale(store, deployment, set, size, bounds)?;
         }
     }
@@ -270,12 +318,16 @@ fn recreate(
     old: &[Arc<Value>],
     bounds: Bounds,
 ) -> Result<(), Refusal> {
-    for set in old.iter().filter(|set| number(set, &["spec", "replicas"]) > 0) {
+    for set in old
+        .iter()
+        .filter(|set| number(set, &["spec", "replicas"]) > 0)
+    {
         scale(store, deployment, set, 0, bounds)?;
     }
     let running = old.iter().any(|set| {
         let pods = store.owned(path::text(set, &["metadata", "uid"]), &PODS);
-        pods.iter().any(|p| !matches!(path::text(p, &["status", "phase"]), "Succeeded" | "Failed"))
+        pods.iter()
+            .any(|p| !matches!(path::text(p, &["status", "phase"]), "Succeeded" | "Failed"))
     });
     if running || number(new, &["spec", "replicas"]) == bounds.replicas {
         return Ok(());
@@ -292,8 +344,11 @@ fn resize(
     bounds: Bounds,
 ) -> Result<(), Refusal> {
     let all: Vec<&Arc<Value>> = old.iter().chain(new).collect();
-    let active: Vec<&Arc<Value>> =
-        all.iter().copied().filter(|set| number(set, &["spec", "replicas"]) > 0).collect();
+    let active: Vec<&Arc<Value>> = all
+        .iter()
+        .copied()
+        .filter(|set| number(set, &["spec", "replicas"]) > 0)
+        .collect();
     if active.len() <= 1 {
         // With nothing active the newest set takes all.
         return match active.first().copied().or(all.last().copied()) {
@@ -306,13 +361,22 @@ fn resize(
     for set in active {
         let name = path::text(set, &["metadata", "name"]);
         let size = sizes.iter().find(|(n, _)| n == name).map(|(_, size)| *size);
-        scale(store, deployment, set, size.unwrap_or_else(|| number(set, &["spec", "replicas"])), bounds)?;
+        scale(
+            store,
+            deployment,
+            set,
+            size.unwrap_or_else(|| number(set, &["spec", "replicas"])),
+            bounds,
+        )?;
     }
     Ok(())
 }
 
 fn sizes_of(bounds: Bounds) -> [(&'static str, String); 2] {
-    [(DESIRED, bounds.replicas.to_string()), (MAXIMUM, (bounds.replicas + bounds.surge).to_string())]
+    [
+        (DESIRED, bounds.replicas.to_string()),
+        (MAXIMUM, (bounds.replicas + bounds.surge).to_string()),
+    ]
 }
 
 /// Writes a set's size, and the deployment's beside it.
@@ -332,7 +396,14 @@ fn scale(
         "spec": {"replicas": replicas},
     });
     let namespace = path::text(deployment, &["metadata", "namespace"]);
-    store.patch(&REPLICA_SETS, namespace, path::text(set, &["metadata", "name"]), patch).map(|_| ())
+    store
+        .patch(
+            &REPLICA_SETS,
+            namespace,
+            path::text(set, &["metadata", "name"]),
+            patch,
+        )
+        .map(|_| ())
 }
 
 fn copied(deployment: &Value) -> Map<String, Value> {
@@ -355,14 +426,21 @@ fn annotate(
     for (key, value) in sizes_of(bounds) {
         wanted.insert(key.to_owned(), value.into());
     }
-    let same = wanted.iter().all(|(key, value)| annotation(set, key) == value.as_str());
+    let same = wanted
+        .iter()
+        .all(|(key, value)| annotation(set, key) == value.as_str());
     let patience = number(deployment, &["spec", "minReadySeconds"]);
     if same && number(set, &["spec", "minReadySeconds"]) == patience {
         return Ok(set.clone());
     }
     let patch = json!({"metadata": {"annotations": wanted}, "spec": {"minReadySeconds": patience}});
     let namespace = path::text(deployment, &["metadata", "namespace"]);
-    store.patch(&REPLICA_SETS, namespace, path::text(set, &["metadata", "name"]), patch)
+    store.patch(
+        &REPLICA_SETS,
+        namespace,
+        path::text(set, &["metadata", "name"]),
+        patch,
+    )
 }
 
 /// Makes the set of the current template. `None` is a name that another template has.
@@ -373,13 +451,21 @@ fn create(
     replicas: i64,
     bounds: Bounds,
 ) -> Result<Option<Arc<Value>>, Refusal> {
-    let mut template = path::get(deployment, &["spec", "template"]).cloned().unwrap_or_default();
+    let mut template = path::get(deployment, &["spec", "template"])
+        .cloned()
+        .unwrap_or_default();
     let collisions = number(deployment, &["status", "collisionCount"]);
     let text = format!("{}{collisions}", weir_object::canonical(&template));
     let hash = safe_encode(&fnv32(text.as_bytes()).to_string());
     let name = format!("{}-{hash}", path::text(deployment, &["metadata", "name"]));
-    path::set(&mut template, &["metadata", "labels", HASH], hash.clone().into());
-    let mut selector = path::get(deployment, &["spec", "selector"]).cloned().unwrap_or_default();
+    path::set(
+        &mut template,
+        &["metadata", "labels", HASH],
+        hash.clone().into(),
+    );
+    let mut selector = path::get(deployment, &["spec", "selector"])
+        .cloned()
+        .unwrap_or_default();
     path::set(&mut selector, &["matchLabels", HASH], hash.into());
     let mut annotations = copied(deployment);
     annotations.insert(REVISION.to_owned(), revision.to_string().into());
@@ -418,10 +504,15 @@ fn forget(store: &Store, deployment: &Value, old: &[Arc<Value>]) -> Result<(), R
     for set in oldest.into_iter().take(old.len() - limit) {
         let empty = number(set, &["spec", "replicas"]) == 0
             && number(set, &["status", "replicas"]) == 0
-            && number(set, &["status", "observedGeneration"]) >= number(set, &["metadata", "generation"]);
+            && number(set, &["status", "observedGeneration"])
+                >= number(set, &["metadata", "generation"]);
         if empty && !is_going(set) {
             let namespace = path::text(deployment, &["metadata", "namespace"]);
-            store.delete(&REPLICA_SETS, namespace, path::text(set, &["metadata", "name"]))?;
+            store.delete(
+                &REPLICA_SETS,
+                namespace,
+                path::text(set, &["metadata", "name"]),
+            )?;
         }
     }
     Ok(())

@@ -25,7 +25,11 @@ pub(crate) fn resolve(value: Option<&serde_json::Value>, total: i64, up: bool) -
         Some(serde_json::Value::String(text)) => {
             let percent: i64 = text.trim_end_matches('%').parse().unwrap_or_default();
             let scaled = total.saturating_mul(percent.max(0));
-            if up { (scaled + 99) / 100 } else { scaled / 100 }
+            if up {
+                (scaled + 99) / 100
+            } else {
+                scaled / 100
+            }
         }
         _ => 0,
     }
@@ -70,7 +74,11 @@ pub(crate) fn old_sizes(new: &Set, old: &[Set], bounds: Bounds) -> Vec<(String, 
 
 /// Spreads a changed size over the active sets in proportion, newest first.
 pub(crate) fn proportional(sets: &[Set], bounds: Bounds) -> Vec<(String, i64)> {
-    let allowed = if bounds.replicas > 0 { bounds.replicas + bounds.surge } else { 0 };
+    let allowed = if bounds.replicas > 0 {
+        bounds.replicas + bounds.surge
+    } else {
+        0
+    };
     let all: i64 = sets.iter().map(|s| s.replicas).sum();
     let mut left = allowed - all;
     if left == 0 {
@@ -81,7 +89,11 @@ pub(crate) fn proportional(sets: &[Set], bounds: Bounds) -> Vec<(String, i64)> {
         let was = if set.max > 0 { set.max } else { all.max(1) };
         // Rounded to the nearest whole replica.
         let share = (2 * set.replicas * allowed + was).div_euclid(2 * was) - set.replicas;
-        let share = if left > 0 { share.clamp(0, left) } else { share.clamp(left, 0) };
+        let share = if left > 0 {
+            share.clamp(0, left)
+        } else {
+            share.clamp(left, 0)
+        };
         left -= share;
         sizes.push(set.replicas + share);
     }
@@ -102,7 +114,12 @@ mod tests {
     use serde_json::json;
 
     fn set(name: &str, replicas: i64, available: i64) -> Set {
-        Set { name: name.to_owned(), replicas, available, max: 0 }
+        Set {
+            name: name.to_owned(),
+            replicas,
+            available,
+            max: 0,
+        }
     }
 
     #[test]
@@ -114,20 +131,42 @@ mod tests {
 
     #[test]
     fn a_rollout_keeps_its_bounds_at_each_step() {
-        let bounds = Bounds { replicas: 4, surge: 1, unavailable: 1 };
+        let bounds = Bounds {
+            replicas: 4,
+            surge: 1,
+            unavailable: 1,
+        };
         assert_eq!(new_size(0, 4, bounds), 1);
-        assert_eq!(old_sizes(&set("n", 1, 0), &[set("o", 4, 4)], bounds), [("o".to_owned(), 3)]);
-        assert_eq!(old_sizes(&set("n", 1, 0), &[set("o", 4, 3)], bounds), [("o".to_owned(), 3)]);
+        assert_eq!(
+            old_sizes(&set("n", 1, 0), &[set("o", 4, 4)], bounds),
+            [("o".to_owned(), 3)]
+        );
+        assert_eq!(
+            old_sizes(&set("n", 1, 0), &[set("o", 4, 3)], bounds),
+            [("o".to_owned(), 3)]
+        );
         assert_eq!(old_sizes(&set("n", 2, 0), &[set("o", 3, 3)], bounds), []);
-        assert_eq!(old_sizes(&set("n", 4, 4), &[set("o", 1, 1)], bounds), [("o".to_owned(), 0)]);
+        assert_eq!(
+            old_sizes(&set("n", 4, 4), &[set("o", 1, 1)], bounds),
+            [("o".to_owned(), 0)]
+        );
     }
 
     #[test]
     fn a_changed_size_is_spread() {
-        let bounds = Bounds { replicas: 10, surge: 0, unavailable: 0 };
+        let bounds = Bounds {
+            replicas: 10,
+            surge: 0,
+            unavailable: 0,
+        };
         let mut sets = [set("n", 2, 2), set("o", 3, 3)];
-        sets.iter_mut().for_each(|s| s.max = 5);
-        assert_eq!(proportional(&sets, bounds), [("n".to_owned(), 4), ("o".to_owned(), 6)]);
+        for set in &mut sets {
+            set.max = 5;
+        }
+        assert_eq!(
+            proportional(&sets, bounds),
+            [("n".to_owned(), 4), ("o".to_owned(), 6)]
+        );
     }
 
     proptest! {

@@ -78,12 +78,18 @@ fn note_pod(store: &Store, queue: &mut Queue, seen: Seen) {
 
 /// Whether a pod counts as a replica.
 fn is_active(pod: &Value) -> bool {
-    !is_going(pod) && !matches!(path::text(pod, &["status", "phase"]), "Succeeded" | "Failed")
+    !is_going(pod)
+        && !matches!(
+            path::text(pod, &["status", "phase"]),
+            "Succeeded" | "Failed"
+        )
 }
 
 fn ready_since(pod: &Value) -> Option<Timestamp> {
     let conditions = path::get(pod, &["status", "conditions"])?.as_array()?;
-    let ready = conditions.iter().find(|c| path::text(c, &["type"]) == "Ready")?;
+    let ready = conditions
+        .iter()
+        .find(|c| path::text(c, &["type"]) == "Ready")?;
     if path::text(ready, &["status"]) != "True" {
         return None;
     }
@@ -97,7 +103,9 @@ pub(crate) fn is_ready(pod: &Value) -> bool {
 }
 
 fn sync(store: &Store, clock: &Inner, queue: &mut Queue, key: &Key) -> Result<(), Refusal> {
-    let Some(set) = store.get(&REPLICA_SETS, &key.namespace, &key.name) else { return Ok(()) };
+    let Some(set) = store.get(&REPLICA_SETS, &key.namespace, &key.name) else {
+        return Ok(());
+    };
     let uid = path::text(&set, &["metadata", "uid"]);
     let mut pods: Vec<Arc<Value>> = store.owned(uid, &PODS);
     pods.retain(|pod| controller(pod, "ReplicaSet").is_some_and(|(_, of)| of == uid));
@@ -154,7 +162,9 @@ pub(crate) fn owner_of(owner: &Value, api_version: &str, kind: &str) -> Value {
 }
 
 fn pod_of(set: &Value) -> Value {
-    let template = path::get(set, &["spec", "template"]).cloned().unwrap_or_default();
+    let template = path::get(set, &["spec", "template"])
+        .cloned()
+        .unwrap_or_default();
     let mut meta = json!({
         "generateName": format!("{}-", path::text(set, &["metadata", "name"])),
         "namespace": path::text(set, &["metadata", "namespace"]),
@@ -175,7 +185,14 @@ fn usefulness(pod: &Value) -> (bool, u8, bool, i64, std::cmp::Reverse<String>, S
         "Running" => 2,
         _ => 1,
     };
-    let cost = path::text(pod, &["metadata", "annotations", "controller.kubernetes.io/pod-deletion-cost"]);
+    let cost = path::text(
+        pod,
+        &[
+            "metadata",
+            "annotations",
+            "controller.kubernetes.io/pod-deletion-cost",
+        ],
+    );
     let since = ready_since(pod).map(|t| t.to_string()).unwrap_or_default();
     // The youngest go before the old.
     let born = path::text(pod, &["metadata", "creationTimestamp"]).to_owned();
@@ -201,7 +218,9 @@ fn write_status(
     let patience = number(set, &["spec", "minReadySeconds"]);
     let (mut ready, mut available, mut next) = (0_i64, 0_i64, None::<i64>);
     for pod in pods {
-        let Some(since) = ready_since(pod) else { continue };
+        let Some(since) = ready_since(pod) else {
+            continue;
+        };
         ready += 1;
         let left = since.as_second() + patience - now.as_second();
         if patience == 0 || left <= 0 {
@@ -210,13 +229,15 @@ fn write_status(
             next = Some(next.map_or(left, |n| n.min(left)));
         }
     }
-    let template = path::get(set, &["spec", "template", "metadata", "labels"]).and_then(Value::as_object);
+    let template =
+        path::get(set, &["spec", "template", "metadata", "labels"]).and_then(Value::as_object);
     let labelled = pods
         .iter()
         .filter(|pod| {
-            template.into_iter().flatten().all(|(key, value)| {
-                path::get(pod, &["metadata", "labels", key]) == Some(value)
-            })
+            template
+                .into_iter()
+                .flatten()
+                .all(|(key, value)| path::get(pod, &["metadata", "labels", key]) == Some(value))
         })
         .count();
     if let Some(left) = next {
@@ -232,7 +253,10 @@ fn write_status(
     put("fullyLabeledReplicas", labelled as i64);
     put("readyReplicas", ready);
     put("availableReplicas", available);
-    put("observedGeneration", number(set, &["metadata", "generation"]));
+    put(
+        "observedGeneration",
+        number(set, &["metadata", "generation"]),
+    );
     if set.get("status") == Some(&status) {
         return Ok(());
     }

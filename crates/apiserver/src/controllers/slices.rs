@@ -69,8 +69,12 @@ fn note_slice(store: &Store, queue: &mut Queue, seen: &Seen) {
     match seen {
         Seen::Put(slice) | Seen::Gone(slice) => {
             let name = path::text(slice, &["metadata", "labels", SERVICE_NAME]);
-            if !name.is_empty() && path::text(slice, &["metadata", "labels", MANAGED_BY]) == MANAGER {
-                queue.add(Key::new(path::text(slice, &["metadata", "namespace"]), name));
+            if !name.is_empty() && path::text(slice, &["metadata", "labels", MANAGED_BY]) == MANAGER
+            {
+                queue.add(Key::new(
+                    path::text(slice, &["metadata", "namespace"]),
+                    name,
+                ));
             }
         }
         Seen::All => note(store, queue, &Seen::All),
@@ -87,12 +91,20 @@ fn note_pod(store: &Store, queue: &mut Queue, labels: &mut BTreeMap<Key, Value>,
         }
     };
     let key = crate::state::key_of(pod);
-    let now = path::get(pod, &["metadata", "labels"]).cloned().unwrap_or_default();
-    let before = if gone { labels.remove(&key) } else { labels.insert(key.clone(), now.clone()) };
+    let now = path::get(pod, &["metadata", "labels"])
+        .cloned()
+        .unwrap_or_default();
+    let before = if gone {
+        labels.remove(&key)
+    } else {
+        labels.insert(key.clone(), now.clone())
+    };
     let faces = [Some(now.clone()), before.filter(|b| *b != now)];
     let (services, _) = store.list(&SERVICES, Some(&key.namespace), &Selector::default());
     for service in services {
-        let Some(selector) = selector_of(&service) else { continue };
+        let Some(selector) = selector_of(&service) else {
+            continue;
+        };
         let selected = faces
             .iter()
             .flatten()
@@ -108,8 +120,10 @@ fn selector_of(service: &Value) -> Option<Selector> {
     if pairs.is_empty() || path::text(service, &["spec", "type"]) == "ExternalName" {
         return None;
     }
-    let pairs: Option<Vec<(&str, &str)>> =
-        pairs.iter().map(|(k, v)| Some((k.as_str(), v.as_str()?))).collect();
+    let pairs: Option<Vec<(&str, &str)>> = pairs
+        .iter()
+        .map(|(k, v)| Some((k.as_str(), v.as_str()?)))
+        .collect();
     Some(Selector::labels(pairs?))
 }
 
@@ -122,7 +136,9 @@ fn existing(store: &Store, service: &Value) -> Vec<Arc<Value>> {
 }
 
 fn sync(store: &Store, key: &Key) -> Result<(), Refusal> {
-    let Some(service) = store.get(&SERVICES, &key.namespace, &key.name) else { return Ok(()) };
+    let Some(service) = store.get(&SERVICES, &key.namespace, &key.name) else {
+        return Ok(());
+    };
     if is_going(&service) {
         return Ok(());
     }
@@ -133,22 +149,38 @@ fn sync(store: &Store, key: &Key) -> Result<(), Refusal> {
     };
     let mut groups: BTreeMap<String, (Value, Vec<Value>)> = BTreeMap::new();
     for pod in store.list(&PODS, Some(&key.namespace), &selector).0 {
-        let Some(endpoint) = endpoint(&service, &pod) else { continue };
+        let Some(endpoint) = endpoint(&service, &pod) else {
+            continue;
+        };
         let ports = ports(&service, &pod);
-        groups.entry(ports.to_string()).or_insert_with(|| (ports, Vec::new())).1.push(endpoint);
+        groups
+            .entry(ports.to_string())
+            .or_insert_with(|| (ports, Vec::new()))
+            .1
+            .push(endpoint);
     }
     if groups.is_empty() {
         // A Service without endpoints still has one slice, which says so.
         groups.insert(String::new(), (json!([]), Vec::new()));
     }
     for (ports, endpoints) in groups.into_values() {
-        let chunks: Vec<&[Value]> =
-            if endpoints.is_empty() { vec![&[]] } else { endpoints.chunks(SLICE).collect() };
+        let chunks: Vec<&[Value]> = if endpoints.is_empty() {
+            vec![&[]]
+        } else {
+            endpoints.chunks(SLICE).collect()
+        };
         for chunk in chunks {
             // A slice with the same ports is changed; an empty one serves any ports.
-            let at = old.iter().position(|s| s.get("ports") == Some(&ports)).or_else(|| {
-                old.iter().position(|s| s.get("ports").and_then(Value::as_array).is_none_or(Vec::is_empty))
-            });
+            let at = old
+                .iter()
+                .position(|s| s.get("ports") == Some(&ports))
+                .or_else(|| {
+                    old.iter().position(|s| {
+                        s.get("ports")
+                            .and_then(Value::as_array)
+                            .is_none_or(Vec::is_empty)
+                    })
+                });
             let reused = at.map(|i| old.remove(i));
             write(store, &service, reused, &ports, chunk)?;
         }
@@ -166,10 +198,16 @@ fn sync(store: &Store, key: &Key) -> Result<(), Refusal> {
 
 fn endpoint(service: &Value, pod: &Value) -> Option<Value> {
     let address = path::text(pod, &["status", "podIP"]);
-    if address.is_empty() || matches!(path::text(pod, &["status", "phase"]), "Succeeded" | "Failed") {
+    if address.is_empty()
+        || matches!(
+            path::text(pod, &["status", "phase"]),
+            "Succeeded" | "Failed"
+        )
+    {
         return None;
     }
-    let anyway = path::get(service, &["spec", "publishNotReadyAddresses"]) == Some(&Value::Bool(true));
+    let anyway =
+        path::get(service, &["spec", "publishNotReadyAddresses"]) == Some(&Value::Bool(true));
     let (serving, terminating) = (is_ready(pod), is_going(pod));
     let mut out = json!({
         "addresses": [address],
@@ -193,7 +231,12 @@ fn ports(service: &Value, pod: &Value) -> Value {
         containers
             .into_iter()
             .flatten()
-            .flat_map(|c| c.get("ports").and_then(Value::as_array).into_iter().flatten())
+            .flat_map(|c| {
+                c.get("ports")
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+            })
             .find(|p| {
                 let of = p.get("protocol").and_then(Value::as_str).unwrap_or("TCP");
                 path::text(p, &["name"]) == name && of == protocol
@@ -202,14 +245,18 @@ fn ports(service: &Value, pod: &Value) -> Value {
     };
     let mut out = Vec::new();
     for port in wanted.into_iter().flatten() {
-        let protocol = port.get("protocol").and_then(Value::as_str).unwrap_or("TCP");
+        let protocol = port
+            .get("protocol")
+            .and_then(Value::as_str)
+            .unwrap_or("TCP");
         let number = match port.get("targetPort") {
             Some(Value::String(name)) => by_name(name, protocol),
             Some(number @ Value::Number(_)) => Some(number.clone()),
             _ => port.get("port").cloned(),
         };
         let Some(number) = number else { continue };
-        let mut entry = json!({"name": path::text(port, &["name"]), "port": number, "protocol": protocol});
+        let mut entry =
+            json!({"name": path::text(port, &["name"]), "port": number, "protocol": protocol});
         if let Some(app) = port.get("appProtocol") {
             path::set(&mut entry, &["appProtocol"], app.clone());
         }
@@ -226,7 +273,9 @@ fn write(
     endpoints: &[Value],
 ) -> Result<(), Refusal> {
     let name = path::text(service, &["metadata", "name"]);
-    let mut labels = path::get(service, &["metadata", "labels"]).cloned().unwrap_or(json!({}));
+    let mut labels = path::get(service, &["metadata", "labels"])
+        .cloned()
+        .unwrap_or(json!({}));
     path::set(&mut labels, &[SERVICE_NAME], name.into());
     path::set(&mut labels, &[MANAGED_BY], MANAGER.into());
     if path::text(service, &["spec", "clusterIP"]) == "None" {

@@ -31,7 +31,11 @@ pub(crate) struct Source {
 
 impl Source {
     pub(crate) fn new(store: &Store, kind: Kind) -> Self {
-        Self { store: store.clone(), watch: None, kind }
+        Self {
+            store: store.clone(),
+            watch: None,
+            kind,
+        }
     }
 
     /// The next change. Dropping the future loses nothing.
@@ -73,12 +77,16 @@ impl Queue {
     }
 
     pub(crate) fn add_all(&mut self, objects: &[Arc<Value>]) {
-        self.due.extend(objects.iter().map(|o| crate::state::key_of(o)));
+        self.due
+            .extend(objects.iter().map(|o| crate::state::key_of(o)));
     }
 
     /// Looks at the key again after a while.
     pub(crate) fn after(&mut self, wait: Duration, key: Key) {
-        self.later.entry(Instant::now() + wait).or_default().insert(key);
+        self.later
+            .entry(Instant::now() + wait)
+            .or_default()
+            .insert(key);
     }
 
     /// Waits for the next timer; for ever when there is none.
@@ -104,7 +112,9 @@ impl Queue {
 /// The owner that controls an object, if it is of this kind: its name and uid.
 pub(crate) fn controller<'a>(object: &'a Value, kind: &str) -> Option<(&'a str, &'a str)> {
     let owners = path::get(object, &["metadata", "ownerReferences"])?.as_array()?;
-    let owner = owners.iter().find(|o| o.get("controller") == Some(&Value::Bool(true)))?;
+    let owner = owners
+        .iter()
+        .find(|o| o.get("controller") == Some(&Value::Bool(true)))?;
     (path::text(owner, &["kind"]) == kind)
         .then(|| (path::text(owner, &["name"]), path::text(owner, &["uid"])))
 }
@@ -112,12 +122,17 @@ pub(crate) fn controller<'a>(object: &'a Value, kind: &str) -> Option<(&'a str, 
 /// The key of the controlling owner of a kind.
 pub(crate) fn controller_key(object: &Value, kind: &str) -> Option<Key> {
     let (name, _) = controller(object, kind)?;
-    Some(Key::new(path::text(object, &["metadata", "namespace"]), name))
+    Some(Key::new(
+        path::text(object, &["metadata", "namespace"]),
+        name,
+    ))
 }
 
 /// The number at a path, 0 where there is none.
 pub(crate) fn number(object: &Value, at: &[&str]) -> i64 {
-    path::get(object, at).and_then(Value::as_i64).unwrap_or_default()
+    path::get(object, at)
+        .and_then(Value::as_i64)
+        .unwrap_or_default()
 }
 
 /// Whether deletion was asked for.

@@ -137,9 +137,15 @@ fn counts(deployment: &Value, new: Option<&Arc<Value>>, old: &[Arc<Value>], was:
     let missing = sum(all(), &["spec", "replicas"]) - available;
     let mut status = json!({});
     for (field, value) in [
-        ("observedGeneration", number(deployment, &["metadata", "generation"])),
+        (
+            "observedGeneration",
+            number(deployment, &["metadata", "generation"]),
+        ),
         ("replicas", sum(all(), &["status", "replicas"])),
-        ("updatedReplicas", new.map_or(0, |set| number(set, &["status", "replicas"]))),
+        (
+            "updatedReplicas",
+            new.map_or(0, |set| number(set, &["status", "replicas"])),
+        ),
         ("readyReplicas", sum(all(), &["status", "readyReplicas"])),
         ("availableReplicas", available),
         ("unavailableReplicas", missing.max(0)),
@@ -173,27 +179,55 @@ fn progress(
     let name = new.map(|set| path::text(set, &["metadata", "name"]).to_owned());
     let subject = match &name {
         Some(name) => format!("ReplicaSet \"{name}\""),
-        None => format!("Deployment \"{}\"", path::text(deployment, &["metadata", "name"])),
+        None => format!(
+            "Deployment \"{}\"",
+            path::text(deployment, &["metadata", "name"])
+        ),
     };
-    let word = |status, reason, message| Word { kind: "Progressing", status, reason, message };
+    let word = |status, reason, message| Word {
+        kind: "Progressing",
+        status,
+        reason,
+        message,
+    };
     let reason = condition(was, "Progressing").map(|c| path::text(c, &["reason"]).to_owned());
     let paused = path::get(deployment, &["spec", "paused"]) == Some(&Value::Bool(true));
     if paused {
         let message = "Deployment is paused".to_owned();
-        set(status, &word("Unknown", "DeploymentPaused", message), now, false);
+        set(
+            status,
+            &word("Unknown", "DeploymentPaused", message),
+            now,
+            false,
+        );
         return None;
     }
     if reason.as_deref() == Some("DeploymentPaused") {
         let message = "Deployment is resumed".to_owned();
-        set(status, &word("Unknown", "DeploymentResumed", message), now, false);
+        set(
+            status,
+            &word("Unknown", "DeploymentResumed", message),
+            now,
+            false,
+        );
     }
     let named = name.clone().unwrap_or_default();
     if facts.created {
         let message = format!("Created new replica set \"{named}\"");
-        set(status, &word("True", "NewReplicaSetCreated", message), now, true);
+        set(
+            status,
+            &word("True", "NewReplicaSetCreated", message),
+            now,
+            true,
+        );
     } else if facts.found && reason.is_none() {
         let message = format!("Found new replica set \"{named}\"");
-        set(status, &word("True", "FoundNewReplicaSet", message), now, true);
+        set(
+            status,
+            &word("True", "FoundNewReplicaSet", message),
+            now,
+            true,
+        );
     }
     let settled = reason.as_deref() == Some("NewReplicaSetAvailable")
         && number(status, &["replicas"]) == number(status, &["updatedReplicas"]);
@@ -202,15 +236,28 @@ fn progress(
     }
     if new.is_some_and(|new| is_complete(deployment, new, old)) {
         let message = format!("{subject} has successfully progressed.");
-        set(status, &word("True", "NewReplicaSetAvailable", message), now, false);
+        set(
+            status,
+            &word("True", "NewReplicaSetAvailable", message),
+            now,
+            false,
+        );
         return None;
     }
     let grew = |field: &str| number(status, &[field]) > number(was, &[field]);
     let others = |s: &Value| number(s, &["replicas"]) - number(s, &["updatedReplicas"]);
-    if grew("updatedReplicas") || grew("readyReplicas") || grew("availableReplicas") || others(status) < others(was)
+    if grew("updatedReplicas")
+        || grew("readyReplicas")
+        || grew("availableReplicas")
+        || others(status) < others(was)
     {
         let message = format!("{subject} is progressing.");
-        set(status, &word("True", "ReplicaSetUpdated", message), now, true);
+        set(
+            status,
+            &word("True", "ReplicaSetUpdated", message),
+            now,
+            true,
+        );
     }
     let current = condition(status, "Progressing")?;
     if path::text(current, &["reason"]) == "ProgressDeadlineExceeded" {
@@ -220,9 +267,16 @@ fn progress(
     let left = since.as_second() + deadline - now.as_second();
     if left < 0 {
         let message = format!("{subject} has timed out progressing.");
-        set(status, &word("False", "ProgressDeadlineExceeded", message), now, false);
+        set(
+            status,
+            &word("False", "ProgressDeadlineExceeded", message),
+            now,
+            false,
+        );
         return None;
     }
     // One second more, since times are kept in whole seconds.
-    Some(Duration::from_secs(u64::try_from(left).unwrap_or_default() + 1))
+    Some(Duration::from_secs(
+        u64::try_from(left).unwrap_or_default() + 1,
+    ))
 }

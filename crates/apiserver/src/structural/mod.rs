@@ -46,6 +46,10 @@ pub(crate) enum Additional {
 }
 
 /// A schema, ready to be walked.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a keyword of its own"
+)]
 #[derive(Debug, Default)]
 pub(crate) struct Structural {
     pub(crate) kind: Option<Type>,
@@ -91,24 +95,45 @@ impl Structural {
 
 fn read(schema: &Value, depth: usize) -> Structural {
     if depth > DEPTH {
-        return Structural { preserve: true, ..Structural::default() };
+        return Structural {
+            preserve: true,
+            ..Structural::default()
+        };
     }
     let below = |value: &Value| read(value, depth + 1);
     let flag = |key: &str| schema.get(key).and_then(Value::as_bool).unwrap_or_default();
     let count = |key: &str| schema.get(key).and_then(Value::as_u64);
     let text = |key: &str| schema.get(key).and_then(Value::as_str).map(str::to_owned);
     let many = |key: &str| -> Vec<Structural> {
-        schema.get(key).and_then(Value::as_array).into_iter().flatten().map(below).collect()
+        schema
+            .get(key)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .map(below)
+            .collect()
     };
     let limit = |key: &str, exclusive: &str| {
-        schema.get(key).and_then(Value::as_f64).map(|limit| (limit, flag(exclusive)))
+        schema
+            .get(key)
+            .and_then(Value::as_f64)
+            .map(|limit| (limit, flag(exclusive)))
     };
     let words = |key: &str| -> Vec<String> {
-        let list = schema.get(key).and_then(Value::as_array).into_iter().flatten();
+        let list = schema
+            .get(key)
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten();
         list.filter_map(Value::as_str).map(str::to_owned).collect()
     };
     let mut properties = BTreeMap::new();
-    for (name, value) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+    for (name, value) in schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+    {
         properties.insert(name.clone(), below(value));
     }
     let list_type = text("x-kubernetes-list-type");
@@ -151,7 +176,8 @@ fn read(schema: &Value, depth: usize) -> Structural {
         min_properties: count("minProperties"),
         max_properties: count("maxProperties"),
         unique: flag("uniqueItems"),
-        list_keys: (list_type.as_deref() == Some("map")).then(|| words("x-kubernetes-list-map-keys")),
+        list_keys: (list_type.as_deref() == Some("map"))
+            .then(|| words("x-kubernetes-list-map-keys")),
         list_set: list_type.as_deref() == Some("set"),
         all_of: many("allOf"),
         any_of: many("anyOf"),

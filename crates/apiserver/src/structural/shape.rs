@@ -12,10 +12,20 @@ pub(crate) fn prune(value: &mut Value, schema: &Structural, root: bool, unknown:
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
-fn prune_at(value: &mut Value, schema: &Structural, root: bool, path: &str, unknown: &mut Vec<String>) {
+fn prune_at(
+    value: &mut Value,
+    schema: &Structural,
+    root: bool,
+    path: &str,
+    unknown: &mut Vec<String>,
+) {
     match value {
         Value::Array(items) => {
             let Some(of) = &schema.items else { return };
@@ -104,16 +114,16 @@ mod tests {
 
     fn schema() -> Structural {
         Structural::read(&json!({"type": "object", "properties": {
-            "spec": {"type": "object", "properties": {
-                "mode": {"type": "string", "default": "fast"},
-                "limits": {"type": "object", "default": {}, "properties": {
-                    "cpu": {"type": "integer", "default": 2}}},
-                "any": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
-                "labels": {"type": "object", "additionalProperties": {"type": "string"}},
-                "list": {"type": "array", "items": {"type": "object", "properties": {
-                    "port": {"type": "integer"}, "protocol": {"type": "string", "default": "TCP"}}}},
-                "template": {"type": "object", "x-kubernetes-embedded-resource": true}
-            }}}}))
+        "spec": {"type": "object", "properties": {
+            "mode": {"type": "string", "default": "fast"},
+            "limits": {"type": "object", "default": {}, "properties": {
+                "cpu": {"type": "integer", "default": 2}}},
+            "any": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+            "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+            "list": {"type": "array", "items": {"type": "object", "properties": {
+                "port": {"type": "integer"}, "protocol": {"type": "string", "default": "TCP"}}}},
+            "template": {"type": "object", "x-kubernetes-embedded-resource": true}
+        }}}}))
     }
 
     #[test]
@@ -126,7 +136,15 @@ mod tests {
         });
         let mut unknown = Vec::new();
         prune(&mut value, &schema(), true, &mut unknown);
-        assert_eq!(unknown, ["spec.list[0].nope", "spec.template.spec", "spec.odd", "extra"]);
+        assert_eq!(
+            unknown,
+            [
+                "spec.list[0].nope",
+                "spec.template.spec",
+                "spec.odd",
+                "extra"
+            ]
+        );
         assert_eq!(
             value,
             json!({

@@ -19,7 +19,11 @@ pub(crate) fn validate(value: &Value, schema: &Structural, root: bool) -> Vec<Ca
 }
 
 fn join(path: &str, name: &str) -> String {
-    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
 }
 
 fn type_of(value: &Value) -> &'static str {
@@ -55,7 +59,9 @@ fn wrong_type(path: &str, value: &Value, wanted: &str) -> Cause {
     let found = type_of(value);
     Cause {
         reason: "FieldValueTypeInvalid",
-        message: format!("Invalid value: \"{found}\": {path} in body must be of type {wanted}: \"{found}\""),
+        message: format!(
+            "Invalid value: \"{found}\": {path} in body must be of type {wanted}: \"{found}\""
+        ),
         field: path.to_owned(),
     }
 }
@@ -105,7 +111,11 @@ fn check(value: &Value, schema: &Structural, path: &str, root: bool, out: &mut V
 fn check_text(value: &Value, text: &str, schema: &Structural, path: &str, out: &mut Vec<Cause>) {
     let length = || text.chars().count() as u64;
     if let Some(min) = schema.min_length.filter(|min| length() < *min) {
-        out.push(bad(path, value, &format!("should be at least {min} chars long")));
+        out.push(bad(
+            path,
+            value,
+            &format!("should be at least {min} chars long"),
+        ));
     }
     if let Some(max) = schema.max_length.filter(|max| length() > *max) {
         out.push(Cause {
@@ -122,7 +132,11 @@ fn check_text(value: &Value, text: &str, schema: &Structural, path: &str, out: &
     if let Some(format) = &schema.format
         && !has_format(text, format)
     {
-        out.push(bad(path, value, &format!("must be of type {format}: {value}")));
+        out.push(bad(
+            path,
+            value,
+            &format!("must be of type {format}: {value}"),
+        ));
     }
 }
 
@@ -133,7 +147,9 @@ fn has_format(text: &str, format: &str) -> bool {
         "date" => text.parse::<jiff::civil::Date>().is_ok(),
         "byte" => {
             use base64::Engine as _;
-            base64::engine::general_purpose::STANDARD.decode(text).is_ok()
+            base64::engine::general_purpose::STANDARD
+                .decode(text)
+                .is_ok()
         }
         "ipv4" => text.parse::<std::net::Ipv4Addr>().is_ok(),
         "ipv6" => text.parse::<std::net::Ipv6Addr>().is_ok(),
@@ -141,7 +157,11 @@ fn has_format(text: &str, format: &str) -> bool {
         "uuid" => {
             text.len() == 36
                 && text.char_indices().all(|(i, c)| {
-                    if matches!(i, 8 | 13 | 18 | 23) { c == '-' } else { c.is_ascii_hexdigit() }
+                    if matches!(i, 8 | 13 | 18 | 23) {
+                        c == '-'
+                    } else {
+                        c.is_ascii_hexdigit()
+                    }
                 })
         }
         "duration" => is_go_duration(text),
@@ -158,7 +178,9 @@ fn is_go_duration(text: &str) -> bool {
         return false;
     }
     while !rest.is_empty() {
-        let number = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let number = rest
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(rest.len());
         if rest[..number].parse::<f64>().is_err() {
             return false;
         }
@@ -181,7 +203,11 @@ fn check_number(value: &Value, schema: &Structural, path: &str, out: &mut Vec<Ca
             out.push(bad(path, value, &format!("should be greater than {min}")));
         }
         Some((min, false)) if number < min => {
-            out.push(bad(path, value, &format!("should be greater than or equal to {min}")));
+            out.push(bad(
+                path,
+                value,
+                &format!("should be greater than or equal to {min}"),
+            ));
         }
         _ => {}
     }
@@ -190,7 +216,11 @@ fn check_number(value: &Value, schema: &Structural, path: &str, out: &mut Vec<Ca
             out.push(bad(path, value, &format!("should be less than {max}")));
         }
         Some((max, false)) if number > max => {
-            out.push(bad(path, value, &format!("should be less than or equal to {max}")));
+            out.push(bad(
+                path,
+                value,
+                &format!("should be less than or equal to {max}"),
+            ));
         }
         _ => {}
     }
@@ -203,7 +233,11 @@ fn check_number(value: &Value, schema: &Structural, path: &str, out: &mut Vec<Ca
     if schema.format.as_deref() == Some("int32")
         && value.as_i64().is_none_or(|n| i32::try_from(n).is_err())
     {
-        out.push(bad(path, value, &format!("must be of type int32: \"{}\"", type_of(value))));
+        out.push(bad(
+            path,
+            value,
+            &format!("must be of type int32: \"{}\"", type_of(value)),
+        ));
     }
 }
 
@@ -215,7 +249,13 @@ fn too_many(path: &str, count: usize, max: u64) -> Cause {
     }
 }
 
-fn check_list(value: &Value, items: &[Value], schema: &Structural, path: &str, out: &mut Vec<Cause>) {
+fn check_list(
+    value: &Value,
+    items: &[Value],
+    schema: &Structural,
+    path: &str,
+    out: &mut Vec<Cause>,
+) {
     let count = items.len() as u64;
     if let Some(min) = schema.min_items.filter(|min| count < *min) {
         out.push(Cause::invalid(
@@ -281,7 +321,11 @@ fn check_map(
     }
     let count = map.len() as u64;
     if let Some(min) = schema.min_properties.filter(|min| count < *min) {
-        out.push(bad(path, value, &format!("should have at least {min} properties")));
+        out.push(bad(
+            path,
+            value,
+            &format!("should have at least {min} properties"),
+        ));
     }
     if let Some(max) = schema.max_properties.filter(|max| count > *max) {
         out.push(too_many(path, map.len(), max));
@@ -298,7 +342,11 @@ fn check_map(
     }
     if schema.embedded {
         for name in ["apiVersion", "kind"] {
-            if map.get(name).and_then(Value::as_str).is_none_or(str::is_empty) {
+            if map
+                .get(name)
+                .and_then(Value::as_str)
+                .is_none_or(str::is_empty)
+            {
                 out.push(Cause::required(join(path, name), "must not be empty"));
             }
         }
@@ -334,7 +382,9 @@ fn check_logic(value: &Value, schema: &Structural, path: &str, out: &mut Vec<Cau
         match schema.one_of.iter().filter(|of| passes(of)).count() {
             1 => {}
             0 => {
-                out.push(say("must validate one and only one schema (oneOf). Found none valid"));
+                out.push(say(
+                    "must validate one and only one schema (oneOf). Found none valid",
+                ));
                 closest(value, &schema.one_of, path, out);
             }
             count => out.push(say(&format!(
@@ -369,7 +419,10 @@ mod tests {
 
     fn said(schema: &Value, value: &Value) -> Vec<String> {
         let causes = validate(value, &Structural::read(schema), true);
-        causes.into_iter().map(|c| format!("{}: {}", c.field, c.message)).collect()
+        causes
+            .into_iter()
+            .map(|c| format!("{}: {}", c.field, c.message))
+            .collect()
     }
 
     fn spec(schema: &Value, value: &Value) -> Vec<String> {
@@ -426,8 +479,10 @@ mod tests {
         assert_eq!(spec(&one, &json!({"a": "x"})), Vec::<String>::new());
         assert_eq!(
             spec(&one, &json!({"a": "x", "b": "y"})),
-            ["<nil>: Invalid value: \"\": \"spec\" must validate one and only one schema (oneOf). \
-              Found 2 valid alternatives"]
+            [
+                "<nil>: Invalid value: \"\": \"spec\" must validate one and only one schema (oneOf). \
+              Found 2 valid alternatives"
+            ]
         );
         assert_eq!(
             spec(&one, &json!({})),

@@ -14,7 +14,11 @@ pub(crate) fn age(text: &str, now: Timestamp) -> String {
 pub(crate) fn human(seconds: i64) -> String {
     let (minutes, hours) = (seconds / 60, seconds / 3600);
     let pair = |a: i64, unit: &str, b: i64, small: &str| {
-        if b == 0 { format!("{a}{unit}") } else { format!("{a}{unit}{b}{small}") }
+        if b == 0 {
+            format!("{a}{unit}")
+        } else {
+            format!("{a}{unit}{b}{small}")
+        }
     };
     match seconds {
         ..-1 => "<invalid>".to_owned(),
@@ -38,9 +42,19 @@ mod tests {
     #[test]
     fn durations_lose_precision_with_age() {
         for (seconds, text) in [
-            (-5, "<invalid>"), (-1, "0s"), (0, "0s"), (119, "119s"), (120, "2m"), (135, "2m15s"),
-            (601, "10m"), (3600 * 3 + 60, "3h1m"), (3600 * 9, "9h"), (86_400 * 2, "2d"),
-            (86_400 * 3 + 3600, "3d1h"), (86_400 * 30, "30d"), (86_400 * 365 * 3, "3y"),
+            (-5, "<invalid>"),
+            (-1, "0s"),
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (135, "2m15s"),
+            (601, "10m"),
+            (3600 * 3 + 60, "3h1m"),
+            (3600 * 9, "9h"),
+            (86_400 * 2, "2d"),
+            (86_400 * 3 + 3600, "3d1h"),
+            (86_400 * 30, "30d"),
+            (86_400 * 365 * 3, "3y"),
         ] {
             assert_eq!(human(seconds), text);
         }

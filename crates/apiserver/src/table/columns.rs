@@ -13,64 +13,111 @@ type Columns = &'static [(&'static str, &'static str, i64)];
 pub(crate) fn columns(resource: &Resource) -> Columns {
     match (resource.kind.group.as_ref(), resource.kind.kind.as_ref()) {
         ("", "Pod") => &[
-            ("Ready", "string", 0), ("Status", "string", 0), ("Restarts", "string", 0),
-            ("Age", "string", 0), ("IP", "string", 1), ("Node", "string", 1),
-            ("Nominated Node", "string", 1), ("Readiness Gates", "string", 1),
+            ("Ready", "string", 0),
+            ("Status", "string", 0),
+            ("Restarts", "string", 0),
+            ("Age", "string", 0),
+            ("IP", "string", 1),
+            ("Node", "string", 1),
+            ("Nominated Node", "string", 1),
+            ("Readiness Gates", "string", 1),
         ],
         ("apps", "Deployment") => &[
-            ("Ready", "string", 0), ("Up-to-date", "string", 0), ("Available", "string", 0),
-            ("Age", "string", 0), ("Containers", "string", 1), ("Images", "string", 1),
+            ("Ready", "string", 0),
+            ("Up-to-date", "string", 0),
+            ("Available", "string", 0),
+            ("Age", "string", 0),
+            ("Containers", "string", 1),
+            ("Images", "string", 1),
             ("Selector", "string", 1),
         ],
         ("apps", "ReplicaSet") => &[
-            ("Desired", "integer", 0), ("Current", "integer", 0), ("Ready", "integer", 0),
-            ("Age", "string", 0), ("Containers", "string", 1), ("Images", "string", 1),
+            ("Desired", "integer", 0),
+            ("Current", "integer", 0),
+            ("Ready", "integer", 0),
+            ("Age", "string", 0),
+            ("Containers", "string", 1),
+            ("Images", "string", 1),
             ("Selector", "string", 1),
         ],
         ("apps", "StatefulSet") => &[
-            ("Ready", "string", 0), ("Age", "string", 0), ("Containers", "string", 1),
+            ("Ready", "string", 0),
+            ("Age", "string", 0),
+            ("Containers", "string", 1),
             ("Images", "string", 1),
         ],
         ("apps", "DaemonSet") => &[
-            ("Desired", "integer", 0), ("Current", "integer", 0), ("Ready", "integer", 0),
-            ("Up-to-date", "integer", 0), ("Available", "integer", 0),
-            ("Node Selector", "string", 0), ("Age", "string", 0), ("Containers", "string", 1),
-            ("Images", "string", 1), ("Selector", "string", 1),
+            ("Desired", "integer", 0),
+            ("Current", "integer", 0),
+            ("Ready", "integer", 0),
+            ("Up-to-date", "integer", 0),
+            ("Available", "integer", 0),
+            ("Node Selector", "string", 0),
+            ("Age", "string", 0),
+            ("Containers", "string", 1),
+            ("Images", "string", 1),
+            ("Selector", "string", 1),
         ],
         ("batch", "Job") => &[
-            ("Status", "string", 0), ("Completions", "string", 0), ("Duration", "string", 0),
-            ("Age", "string", 0), ("Containers", "string", 1), ("Images", "string", 1),
+            ("Status", "string", 0),
+            ("Completions", "string", 0),
+            ("Duration", "string", 0),
+            ("Age", "string", 0),
+            ("Containers", "string", 1),
+            ("Images", "string", 1),
             ("Selector", "string", 1),
         ],
         ("", "Service") => &[
-            ("Type", "string", 0), ("Cluster-IP", "string", 0), ("External-IP", "string", 0),
-            ("Port(s)", "string", 0), ("Age", "string", 0), ("Selector", "string", 1),
+            ("Type", "string", 0),
+            ("Cluster-IP", "string", 0),
+            ("External-IP", "string", 0),
+            ("Port(s)", "string", 0),
+            ("Age", "string", 0),
+            ("Selector", "string", 1),
         ],
         ("", "Namespace") => &[("Status", "string", 0), ("Age", "string", 0)],
         ("", "Node") => &[
-            ("Status", "string", 0), ("Roles", "string", 0), ("Age", "string", 0),
+            ("Status", "string", 0),
+            ("Roles", "string", 0),
+            ("Age", "string", 0),
             ("Version", "string", 0),
         ],
         ("", "ConfigMap") => &[("Data", "string", 0), ("Age", "string", 0)],
-        ("", "Secret") => &[("Type", "string", 0), ("Data", "string", 0), ("Age", "string", 0)],
+        ("", "Secret") => &[
+            ("Type", "string", 0),
+            ("Data", "string", 0),
+            ("Age", "string", 0),
+        ],
         ("", "ServiceAccount") => &[("Secrets", "string", 0), ("Age", "string", 0)],
         ("" | "events.k8s.io", "Event") => &[
-            ("Last Seen", "string", 0), ("Type", "string", 0), ("Reason", "string", 0),
-            ("Object", "string", 0), ("Subobject", "string", 1), ("Source", "string", 1),
-            ("Message", "string", 0), ("First Seen", "string", 1), ("Count", "string", 1),
+            ("Last Seen", "string", 0),
+            ("Type", "string", 0),
+            ("Reason", "string", 0),
+            ("Object", "string", 0),
+            ("Subobject", "string", 1),
+            ("Source", "string", 1),
+            ("Message", "string", 0),
+            ("First Seen", "string", 1),
+            ("Count", "string", 1),
             ("Name", "string", 1),
         ],
         ("coordination.k8s.io", "Lease") => &[("Holder", "string", 0), ("Age", "string", 0)],
         ("discovery.k8s.io", "EndpointSlice") => &[
-            ("AddressType", "string", 0), ("Ports", "string", 0), ("Endpoints", "string", 0),
+            ("AddressType", "string", 0),
+            ("Ports", "string", 0),
+            ("Endpoints", "string", 0),
             ("Age", "string", 0),
         ],
         ("networking.k8s.io", "Ingress") => &[
-            ("Class", "string", 0), ("Hosts", "string", 0), ("Address", "string", 0),
-            ("Ports", "string", 0), ("Age", "string", 0),
+            ("Class", "string", 0),
+            ("Hosts", "string", 0),
+            ("Address", "string", 0),
+            ("Ports", "string", 0),
+            ("Age", "string", 0),
         ],
-        ("apiextensions.k8s.io", _) => &[("Created At", "date", 0)],
-        ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => &[("Created At", "date", 0)],
+        ("apiextensions.k8s.io", _) | ("rbac.authorization.k8s.io", "Role" | "ClusterRole") => {
+            &[("Created At", "date", 0)]
+        }
         ("rbac.authorization.k8s.io", _) => &[("Role", "string", 0), ("Age", "string", 0)],
         _ => &[("Age", "string", 0)],
     }
@@ -87,11 +134,15 @@ impl Reader<'_> {
     }
 
     fn number(&self, p: &[&str]) -> i64 {
-        path::get(self.object, p).and_then(Value::as_i64).unwrap_or_default()
+        path::get(self.object, p)
+            .and_then(Value::as_i64)
+            .unwrap_or_default()
     }
 
     fn list(&self, p: &[&str]) -> &[Value] {
-        path::get(self.object, p).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+        path::get(self.object, p)
+            .and_then(Value::as_array)
+            .map_or(&[], Vec::as_slice)
     }
 
     fn or_none(&self, p: &[&str]) -> Value {
@@ -107,7 +158,11 @@ impl Reader<'_> {
     }
 
     fn containers(&self, p: &[&str], field: &str) -> Value {
-        let names: Vec<&str> = self.list(p).iter().map(|c| path::text(c, &[field])).collect();
+        let names: Vec<&str> = self
+            .list(p)
+            .iter()
+            .map(|c| path::text(c, &[field]))
+            .collect();
         names.join(",").into()
     }
 
@@ -124,7 +179,11 @@ impl Reader<'_> {
 }
 
 fn none(text: String) -> Value {
-    if text.is_empty() { "<none>".into() } else { text.into() }
+    if text.is_empty() {
+        "<none>".into()
+    } else {
+        text.into()
+    }
 }
 
 /// The cells after the name.
@@ -135,7 +194,12 @@ pub(crate) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
     match (resource.kind.group.as_ref(), resource.kind.kind.as_ref()) {
         ("", "Pod") => pod(&r),
         ("apps", "Deployment") => vec![
-            format!("{}/{}", r.number(&["status", "readyReplicas"]), r.number(&["spec", "replicas"])).into(),
+            format!(
+                "{}/{}",
+                r.number(&["status", "readyReplicas"]),
+                r.number(&["spec", "replicas"])
+            )
+            .into(),
             status("updatedReplicas").to_string().into(),
             status("availableReplicas").to_string().into(),
             r.age(),
@@ -153,7 +217,12 @@ pub(crate) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
             r.selector(&["spec", "selector", "matchLabels"]),
         ],
         ("apps", "StatefulSet") => vec![
-            format!("{}/{}", r.number(&["status", "readyReplicas"]), r.number(&["spec", "replicas"])).into(),
+            format!(
+                "{}/{}",
+                r.number(&["status", "readyReplicas"]),
+                r.number(&["spec", "replicas"])
+            )
+            .into(),
             r.age(),
             r.containers(&template, "name"),
             r.containers(&template, "image"),
@@ -178,16 +247,34 @@ pub(crate) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
         ("", "Secret") => vec![r.text(&["type"]).into(), count(&r, &["data"]), r.age()],
         ("", "ServiceAccount") => vec![r.list(&["secrets"]).len().to_string().into(), r.age()],
         ("" | "events.k8s.io", "Event") => event(&r),
-        ("coordination.k8s.io", "Lease") => vec![r.text(&["spec", "holderIdentity"]).into(), r.age()],
+        ("coordination.k8s.io", "Lease") => {
+            vec![r.text(&["spec", "holderIdentity"]).into(), r.age()]
+        }
         ("discovery.k8s.io", "EndpointSlice") => slice(&r),
         ("networking.k8s.io", "Ingress") => {
-            let hosts: Vec<&str> = r.list(&["spec", "rules"]).iter().map(|h| path::text(h, &["host"])).collect();
-            let hosts = hosts.into_iter().filter(|h| !h.is_empty()).collect::<Vec<_>>().join(",");
+            let hosts: Vec<&str> = r
+                .list(&["spec", "rules"])
+                .iter()
+                .map(|h| path::text(h, &["host"]))
+                .collect();
+            let hosts = hosts
+                .into_iter()
+                .filter(|h| !h.is_empty())
+                .collect::<Vec<_>>()
+                .join(",");
             vec![
                 r.or_none(&["spec", "ingressClassName"]),
-                if hosts.is_empty() { "*".into() } else { hosts.into() },
+                if hosts.is_empty() {
+                    "*".into()
+                } else {
+                    hosts.into()
+                },
                 "".into(),
-                if r.list(&["spec", "tls"]).is_empty() { "80".into() } else { "80, 443".into() },
+                if r.list(&["spec", "tls"]).is_empty() {
+                    "80".into()
+                } else {
+                    "80, 443".into()
+                },
                 r.age(),
             ]
         }
@@ -195,7 +282,12 @@ pub(crate) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
             vec![r.text(&["metadata", "creationTimestamp"]).into()]
         }
         ("rbac.authorization.k8s.io", _) => vec![
-            format!("{}/{}", r.text(&["roleRef", "kind"]), r.text(&["roleRef", "name"])).into(),
+            format!(
+                "{}/{}",
+                r.text(&["roleRef", "kind"]),
+                r.text(&["roleRef", "name"])
+            )
+            .into(),
             r.age(),
         ],
         _ => vec![r.age()],
@@ -203,30 +295,40 @@ pub(crate) fn cells(resource: &Resource, object: &Value, now: Timestamp) -> Vec<
 }
 
 fn count(r: &Reader<'_>, fields: &[&str]) -> Value {
-    let size = |field: &&str| r.object.get(*field).and_then(Value::as_object).map_or(0, serde_json::Map::len);
+    let size = |field: &&str| {
+        r.object
+            .get(*field)
+            .and_then(Value::as_object)
+            .map_or(0, serde_json::Map::len)
+    };
     fields.iter().map(size).sum::<usize>().to_string().into()
 }
 
 fn pod(r: &Reader<'_>) -> Vec<Value> {
     let statuses = r.list(&["status", "containerStatuses"]);
     let total = r.list(&["spec", "containers"]).len();
-    let ready = statuses.iter().filter(|s| s.get("ready") == Some(&Value::Bool(true))).count();
-    let restarts: i64 =
-        statuses.iter().filter_map(|s| s.get("restartCount").and_then(Value::as_i64)).sum();
-    let mut reason = r.text(&["status", "phase"]).to_owned();
+    let ready = statuses
+        .iter()
+        .filter(|s| s.get("ready") == Some(&Value::Bool(true)))
+        .count();
+    let restarts: i64 = statuses
+        .iter()
+        .filter_map(|s| s.get("restartCount").and_then(Value::as_i64))
+        .sum();
+    let mut reason = r.text(&["status", "phase"]);
     if !r.text(&["status", "reason"]).is_empty() {
-        reason = r.text(&["status", "reason"]).to_owned();
+        reason = r.text(&["status", "reason"]);
     }
     for status in statuses.iter().rev() {
         for state in ["waiting", "terminated"] {
             let text = path::text(status, &["state", state, "reason"]);
             if !text.is_empty() {
-                reason = text.to_owned();
+                reason = text;
             }
         }
     }
     if path::get(r.object, &["metadata", "deletionTimestamp"]).is_some() {
-        reason = "Terminating".to_owned();
+        reason = "Terminating";
     }
     vec![
         format!("{ready}/{total}").into(),
@@ -252,11 +354,19 @@ fn job(r: &Reader<'_>) -> Vec<Value> {
         (_, true) => "Failed",
         _ => "Running",
     };
-    let wanted = path::get(r.object, &["spec", "completions"]).and_then(Value::as_i64).unwrap_or(1);
-    let duration = match (r.text(&["status", "startTime"]), r.text(&["status", "completionTime"])) {
+    let wanted = path::get(r.object, &["spec", "completions"])
+        .and_then(Value::as_i64)
+        .unwrap_or(1);
+    let duration = match (
+        r.text(&["status", "startTime"]),
+        r.text(&["status", "completionTime"]),
+    ) {
         ("", _) => String::new(),
         (start, "") => age(start, r.now),
-        (start, end) => end.parse::<Timestamp>().map(|end| age(start, end)).unwrap_or_default(),
+        (start, end) => end
+            .parse::<Timestamp>()
+            .map(|end| age(start, end))
+            .unwrap_or_default(),
     };
     vec![
         state.into(),
@@ -275,7 +385,11 @@ fn service(r: &Reader<'_>) -> Vec<Value> {
         "LoadBalancer" => {
             let at = r.list(&["status", "loadBalancer", "ingress"]);
             let ips: Vec<&str> = at.iter().map(|i| path::text(i, &["ip"])).collect();
-            if ips.is_empty() { "<pending>".to_owned() } else { ips.join(",") }
+            if ips.is_empty() {
+                "<pending>".to_owned()
+            } else {
+                ips.join(",")
+            }
         }
         "ExternalName" => r.text(&["spec", "externalName"]).to_owned(),
         _ => "<none>".to_owned(),
@@ -306,7 +420,13 @@ fn node(r: &Reader<'_>) -> Vec<Value> {
         .list(&["status", "conditions"])
         .iter()
         .find(|c| path::text(c, &["type"]) == "Ready")
-        .map_or("Unknown", |c| if path::text(c, &["status"]) == "True" { "Ready" } else { "NotReady" });
+        .map_or("Unknown", |c| {
+            if path::text(c, &["status"]) == "True" {
+                "Ready"
+            } else {
+                "NotReady"
+            }
+        });
     let cordoned = path::get(r.object, &["spec", "unschedulable"]) == Some(&Value::Bool(true));
     let labels = path::get(r.object, &["metadata", "labels"]).and_then(Value::as_object);
     let roles: Vec<&str> = labels
@@ -315,7 +435,11 @@ fn node(r: &Reader<'_>) -> Vec<Value> {
         .filter_map(|(k, _)| k.strip_prefix("node-role.kubernetes.io/"))
         .collect();
     vec![
-        if cordoned { format!("{ready},SchedulingDisabled").into() } else { ready.into() },
+        if cordoned {
+            format!("{ready},SchedulingDisabled").into()
+        } else {
+            ready.into()
+        },
         none(roles.join(",")),
         r.age(),
         r.text(&["status", "nodeInfo", "kubeletVersion"]).into(),
@@ -324,23 +448,54 @@ fn node(r: &Reader<'_>) -> Vec<Value> {
 
 fn event(r: &Reader<'_>) -> Vec<Value> {
     // Both faces of an event are read here.
-    let of = if r.object.get("regarding").is_some() { "regarding" } else { "involvedObject" };
+    let of = if r.object.get("regarding").is_some() {
+        "regarding"
+    } else {
+        "involvedObject"
+    };
     let pick = |names: &[&[&str]]| {
-        names.iter().map(|p| r.text(p)).find(|t| !t.is_empty()).unwrap_or_default().to_owned()
+        names
+            .iter()
+            .map(|p| r.text(p))
+            .find(|t| !t.is_empty())
+            .unwrap_or_default()
+            .to_owned()
     };
     let last = pick(&[
-        &["series", "lastObservedTime"], &["lastTimestamp"], &["deprecatedLastTimestamp"],
-        &["eventTime"], &["metadata", "creationTimestamp"],
+        &["series", "lastObservedTime"],
+        &["lastTimestamp"],
+        &["deprecatedLastTimestamp"],
+        &["eventTime"],
+        &["metadata", "creationTimestamp"],
     ]);
-    let first = pick(&[&["firstTimestamp"], &["deprecatedFirstTimestamp"], &["eventTime"]]);
-    let count = ["count", "deprecatedCount"].iter().map(|f| r.number(&[f])).max().unwrap_or(0).max(1);
+    let first = pick(&[
+        &["firstTimestamp"],
+        &["deprecatedFirstTimestamp"],
+        &["eventTime"],
+    ]);
+    let count = ["count", "deprecatedCount"]
+        .iter()
+        .map(|f| r.number(&[f]))
+        .max()
+        .unwrap_or(0)
+        .max(1);
     vec![
         age(&last, r.now).into(),
         r.text(&["type"]).into(),
         r.text(&["reason"]).into(),
-        format!("{}/{}", r.text(&[of, "kind"]).to_lowercase(), r.text(&[of, "name"])).into(),
+        format!(
+            "{}/{}",
+            r.text(&[of, "kind"]).to_lowercase(),
+            r.text(&[of, "name"])
+        )
+        .into(),
         r.text(&[of, "fieldPath"]).into(),
-        pick(&[&["source", "component"], &["reportingComponent"], &["reportingController"]]).into(),
+        pick(&[
+            &["source", "component"],
+            &["reportingComponent"],
+            &["reportingController"],
+        ])
+        .into(),
         pick(&[&["message"], &["note"]]).trim().into(),
         age(&first, r.now).into(),
         count.to_string().into(),
@@ -360,11 +515,27 @@ fn slice(r: &Reader<'_>) -> Vec<Value> {
         .filter_map(|e| path::get(e, &["addresses", "0"])?.as_str())
         .collect();
     let shown = if addresses.len() > 3 {
-        let head = addresses.iter().take(3).copied().collect::<Vec<_>>().join(",");
+        let head = addresses
+            .iter()
+            .take(3)
+            .copied()
+            .collect::<Vec<_>>()
+            .join(",");
         format!("{head} + {} more...", addresses.len() - 3)
     } else {
         addresses.join(",")
     };
-    let unset = |text: String| if text.is_empty() { "<unset>".to_owned() } else { text };
-    vec![r.text(&["addressType"]).into(), unset(ports.join(",")).into(), unset(shown).into(), r.age()]
+    let unset = |text: String| {
+        if text.is_empty() {
+            "<unset>".to_owned()
+        } else {
+            text
+        }
+    };
+    vec![
+        r.text(&["addressType"]).into(),
+        unset(ports.join(",")).into(),
+        unset(shown).into(),
+        r.age(),
+    ]
 }

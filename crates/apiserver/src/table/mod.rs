@@ -33,7 +33,10 @@ pub(crate) fn custom_columns(columns: &[Value]) -> Vec<Column> {
         kind: path::text(column, &["type"]).to_owned(),
         format: path::text(column, &["format"]).to_owned(),
         description: path::text(column, &["description"]).to_owned(),
-        priority: column.get("priority").and_then(Value::as_i64).unwrap_or_default(),
+        priority: column
+            .get("priority")
+            .and_then(Value::as_i64)
+            .unwrap_or_default(),
         path: JsonPath::parse(path::text(column, &["jsonPath"])).ok(),
     };
     if columns.is_empty() {
@@ -61,12 +64,18 @@ fn definition(name: &str, kind: &str, format: &str, description: &str, priority:
 pub(crate) fn render(
     resource: &Resource,
     objects: &[Arc<Value>],
-    meta: Value,
+    meta: &Value,
     include: Option<&str>,
     now: Timestamp,
     first: bool,
 ) -> Value {
-    let mut definitions = vec![definition("Name", "string", "name", "Name must be unique within a namespace.", 0)];
+    let mut definitions = vec![definition(
+        "Name",
+        "string",
+        "name",
+        "Name must be unique within a namespace.",
+        0,
+    )];
     match &resource.custom {
         Some(custom) => definitions.extend(
             custom
@@ -83,7 +92,11 @@ pub(crate) fn render(
     let rows: Vec<Value> = objects
         .iter()
         .map(|object| {
-            let mut cells = vec![path::get(object, &["metadata", "name"]).cloned().unwrap_or_default()];
+            let mut cells = vec![
+                path::get(object, &["metadata", "name"])
+                    .cloned()
+                    .unwrap_or_default(),
+            ];
             match &resource.custom {
                 Some(custom) => cells.extend(custom.columns.iter().map(|c| c.cell(object, now))),
                 None => cells.extend(columns::cells(resource, object, now)),
@@ -96,7 +109,11 @@ pub(crate) fn render(
         })
         .collect();
     let mut table = json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta});
-    let shown = if first { definitions.into() } else { Value::Null };
+    let shown = if first {
+        definitions.into()
+    } else {
+        Value::Null
+    };
     path::set(&mut table, &["columnDefinitions"], shown);
     path::set(&mut table, &["rows"], rows.into());
     table
@@ -104,10 +121,18 @@ pub(crate) fn render(
 
 impl Column {
     fn cell(&self, object: &Value, now: Timestamp) -> Value {
-        let found = self.path.as_ref().map(|p| p.find(object)).unwrap_or_default();
-        let Some(value) = found.first().copied() else { return Value::Null };
+        let found = self
+            .path
+            .as_ref()
+            .map(|p| p.find(object))
+            .unwrap_or_default();
+        let Some(value) = found.first().copied() else {
+            return Value::Null;
+        };
         match self.kind.as_str() {
-            "date" => value.as_str().map_or(Value::Null, |text| age(text, now).into()),
+            "date" => value
+                .as_str()
+                .map_or(Value::Null, |text| age(text, now).into()),
             "integer" | "number" | "boolean" => match value {
                 Value::Number(_) | Value::Bool(_) => value.clone(),
                 _ => Value::Null,

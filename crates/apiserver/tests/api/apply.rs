@@ -15,20 +15,33 @@ fn by(manager: &str) -> String {
 #[tokio::test]
 async fn an_apply_creates_then_changes_and_tells_conflicts() {
     let server = server();
-    let dry = patch(&server, &format!("{}&dryRun=All", by("one")), "apply", &deployment("web", 2)).await;
+    let dry = patch(
+        &server,
+        &format!("{}&dryRun=All", by("one")),
+        "apply",
+        &deployment("web", 2),
+    )
+    .await;
     assert_eq!(dry.code, 201, "{}", dry.body);
     assert_eq!(get(&server, WEB).await.code, 404);
     let made = patch(&server, &by("one"), "apply", &deployment("web", 2)).await;
     assert_eq!(made.code, 201);
     let fields = &made.body["metadata"]["managedFields"][0];
     assert_eq!(
-        (&fields["manager"], &fields["operation"], &fields["fieldsV1"]["f:spec"]["f:replicas"]),
+        (
+            &fields["manager"],
+            &fields["operation"],
+            &fields["fieldsV1"]["f:spec"]["f:replicas"]
+        ),
         (&json!("one"), &json!("Apply"), &json!({}))
     );
     let again = patch(&server, &by("one"), "apply", &deployment("web", 2)).await;
     assert_eq!((again.code, &again.body), (200, &made.body));
     let mut other = deployment("web", 5);
-    other["spec"].as_object_mut().expect("a map").retain(|k, _| k == "replicas");
+    other["spec"]
+        .as_object_mut()
+        .expect("a map")
+        .retain(|k, _| k == "replicas");
     let conflict = patch(&server, &by("two"), "apply", &other).await;
     assert_eq!(
         conflict.body,
@@ -39,34 +52,82 @@ async fn an_apply_creates_then_changes_and_tells_conflicts() {
                 "message": "conflict with \"one\"", "field": ".spec.replicas"}]},
             "code": 409})
     );
-    let forced = patch(&server, &format!("{}&force=true", by("two")), "apply", &other).await.body;
+    let forced = patch(
+        &server,
+        &format!("{}&force=true", by("two")),
+        "apply",
+        &other,
+    )
+    .await
+    .body;
     assert_eq!(forced["spec"]["replicas"], json!(5));
     assert_eq!(forced["metadata"]["generation"], json!(2));
     // What a manager drops from its configuration goes when nobody else owns it.
     let mut labelled = deployment("web", 5);
     labelled["metadata"]["labels"] = json!({"team": "a"});
     let one = format!("{}&force=true", by("one"));
-    assert_eq!(patch(&server, &one, "apply", &labelled).await.body["metadata"]["labels"], json!({"team": "a"}));
-    let dropped = patch(&server, &one, "apply", &deployment("web", 5)).await.body;
-    assert_eq!(dropped["metadata"].get("labels").filter(|l| **l != json!({})), None);
+    assert_eq!(
+        patch(&server, &one, "apply", &labelled).await.body["metadata"]["labels"],
+        json!({"team": "a"})
+    );
+    let dropped = patch(&server, &one, "apply", &deployment("web", 5))
+        .await
+        .body;
+    assert_eq!(
+        dropped["metadata"]
+            .get("labels")
+            .filter(|l| **l != json!({})),
+        None
+    );
 }
 
 #[tokio::test]
 async fn an_apply_needs_a_manager_and_a_fitting_object() {
     let server = server();
-    assert_eq!(patch(&server, WEB, "apply", &deployment("web", 1)).await.code, 400);
+    assert_eq!(
+        patch(&server, WEB, "apply", &deployment("web", 1))
+            .await
+            .code,
+        400
+    );
     let mut managed = deployment("web", 1);
     managed["metadata"]["managedFields"] = json!([]);
-    assert_eq!(patch(&server, &by("one"), "apply", &managed).await.code, 400);
-    assert_eq!(patch(&server, &by("one"), "apply", &deployment("other", 1)).await.code, 400);
+    assert_eq!(
+        patch(&server, &by("one"), "apply", &managed).await.code,
+        400
+    );
+    assert_eq!(
+        patch(&server, &by("one"), "apply", &deployment("other", 1))
+            .await
+            .code,
+        400
+    );
     let mut odd = deployment("web", 1);
     odd["spec"]["odd"] = json!(1);
     let refused = patch(&server, &by("one"), "apply", &odd).await;
-    assert_eq!((refused.code, get(&server, WEB).await.code), (500, 404), "{}", refused.body);
-    assert!(refused.body["message"].as_str().is_some_and(|m| m.contains(".spec.odd")), "{}", refused.body);
+    assert_eq!(
+        (refused.code, get(&server, WEB).await.code),
+        (500, 404),
+        "{}",
+        refused.body
+    );
+    assert!(
+        refused.body["message"]
+            .as_str()
+            .is_some_and(|m| m.contains(".spec.odd")),
+        "{}",
+        refused.body
+    );
     let yaml = "apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: m\ndata:\n  a: b\n";
     let path = format!("{MAPS}/m?fieldManager=one");
-    let made = raw(&server, Method::PATCH, &path, "application/apply-patch+yaml", yaml.as_bytes()).await;
+    let made = raw(
+        &server,
+        Method::PATCH,
+        &path,
+        "application/apply-patch+yaml",
+        yaml.as_bytes(),
+    )
+    .await;
     assert_eq!((made.code, &made.body["data"]), (201, &json!({"a": "b"})));
     let forced = format!("{}&force=true", by("one"));
     assert_eq!(patch(&server, &forced, "merge", &json!({})).await.code, 400);
@@ -85,5 +146,8 @@ async fn writes_of_any_kind_are_owned() {
     );
     let equal = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"x": "1"}});
     let shared = patch(&server, &path, "apply", &equal).await.body;
-    assert_eq!(shared["metadata"]["managedFields"].as_array().map(Vec::len), Some(2));
+    assert_eq!(
+        shared["metadata"]["managedFields"].as_array().map(Vec::len),
+        Some(2)
+    );
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, Pod};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams};
+use kube::api::{
+    DeleteParams, ListParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams,
+};
 use kube::core::ObjectMeta;
 use kube::{Api, Client};
 use serde_json::json;
@@ -15,11 +17,27 @@ use crate::support::server;
 async fn kube_creates_lists_watches_patches_and_deletes() {
     let server = server();
     let client = Client::new(server.service(), "default");
-    assert_eq!(client.apiserver_version().await.expect("a version").git_version, "v1.34.2");
+    assert_eq!(
+        client
+            .apiserver_version()
+            .await
+            .expect("a version")
+            .git_version,
+        "v1.34.2"
+    );
     let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
     let params = WatchParams::default().labels("app=web").timeout(10);
-    let from = maps.list(&ListParams::default()).await.expect("a list").metadata.resource_version;
-    let mut events = maps.watch(&params, &from.unwrap_or_default()).await.expect("a watch").boxed();
+    let from = maps
+        .list(&ListParams::default())
+        .await
+        .expect("a list")
+        .metadata
+        .resource_version;
+    let mut events = maps
+        .watch(&params, &from.unwrap_or_default())
+        .await
+        .expect("a watch")
+        .boxed();
     let map = ConfigMap {
         metadata: ObjectMeta {
             name: Some("a".into()),
@@ -29,13 +47,21 @@ async fn kube_creates_lists_watches_patches_and_deletes() {
         data: Some(BTreeMap::from([("x".to_owned(), "1".to_owned())])),
         ..ConfigMap::default()
     };
-    let made = maps.create(&PostParams::default(), &map).await.expect("created");
+    let made = maps
+        .create(&PostParams::default(), &map)
+        .await
+        .expect("created");
     assert!(made.metadata.uid.is_some());
     let apply = PatchParams::apply("tests").force();
     let patch = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"y": "2"}});
-    let patched = maps.patch("a", &apply, &Patch::Apply(patch)).await.expect("applied");
+    let patched = maps
+        .patch("a", &apply, &Patch::Apply(patch))
+        .await
+        .expect("applied");
     assert_eq!(patched.data.map(|d| d.len()), Some(2));
-    maps.delete("a", &DeleteParams::default()).await.expect("deleted");
+    maps.delete("a", &DeleteParams::default())
+        .await
+        .expect("deleted");
     let mut seen = Vec::new();
     while let Some(event) = events.try_next().await.expect("events") {
         seen.push(match event {
@@ -72,9 +98,15 @@ async fn a_watcher_follows_by_stream_and_by_list() {
                 _ => {}
             }
         }
-        assert_eq!(names, ["default", "kube-node-lease", "kube-public", "kube-system"]);
+        assert_eq!(
+            names,
+            ["default", "kube-node-lease", "kube-public", "kube-system"]
+        );
     }
     let pods: Api<Pod> = Api::default_namespaced(client);
-    let metadata = pods.list_metadata(&ListParams::default()).await.expect("a list");
+    let metadata = pods
+        .list_metadata(&ListParams::default())
+        .await
+        .expect("a list");
     assert_eq!(metadata.items.len(), 0);
 }

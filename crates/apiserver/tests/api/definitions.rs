@@ -50,33 +50,61 @@ async fn with_gates() -> ApiServer {
 #[tokio::test]
 async fn a_definition_is_established_and_served() {
     let server = with_gates().await;
-    let live = get(&server, &format!("{DEFINITIONS}/gates.demo.io")).await.body;
+    let live = get(&server, &format!("{DEFINITIONS}/gates.demo.io"))
+        .await
+        .body;
     let conditions = live["status"]["conditions"].as_array().expect("conditions");
-    assert!(conditions.iter().any(|c| c["type"] == "Established" && c["status"] == "True"));
+    assert!(
+        conditions
+            .iter()
+            .any(|c| c["type"] == "Established" && c["status"] == "True")
+    );
     assert_eq!(live["status"]["storedVersions"], json!(["v1"]));
-    assert_eq!(live["status"]["acceptedNames"]["listKind"], json!("GateList"));
+    assert_eq!(
+        live["status"]["acceptedNames"]["listKind"],
+        json!("GateList")
+    );
     let list = get(&server, "/apis/demo.io/v1").await.body;
     assert_eq!(list["resources"][0]["shortNames"], json!(["gt"]));
     assert_eq!(list["resources"][1]["name"], json!("gates/status"));
     let document = get(&server, "/openapi/v3/apis/demo.io/v1").await.body;
     let schema = &document["components"]["schemas"]["io.demo.v1.Gate"];
-    assert_eq!(schema["properties"]["spec"]["properties"]["width"]["minimum"], json!(1));
+    assert_eq!(
+        schema["properties"]["spec"]["properties"]["width"]["minimum"],
+        json!(1)
+    );
     let mut wrong = definition();
     wrong["metadata"]["name"] = json!("gate.demo.io");
     wrong["spec"]["versions"][0]["storage"] = json!(false);
     let refused = post(&server, DEFINITIONS, &wrong).await;
     assert_eq!(refused.code, 422);
-    assert_eq!(refused.body["details"]["causes"].as_array().map(Vec::len), Some(2));
+    assert_eq!(
+        refused.body["details"]["causes"].as_array().map(Vec::len),
+        Some(2)
+    );
 }
 
 #[tokio::test]
 async fn custom_objects_are_pruned_defaulted_and_validated() {
     let server = with_gates().await;
-    let made = post(&server, GATES, &gate("a", &json!({"width": 2, "odd": 1, "open": {"x": 1}}))).await;
-    assert_eq!(made.body["spec"], json!({"width": 2, "open": {"x": 1}, "mode": "slow"}));
+    let made = post(
+        &server,
+        GATES,
+        &gate("a", &json!({"width": 2, "odd": 1, "open": {"x": 1}})),
+    )
+    .await;
+    assert_eq!(
+        made.body["spec"],
+        json!({"width": 2, "open": {"x": 1}, "mode": "slow"})
+    );
     assert_eq!(made.warnings, ["299 - \"unknown field \\\"spec.odd\\\"\""]);
     assert_eq!(made.body["metadata"]["generation"], json!(1));
-    let bad = post(&server, GATES, &gate("b", &json!({"width": 0, "mode": "odd"}))).await;
+    let bad = post(
+        &server,
+        GATES,
+        &gate("b", &json!({"width": 0, "mode": "odd"})),
+    )
+    .await;
     assert_eq!(
         bad.body,
         json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
@@ -91,13 +119,37 @@ async fn custom_objects_are_pruned_defaulted_and_validated() {
                     supported values: \"fast\", \"slow\"", "field": "spec.mode"}]},
             "code": 422})
     );
-    let absent = post(&server, GATES, &json!({"apiVersion": "demo.io/v1", "kind": "Gate", "metadata": {"name": "c"}})).await;
-    assert_eq!(absent.body["message"], json!("Gate.demo.io \"c\" is invalid: spec: Required value"));
+    let absent = post(
+        &server,
+        GATES,
+        &json!({"apiVersion": "demo.io/v1", "kind": "Gate", "metadata": {"name": "c"}}),
+    )
+    .await;
+    assert_eq!(
+        absent.body["message"],
+        json!("Gate.demo.io \"c\" is invalid: spec: Required value")
+    );
     let strict = format!("{GATES}?fieldValidation=Strict");
-    assert_eq!(post(&server, &strict, &gate("d", &json!({"width": 1, "odd": 1}))).await.code, 400);
-    let unversioned = put(&server, &format!("{GATES}/a"), &gate("a", &json!({"width": 3}))).await;
+    assert_eq!(
+        post(&server, &strict, &gate("d", &json!({"width": 1, "odd": 1})))
+            .await
+            .code,
+        400
+    );
+    let unversioned = put(
+        &server,
+        &format!("{GATES}/a"),
+        &gate("a", &json!({"width": 3})),
+    )
+    .await;
     assert_eq!(unversioned.code, 422);
-    let strategic = patch(&server, &format!("{GATES}/a"), "strategic-merge", &json!({})).await;
+    let strategic = patch(
+        &server,
+        &format!("{GATES}/a"),
+        "strategic-merge",
+        &json!({}),
+    )
+    .await;
     assert_eq!(strategic.code, 415);
 }
 
@@ -110,12 +162,30 @@ async fn the_status_is_written_apart() {
     assert_eq!(made.get("status"), None);
     let path = format!("{GATES}/a");
     let change = json!({"spec": {"width": 9}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}});
-    let status = patch(&server, &format!("{path}/status"), "merge", &change).await.body;
-    assert_eq!((&status["spec"]["width"], &status["metadata"]["generation"]), (&json!(1), &json!(1)));
-    let whole = patch(&server, &path, "merge", &json!({"spec": {"width": 9}, "status": null})).await.body;
+    let status = patch(&server, &format!("{path}/status"), "merge", &change)
+        .await
+        .body;
+    assert_eq!(
+        (&status["spec"]["width"], &status["metadata"]["generation"]),
+        (&json!(1), &json!(1))
+    );
+    let whole = patch(
+        &server,
+        &path,
+        "merge",
+        &json!({"spec": {"width": 9}, "status": null}),
+    )
+    .await
+    .body;
     assert_eq!(whole["metadata"]["generation"], json!(2));
     assert_eq!(whole["status"]["conditions"][0]["type"], json!("Ready"));
-    let table = get_as(&server, GATES, "application/json;as=Table;v=v1;g=meta.k8s.io").await.body;
+    let table = get_as(
+        &server,
+        GATES,
+        "application/json;as=Table;v=v1;g=meta.k8s.io",
+    )
+    .await
+    .body;
     assert_eq!(table["rows"][0]["cells"], json!(["a", 9, "True", "0s"]));
     let managers: Vec<(Value, Value)> = whole["metadata"]["managedFields"]
         .as_array()
@@ -123,7 +193,13 @@ async fn the_status_is_written_apart() {
         .flatten()
         .map(|m| (m["operation"].clone(), m["subresource"].clone()))
         .collect();
-    assert_eq!(managers, [(json!("Update"), Value::Null), (json!("Update"), json!("status"))]);
+    assert_eq!(
+        managers,
+        [
+            (json!("Update"), Value::Null),
+            (json!("Update"), json!("status"))
+        ]
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -140,7 +216,13 @@ async fn removing_a_definition_removes_its_objects_and_ends_watches() {
     assert!(going.body["metadata"]["deletionTimestamp"].is_string());
     assert_eq!(get(&server, &format!("{GATES}/a")).await.code, 404);
     assert_eq!(get(&server, &path).await.code, 200);
-    patch(&server, &format!("{GATES}/b"), "merge", &json!({"metadata": {"finalizers": null}})).await;
+    patch(
+        &server,
+        &format!("{GATES}/b"),
+        "merge",
+        &json!({"metadata": {"finalizers": null}}),
+    )
+    .await;
     assert_eq!(get(&server, &path).await.code, 404);
     assert_eq!(get(&server, GATES).await.code, 404);
     assert_eq!(lines(&mut body).await.len(), 0);

@@ -26,7 +26,9 @@ async fn what_is_created_can_be_read_listed_and_is_refused_twice() {
     );
     assert_eq!(get(&server, &format!("{MAPS}/a")).await.body, made.body);
     let mut item = made.body.clone();
-    item.as_object_mut().expect("a map").retain(|k, _| k != "kind" && k != "apiVersion");
+    item.as_object_mut()
+        .expect("a map")
+        .retain(|k, _| k != "kind" && k != "apiVersion");
     assert_eq!(
         get(&server, MAPS).await.body,
         json!({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {"resourceVersion": "6"},
@@ -40,9 +42,20 @@ async fn what_is_created_can_be_read_listed_and_is_refused_twice() {
             "details": {"name": "a", "kind": "configmaps"}, "code": 409})
     );
     let absent = get(&server, &format!("{MAPS}/b")).await;
-    assert_eq!((absent.code, &absent.body["message"]), (404, &json!("configmaps \"b\" not found")));
-    let nowhere = post(&server, "/api/v1/namespaces/no/configmaps", &config_map("a", &json!({}))).await;
-    assert_eq!(nowhere.body["message"], json!("namespaces \"no\" not found"));
+    assert_eq!(
+        (absent.code, &absent.body["message"]),
+        (404, &json!("configmaps \"b\" not found"))
+    );
+    let nowhere = post(
+        &server,
+        "/api/v1/namespaces/no/configmaps",
+        &config_map("a", &json!({})),
+    )
+    .await;
+    assert_eq!(
+        nowhere.body["message"],
+        json!("namespaces \"no\" not found")
+    );
 }
 
 #[tokio::test]
@@ -51,26 +64,42 @@ async fn names_are_generated_and_checked() {
     let mut body = config_map("", &json!({}));
     body["metadata"] = json!({"generateName": "job-"});
     let made = post(&server, MAPS, &body).await;
-    let name = made.body["metadata"]["name"].as_str().expect("a name").to_owned();
+    let name = made.body["metadata"]["name"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
     assert!(name.starts_with("job-") && name.len() == 9, "{name}");
     let bad = post(&server, MAPS, &config_map("Not_Good", &json!({}))).await;
     assert_eq!((bad.code, &bad.body["reason"]), (422, &json!("Invalid")));
-    assert_eq!(bad.body["details"]["causes"][0]["field"], json!("metadata.name"));
-    let none = post(&server, MAPS, &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}})).await;
+    assert_eq!(
+        bad.body["details"]["causes"][0]["field"],
+        json!("metadata.name")
+    );
+    let none = post(
+        &server,
+        MAPS,
+        &json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {}}),
+    )
+    .await;
     assert_eq!(none.code, 422);
 }
 
 #[tokio::test]
 async fn a_stale_version_is_a_conflict_and_no_change_is_no_write() {
     let server = server();
-    let made = post(&server, MAPS, &config_map("a", &json!({"x": "1"}))).await.body;
+    let made = post(&server, MAPS, &config_map("a", &json!({"x": "1"})))
+        .await
+        .body;
     let path = format!("{MAPS}/a");
     let same = put(&server, &path, &made).await;
     assert_eq!((same.code, &same.body), (200, &made));
     let mut new = made.clone();
     new["data"]["x"] = json!("2");
     let written = put(&server, &path, &new).await.body;
-    assert_ne!(written["metadata"]["resourceVersion"], made["metadata"]["resourceVersion"]);
+    assert_ne!(
+        written["metadata"]["resourceVersion"],
+        made["metadata"]["resourceVersion"]
+    );
     let stale = put(&server, &path, &new).await;
     assert_eq!(
         stale.body,
@@ -83,7 +112,12 @@ async fn a_stale_version_is_a_conflict_and_no_change_is_no_write() {
     other["metadata"]["resourceVersion"] = json!("");
     other["metadata"]["uid"] = json!("another");
     assert_eq!(put(&server, &path, &other).await.code, 409);
-    let dry = put(&server, &format!("{path}?dryRun=All"), &config_map("a", &json!({"x": "9"}))).await;
+    let dry = put(
+        &server,
+        &format!("{path}?dryRun=All"),
+        &config_map("a", &json!({"x": "9"})),
+    )
+    .await;
     assert_eq!((dry.code, &dry.body["data"]["x"]), (200, &json!("9")));
     assert_eq!(get(&server, &path).await.body, written);
 }
@@ -98,30 +132,71 @@ async fn patches_of_all_kinds_change_objects() {
     let path = format!("{deployments}/web");
     let merged = patch(&server, &path, "merge", &json!({"spec": {"replicas": 3}})).await;
     assert_eq!(
-        (&merged.body["spec"]["replicas"], &merged.body["metadata"]["generation"]),
+        (
+            &merged.body["spec"]["replicas"],
+            &merged.body["metadata"]["generation"]
+        ),
         (&json!(3), &json!(2))
     );
     let operations = json!([{"op": "replace", "path": "/spec/replicas", "value": 4}]);
-    assert_eq!(patch(&server, &path, "json", &operations).await.body["spec"]["replicas"], json!(4));
+    assert_eq!(
+        patch(&server, &path, "json", &operations).await.body["spec"]["replicas"],
+        json!(4)
+    );
     let strategic = json!({"spec": {"template": {"spec": {"containers": [
         {"name": "app", "env": [{"name": "A", "value": "1"}]}]}}}});
-    let patched = patch(&server, &path, "strategic-merge", &strategic).await.body;
+    let patched = patch(&server, &path, "strategic-merge", &strategic)
+        .await
+        .body;
     let container = &patched["spec"]["template"]["spec"]["containers"][0];
-    assert_eq!((&container["image"], &container["env"][0]["name"]), (&json!("app:1"), &json!("A")));
+    assert_eq!(
+        (&container["image"], &container["env"][0]["name"]),
+        (&json!("app:1"), &json!("A"))
+    );
     // The status is not touched through the object, nor the spec through the status.
-    let sneaky = patch(&server, &path, "merge", &json!({"status": {"replicas": 9}})).await.body;
-    assert_eq!(sneaky["metadata"]["resourceVersion"], patched["metadata"]["resourceVersion"]);
+    let sneaky = patch(&server, &path, "merge", &json!({"status": {"replicas": 9}}))
+        .await
+        .body;
+    assert_eq!(
+        sneaky["metadata"]["resourceVersion"],
+        patched["metadata"]["resourceVersion"]
+    );
     let both = json!({"spec": {"replicas": 1}, "status": {"replicas": 9}});
-    let status = patch(&server, &format!("{path}/status"), "merge", &both).await.body;
-    assert_eq!((&status["spec"]["replicas"], &status["status"]["replicas"]), (&json!(4), &json!(9)));
-    assert_eq!(status["metadata"]["generation"], patched["metadata"]["generation"]);
+    let status = patch(&server, &format!("{path}/status"), "merge", &both)
+        .await
+        .body;
+    assert_eq!(
+        (&status["spec"]["replicas"], &status["status"]["replicas"]),
+        (&json!(4), &json!(9))
+    );
+    assert_eq!(
+        status["metadata"]["generation"],
+        patched["metadata"]["generation"]
+    );
     let failing = json!([{"op": "test", "path": "/spec/replicas", "value": 1}]);
     assert_eq!(patch(&server, &path, "json", &failing).await.code, 422);
-    assert_eq!(patch(&server, &path, "json", &json!({"op": "x"})).await.code, 400);
-    assert_eq!(patch(&server, &path, "unheard-of", &json!({})).await.code, 415);
-    let scaled = patch(&server, &format!("{path}/scale"), "merge", &json!({"spec": {"replicas": 7}})).await;
+    assert_eq!(
+        patch(&server, &path, "json", &json!({"op": "x"}))
+            .await
+            .code,
+        400
+    );
+    assert_eq!(
+        patch(&server, &path, "unheard-of", &json!({})).await.code,
+        415
+    );
+    let scaled = patch(
+        &server,
+        &format!("{path}/scale"),
+        "merge",
+        &json!({"spec": {"replicas": 7}}),
+    )
+    .await;
     assert_eq!(scaled.body["spec"], json!({"replicas": 7}));
-    assert_eq!(scaled.body["status"], json!({"replicas": 9, "selector": "app=web"}));
+    assert_eq!(
+        scaled.body["status"],
+        json!({"replicas": 9, "selector": "app=web"})
+    );
 }
 
 pub(crate) fn deployment(name: &str, replicas: i64) -> Value {
@@ -142,20 +217,35 @@ async fn unknown_fields_are_dropped_warned_of_or_refused() {
     let mut body = deployment("a", 1);
     body["spec"]["odd"] = json!(1);
     let deployments = "/apis/apps/v1/namespaces/default/deployments";
-    let strict = post(&server, &format!("{deployments}?fieldValidation=Strict"), &body).await;
+    let strict = post(
+        &server,
+        &format!("{deployments}?fieldValidation=Strict"),
+        &body,
+    )
+    .await;
     assert_eq!(
         (strict.code, &strict.body["message"]),
         (
             400,
-            &json!("Deployment in version \"v1\" cannot be handled as a Deployment: strict \
-                    decoding error: unknown field \"spec.odd\"")
+            &json!(
+                "Deployment in version \"v1\" cannot be handled as a Deployment: strict \
+                    decoding error: unknown field \"spec.odd\""
+            )
         )
     );
     let warned = post(&server, deployments, &body).await;
-    assert_eq!(warned.warnings, ["299 - \"unknown field \\\"spec.odd\\\"\""]);
+    assert_eq!(
+        warned.warnings,
+        ["299 - \"unknown field \\\"spec.odd\\\"\""]
+    );
     assert_eq!(warned.body["spec"].get("odd"), None);
     body["metadata"]["name"] = json!("b");
-    let ignored = post(&server, &format!("{deployments}?fieldValidation=Ignore"), &body).await;
+    let ignored = post(
+        &server,
+        &format!("{deployments}?fieldValidation=Ignore"),
+        &body,
+    )
+    .await;
     assert_eq!((ignored.code, ignored.warnings.len()), (201, 0));
     body["spec"]["replicas"] = json!("many");
     let typed = post(&server, deployments, &body).await;
@@ -171,22 +261,39 @@ async fn rules_of_built_in_kinds_hold() {
     let refused = post(&server, deployments, &bad).await;
     assert_eq!(
         refused.body["message"],
-        json!("Deployment.apps \"a\" is invalid: spec.template.metadata.labels: Invalid value: \
-               {\"app\":\"other\"}: `selector` does not match template `labels`")
+        json!(
+            "Deployment.apps \"a\" is invalid: spec.template.metadata.labels: Invalid value: \
+               {\"app\":\"other\"}: `selector` does not match template `labels`"
+        )
     );
     post(&server, deployments, &deployment("a", 1)).await;
     let moved = json!({"spec": {"selector": {"matchLabels": {"x": "y"}}}});
-    assert_eq!(patch(&server, &format!("{deployments}/a"), "merge", &moved).await.code, 422);
+    assert_eq!(
+        patch(&server, &format!("{deployments}/a"), "merge", &moved)
+            .await
+            .code,
+        422
+    );
     let secret = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"},
         "stringData": {"k": "v"}});
-    let secret = post(&server, "/api/v1/namespaces/default/secrets", &secret).await.body;
-    assert_eq!((&secret["data"], &secret["type"]), (&json!({"k": "dg=="}), &json!("Opaque")));
+    let secret = post(&server, "/api/v1/namespaces/default/secrets", &secret)
+        .await
+        .body;
+    assert_eq!(
+        (&secret["data"], &secret["type"]),
+        (&json!({"k": "dg=="}), &json!("Opaque"))
+    );
     assert_eq!(secret.get("stringData"), None);
     let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s"},
         "spec": {"selector": {"app": "a"}, "ports": [{"port": 80}]}});
-    let service = post(&server, "/api/v1/namespaces/default/services", &service).await.body;
+    let service = post(&server, "/api/v1/namespaces/default/services", &service)
+        .await
+        .body;
     assert_eq!(service["spec"]["clusterIP"], json!("10.96.0.1"));
-    assert_eq!(service["spec"]["ports"], json!([{"port": 80, "protocol": "TCP", "targetPort": 80}]));
+    assert_eq!(
+        service["spec"]["ports"],
+        json!([{"port": 80, "protocol": "TCP", "targetPort": 80}])
+    );
     let data = json!({"metadata": {"name": "x"}, "apiVersion": "v1", "kind": "ConfigMap", "data": {"a": 1}});
     assert_eq!(post(&server, MAPS, &data).await.code, 400);
     let wrong = json!({"metadata": {"name": "x"}, "apiVersion": "v1", "kind": "Secret"});
@@ -205,47 +312,106 @@ async fn lists_select_and_come_in_consistent_pages() {
     }
     let names = |answer: &Answer| -> Vec<String> {
         let items = answer.body["items"].as_array().cloned().unwrap_or_default();
-        items.iter().map(|i| i["metadata"]["name"].as_str().unwrap_or_default().to_owned()).collect()
+        items
+            .iter()
+            .map(|i| {
+                i["metadata"]["name"]
+                    .as_str()
+                    .unwrap_or_default()
+                    .to_owned()
+            })
+            .collect()
     };
-    assert_eq!(names(&get(&server, &format!("{MAPS}?labelSelector=odd%3Dtrue")).await), ["m1", "m3"]);
+    assert_eq!(
+        names(&get(&server, &format!("{MAPS}?labelSelector=odd%3Dtrue")).await),
+        ["m1", "m3"]
+    );
     let by_field = format!("{MAPS}?fieldSelector=metadata.name%3Dm2");
     assert_eq!(names(&get(&server, &by_field).await), ["m2"]);
-    assert_eq!(get(&server, &format!("{MAPS}?fieldSelector=data.x%3D1")).await.code, 400);
+    assert_eq!(
+        get(&server, &format!("{MAPS}?fieldSelector=data.x%3D1"))
+            .await
+            .code,
+        400
+    );
     let first = get(&server, &format!("{MAPS}?limit=2")).await;
     assert_eq!(names(&first), ["m0", "m1"]);
     assert_eq!(first.body["metadata"]["remainingItemCount"], json!(3));
     // What changes between pages does not show in them.
     delete(&server, &format!("{MAPS}/m2"), &Value::Null).await;
     post(&server, MAPS, &config_map("m25", &json!({}))).await;
-    let token = first.body["metadata"]["continue"].as_str().expect("a token").to_owned();
+    let token = first.body["metadata"]["continue"]
+        .as_str()
+        .expect("a token")
+        .to_owned();
     let second = get(&server, &format!("{MAPS}?limit=2&continue={token}")).await;
     assert_eq!(names(&second), ["m2", "m3"]);
-    assert_eq!(second.body["metadata"]["resourceVersion"], first.body["metadata"]["resourceVersion"]);
-    assert_eq!(names(&get(&server, MAPS).await), ["m0", "m1", "m25", "m3", "m4"]);
-    let version = first.body["metadata"]["resourceVersion"].as_str().expect("a version");
+    assert_eq!(
+        second.body["metadata"]["resourceVersion"],
+        first.body["metadata"]["resourceVersion"]
+    );
+    assert_eq!(
+        names(&get(&server, MAPS).await),
+        ["m0", "m1", "m25", "m3", "m4"]
+    );
+    let version = first.body["metadata"]["resourceVersion"]
+        .as_str()
+        .expect("a version");
     let exact = format!("{MAPS}?resourceVersion={version}&resourceVersionMatch=Exact");
-    assert_eq!(names(&get(&server, &exact).await), ["m0", "m1", "m2", "m3", "m4"]);
-    assert_eq!(get(&server, &format!("{MAPS}?continue=nonsense")).await.code, 400);
+    assert_eq!(
+        names(&get(&server, &exact).await),
+        ["m0", "m1", "m2", "m3", "m4"]
+    );
+    assert_eq!(
+        get(&server, &format!("{MAPS}?continue=nonsense"))
+            .await
+            .code,
+        400
+    );
     let future = get(&server, &format!("{MAPS}?resourceVersion=99999")).await;
-    assert_eq!((future.code, &future.body["reason"]), (504, &json!("Timeout")));
-    assert_eq!(get(&server, "/api/v1/configmaps").await.body["items"].as_array().map(Vec::len), Some(5));
+    assert_eq!(
+        (future.code, &future.body["reason"]),
+        (504, &json!("Timeout"))
+    );
+    assert_eq!(
+        get(&server, "/api/v1/configmaps").await.body["items"]
+            .as_array()
+            .map(Vec::len),
+        Some(5)
+    );
 }
 
 #[tokio::test]
 async fn tables_and_metadata_are_shown_when_asked_for() {
     let server = server();
     post(&server, MAPS, &config_map("a", &json!({"x": "1"}))).await;
-    let table = get_as(&server, MAPS, "application/json;as=Table;v=v1;g=meta.k8s.io,application/json").await;
+    let table = get_as(
+        &server,
+        MAPS,
+        "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+    )
+    .await;
     assert_eq!(table.body["kind"], json!("Table"));
-    let columns: Vec<_> =
-        table.body["columnDefinitions"].as_array().into_iter().flatten().map(|c| c["name"].clone()).collect();
+    let columns: Vec<_> = table.body["columnDefinitions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|c| c["name"].clone())
+        .collect();
     assert_eq!(columns, [json!("Name"), json!("Data"), json!("Age")]);
     assert_eq!(table.body["rows"][0]["cells"], json!(["a", "1", "0s"]));
-    assert_eq!(table.body["rows"][0]["object"]["kind"], json!("PartialObjectMetadata"));
+    assert_eq!(
+        table.body["rows"][0]["object"]["kind"],
+        json!("PartialObjectMetadata")
+    );
     let partial = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
     let list = get_as(&server, MAPS, partial).await.body;
     assert_eq!(
-        (&list["kind"], &list["items"][0]["metadata"]["name"], list["items"][0].get("data")),
+        (
+            &list["kind"],
+            &list["items"][0]["metadata"]["name"],
+            list["items"][0].get("data")
+        ),
         (&json!("PartialObjectMetadataList"), &json!("a"), None)
     );
     assert_eq!(get_as(&server, MAPS, "text/html").await.code, 406);
@@ -255,21 +421,34 @@ async fn tables_and_metadata_are_shown_when_asked_for() {
 async fn discovery_tells_of_everything_in_both_forms() {
     let server = server();
     let core = get(&server, "/api/v1").await.body;
-    let pods = core["resources"].as_array().expect("a list").iter().find(|r| r["name"] == json!("pods"));
+    let pods = core["resources"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .find(|r| r["name"] == json!("pods"));
     assert_eq!(
         pods,
-        Some(&json!({"name": "pods", "singularName": "pod", "namespaced": true, "kind": "Pod",
+        Some(
+            &json!({"name": "pods", "singularName": "pod", "namespaced": true, "kind": "Pod",
             "verbs": ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
-            "shortNames": ["po"], "categories": ["all"]}))
+            "shortNames": ["po"], "categories": ["all"]})
+        )
     );
-    let aggregated = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
+    let aggregated =
+        "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
     let groups = get_as(&server, "/apis", aggregated).await.body;
     assert_eq!(groups["kind"], json!("APIGroupDiscoveryList"));
-    assert_eq!(get(&server, "/version").await.body["gitVersion"], json!("v1.34.2"));
+    assert_eq!(
+        get(&server, "/version").await.body["gitVersion"],
+        json!("v1.34.2")
+    );
     for path in ["/healthz", "/readyz", "/livez", "/readyz/ping"] {
         assert_eq!(get(&server, path).await.body, json!("ok"));
     }
-    assert_eq!(get(&server, "/apis/apps").await.body["preferredVersion"]["version"], json!("v1"));
+    assert_eq!(
+        get(&server, "/apis/apps").await.body["preferredVersion"]["version"],
+        json!("v1")
+    );
     let lost = get(&server, "/apis/none/v1").await;
     assert_eq!(
         lost.body,
@@ -278,7 +457,10 @@ async fn discovery_tells_of_everything_in_both_forms() {
             "details": {}, "code": 404})
     );
     let index = get(&server, "/openapi/v3").await.body;
-    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"].as_str().expect("a path").to_owned();
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"]
+        .as_str()
+        .expect("a path")
+        .to_owned();
     let document = get(&server, &url).await.body;
     let spec = &document["components"]["schemas"]["io.k8s.api.apps.v1.DeploymentSpec"];
     assert_eq!(spec["properties"]["replicas"], json!({"type": "integer"}));
@@ -289,21 +471,81 @@ async fn discovery_tells_of_everything_in_both_forms() {
 #[tokio::test]
 async fn bad_bodies_are_refused_without_harm() {
     let server = server();
-    for body in ["", "{", "[]", "null", "\"x\"", "{\"metadata\": 1}", "{\"metadata\": []}"] {
-        let answer = raw(&server, Method::POST, MAPS, "application/json", body.as_bytes()).await;
+    for body in [
+        "",
+        "{",
+        "[]",
+        "null",
+        "\"x\"",
+        "{\"metadata\": 1}",
+        "{\"metadata\": []}",
+    ] {
+        let answer = raw(
+            &server,
+            Method::POST,
+            MAPS,
+            "application/json",
+            body.as_bytes(),
+        )
+        .await;
         assert!(matches!(answer.code, 400 | 422), "{body}: {}", answer.body);
     }
     let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-    assert_eq!(raw(&server, Method::POST, MAPS, "application/json", deep.as_bytes()).await.code, 400);
+    assert_eq!(
+        raw(
+            &server,
+            Method::POST,
+            MAPS,
+            "application/json",
+            deep.as_bytes()
+        )
+        .await
+        .code,
+        400
+    );
     let large = vec![b' '; 4 * 1024 * 1024];
     let answer = raw(&server, Method::POST, MAPS, "application/json", &large).await;
-    assert_eq!((answer.code, &answer.body["reason"]), (413, &json!("RequestEntityTooLarge")));
-    assert_eq!(raw(&server, Method::POST, MAPS, "application/vnd.kubernetes.protobuf", b"k8s").await.code, 415);
+    assert_eq!(
+        (answer.code, &answer.body["reason"]),
+        (413, &json!("RequestEntityTooLarge"))
+    );
+    assert_eq!(
+        raw(
+            &server,
+            Method::POST,
+            MAPS,
+            "application/vnd.kubernetes.protobuf",
+            b"k8s"
+        )
+        .await
+        .code,
+        415
+    );
     let yaml = b"apiVersion: v1\nkind: ConfigMap\nmetadata: {name: yaml}\ndata: {a: b}\n";
-    assert_eq!(raw(&server, Method::POST, MAPS, "application/yaml", yaml).await.code, 201);
-    assert_eq!(raw(&server, Method::TRACE, MAPS, "application/json", b"").await.code, 405);
-    assert_eq!(get(&server, "/api/v1/namespaces/default/configmaps/a/b/c").await.code, 404);
-    assert_eq!(get(&server, "/api/v1/namespaces/default/namespaces").await.code, 404);
+    assert_eq!(
+        raw(&server, Method::POST, MAPS, "application/yaml", yaml)
+            .await
+            .code,
+        201
+    );
+    assert_eq!(
+        raw(&server, Method::TRACE, MAPS, "application/json", b"")
+            .await
+            .code,
+        405
+    );
+    assert_eq!(
+        get(&server, "/api/v1/namespaces/default/configmaps/a/b/c")
+            .await
+            .code,
+        404
+    );
+    assert_eq!(
+        get(&server, "/api/v1/namespaces/default/namespaces")
+            .await
+            .code,
+        404
+    );
     assert_eq!(get(&server, "/api/v1/configmaps/a").await.code, 404);
 }
 
@@ -314,19 +556,54 @@ async fn events_have_two_faces() {
         "involvedObject": {"kind": "Pod", "name": "p"}, "message": "hello", "reason": "Hi", "type": "Normal"});
     let made = post(&server, "/api/v1/namespaces/default/events", &event).await;
     assert_eq!(made.code, 201, "{}", made.body);
-    let other = get(&server, "/apis/events.k8s.io/v1/namespaces/default/events/e").await.body;
+    let other = get(
+        &server,
+        "/apis/events.k8s.io/v1/namespaces/default/events/e",
+    )
+    .await
+    .body;
     assert_eq!(
-        (&other["apiVersion"], &other["note"], &other["regarding"]["name"], other.get("message")),
-        (&json!("events.k8s.io/v1"), &json!("hello"), &json!("p"), None)
+        (
+            &other["apiVersion"],
+            &other["note"],
+            &other["regarding"]["name"],
+            other.get("message")
+        ),
+        (
+            &json!("events.k8s.io/v1"),
+            &json!("hello"),
+            &json!("p"),
+            None
+        )
     );
     let selected = "/api/v1/events?fieldSelector=involvedObject.name%3Dp,type%3DNormal";
-    assert_eq!(get(&server, selected).await.body["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        get(&server, selected).await.body["items"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
     let new = json!({"apiVersion": "events.k8s.io/v1", "kind": "Event", "metadata": {"name": "n"},
         "regarding": {"kind": "Pod", "name": "p"}, "note": "new", "reason": "Hi", "type": "Normal",
         "eventTime": "2026-01-01T00:00:00.000000Z", "action": "Go", "reportingController": "c",
         "reportingInstance": "i"});
-    let made = post(&server, "/apis/events.k8s.io/v1/namespaces/default/events", &new).await;
-    assert_eq!((made.code, &made.body["note"]), (201, &json!("new")), "{}", made.body);
-    let core = get(&server, "/api/v1/namespaces/default/events/n").await.body;
-    assert_eq!((&core["message"], &core["reportingComponent"]), (&json!("new"), &json!("c")));
+    let made = post(
+        &server,
+        "/apis/events.k8s.io/v1/namespaces/default/events",
+        &new,
+    )
+    .await;
+    assert_eq!(
+        (made.code, &made.body["note"]),
+        (201, &json!("new")),
+        "{}",
+        made.body
+    );
+    let core = get(&server, "/api/v1/namespaces/default/events/n")
+        .await
+        .body;
+    assert_eq!(
+        (&core["message"], &core["reportingComponent"]),
+        (&json!("new"), &json!("c"))
+    );
 }

@@ -12,7 +12,10 @@ use weir_apiserver::{ApiBody, ApiServer, Options};
 /// A server whose clock stands still.
 pub(crate) fn server() -> ApiServer {
     let now: jiff::Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
-    ApiServer::new(Options { now: Arc::new(move || now), seed: 7 })
+    ApiServer::new(Options {
+        now: Arc::new(move || now),
+        seed: 7,
+    })
 }
 
 /// A server whose clock follows tokio's.
@@ -20,7 +23,10 @@ pub(crate) fn moving() -> ApiServer {
     let epoch: jiff::Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
     let start = tokio::time::Instant::now();
     let now = move || epoch + jiff::SignedDuration::try_from(start.elapsed()).expect("small");
-    ApiServer::new(Options { now: Arc::new(now), seed: 7 })
+    ApiServer::new(Options {
+        now: Arc::new(now),
+        seed: 7,
+    })
 }
 
 /// An answer, read.
@@ -38,22 +44,38 @@ pub(crate) async fn send_with(
     headers: &[(&str, &str)],
     body: Vec<u8>,
 ) -> http::Response<ApiBody> {
-    let mut request = Request::builder().method(method).uri(path).header("user-agent", "test/1");
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("user-agent", "test/1");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(Full::new(bytes::Bytes::from(body))).expect("a request");
+    let request = request
+        .body(Full::new(bytes::Bytes::from(body)))
+        .expect("a request");
     server.service().oneshot(request).await.expect("infallible")
 }
 
 async fn read(response: http::Response<ApiBody>) -> Answer {
     let code = response.status().as_u16();
     let warnings = response.headers().get_all("warning").iter();
-    let warnings = warnings.map(|w| w.to_str().expect("text").to_owned()).collect();
-    let bytes = response.into_body().collect().await.expect("infallible").to_bytes();
+    let warnings = warnings
+        .map(|w| w.to_str().expect("text").to_owned())
+        .collect();
+    let bytes = response
+        .into_body()
+        .collect()
+        .await
+        .expect("infallible")
+        .to_bytes();
     let body = serde_json::from_slice(&bytes)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-    Answer { code, warnings, body }
+    Answer {
+        code,
+        warnings,
+        body,
+    }
 }
 
 pub(crate) async fn get(server: &ApiServer, path: &str) -> Answer {
@@ -65,27 +87,74 @@ pub(crate) async fn get_as(server: &ApiServer, path: &str, accept: &str) -> Answ
 }
 
 pub(crate) async fn post(server: &ApiServer, path: &str, body: &Value) -> Answer {
-    read(send_with(server, Method::POST, path, &[], body.to_string().into_bytes()).await).await
+    read(
+        send_with(
+            server,
+            Method::POST,
+            path,
+            &[],
+            body.to_string().into_bytes(),
+        )
+        .await,
+    )
+    .await
 }
 
 pub(crate) async fn put(server: &ApiServer, path: &str, body: &Value) -> Answer {
-    read(send_with(server, Method::PUT, path, &[], body.to_string().into_bytes()).await).await
+    read(
+        send_with(
+            server,
+            Method::PUT,
+            path,
+            &[],
+            body.to_string().into_bytes(),
+        )
+        .await,
+    )
+    .await
 }
 
 pub(crate) async fn delete(server: &ApiServer, path: &str, body: &Value) -> Answer {
-    let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
+    let body = if body.is_null() {
+        Vec::new()
+    } else {
+        body.to_string().into_bytes()
+    };
     read(send_with(server, Method::DELETE, path, &[], body).await).await
 }
 
-pub(crate) async fn raw(server: &ApiServer, method: Method, path: &str, content: &str, body: &[u8]) -> Answer {
-    read(send_with(server, method, path, &[("content-type", content)], body.to_vec()).await).await
+pub(crate) async fn raw(
+    server: &ApiServer,
+    method: Method,
+    path: &str,
+    content: &str,
+    body: &[u8],
+) -> Answer {
+    read(
+        send_with(
+            server,
+            method,
+            path,
+            &[("content-type", content)],
+            body.to_vec(),
+        )
+        .await,
+    )
+    .await
 }
 
 /// `kind` is the word before `-patch+`.
 pub(crate) async fn patch(server: &ApiServer, path: &str, kind: &str, body: &Value) -> Answer {
     let suffix = if kind == "apply" { "yaml" } else { "json" };
     let content = format!("application/{kind}-patch+{suffix}");
-    raw(server, Method::PATCH, path, &content, body.to_string().as_bytes()).await
+    raw(
+        server,
+        Method::PATCH,
+        path,
+        &content,
+        body.to_string().as_bytes(),
+    )
+    .await
 }
 
 /// The lines of a watch that come without waiting.
@@ -109,7 +178,12 @@ pub(crate) fn brief(events: &[Value]) -> Vec<String> {
         .iter()
         .map(|e| {
             let meta = &e["object"]["metadata"];
-            format!("{} {}@{}", text(&e["type"]), text(&meta["name"]), text(&meta["resourceVersion"]))
+            format!(
+                "{} {}@{}",
+                text(&e["type"]),
+                text(&meta["name"]),
+                text(&meta["resourceVersion"])
+            )
         })
         .collect()
 }

@@ -12,21 +12,45 @@ const KIND: Kind = Kind::namespaced("", "v1", "ConfigMap", "configmaps");
 #[tokio::test(start_paused = true)]
 async fn a_watch_tells_changes_in_order_from_a_version() {
     let server = server();
-    let made = post(&server, MAPS, &config_map("a", &json!({"x": "1"}))).await.body;
-    let from = made["metadata"]["resourceVersion"].as_str().expect("a version");
+    let made = post(&server, MAPS, &config_map("a", &json!({"x": "1"})))
+        .await
+        .body;
+    let from = made["metadata"]["resourceVersion"]
+        .as_str()
+        .expect("a version");
     let mut body = watch(&server, &format!("{MAPS}?watch=1&resourceVersion={from}")).await;
     let mut all = watch(&server, "/api/v1/configmaps?watch=true").await;
     assert_eq!(brief(&lines(&mut body).await), Vec::<String>::new());
-    patch(&server, &format!("{MAPS}/a"), "merge", &json!({"data": {"x": "2"}})).await;
+    patch(
+        &server,
+        &format!("{MAPS}/a"),
+        "merge",
+        &json!({"data": {"x": "2"}}),
+    )
+    .await;
     post(&server, MAPS, &config_map("b", &json!({}))).await;
-    post(&server, "/api/v1/namespaces/kube-system/configmaps", &config_map("c", &json!({}))).await;
+    post(
+        &server,
+        "/api/v1/namespaces/kube-system/configmaps",
+        &config_map("c", &json!({})),
+    )
+    .await;
     delete(&server, &format!("{MAPS}/a"), &Value::Null).await;
     let events = lines(&mut body).await;
-    assert_eq!(brief(&events), ["MODIFIED a@7", "ADDED b@8", "DELETED a@10"]);
+    assert_eq!(
+        brief(&events),
+        ["MODIFIED a@7", "ADDED b@8", "DELETED a@10"]
+    );
     assert_eq!(events[2]["object"]["data"], json!({"x": "2"}));
     assert_eq!(
         brief(&lines(&mut all).await),
-        ["ADDED a@6", "MODIFIED a@7", "ADDED b@8", "ADDED c@9", "DELETED a@10"]
+        [
+            "ADDED a@6",
+            "MODIFIED a@7",
+            "ADDED b@8",
+            "ADDED c@9",
+            "DELETED a@10"
+        ]
     );
 }
 
@@ -37,12 +61,21 @@ async fn entering_and_leaving_a_selection_are_events() {
     let label = |v: &str| json!({"metadata": {"labels": {"on": v}}});
     post(&server, MAPS, &config_map("a", &json!({}))).await;
     patch(&server, &format!("{MAPS}/a"), "merge", &label("1")).await;
-    patch(&server, &format!("{MAPS}/a"), "merge", &json!({"data": {"x": "1"}})).await;
+    patch(
+        &server,
+        &format!("{MAPS}/a"),
+        "merge",
+        &json!({"data": {"x": "1"}}),
+    )
+    .await;
     patch(&server, &format!("{MAPS}/a"), "merge", &label("2")).await;
     delete(&server, &format!("{MAPS}/a"), &Value::Null).await;
     let events = lines(&mut body).await;
     assert_eq!(brief(&events), ["ADDED a@7", "MODIFIED a@8", "DELETED a@9"]);
-    assert_eq!(events[2]["object"]["metadata"]["labels"], json!({"on": "1"}));
+    assert_eq!(
+        events[2]["object"]["metadata"]["labels"],
+        json!({"on": "1"})
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -50,8 +83,11 @@ async fn initial_events_end_with_a_bookmark_and_a_timeout_with_another() {
     let server = server();
     post(&server, MAPS, &config_map("a", &json!({}))).await;
     let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
-    let mut body =
-        watch(&server, &format!("{MAPS}?{query}&allowWatchBookmarks=true&timeoutSeconds=5")).await;
+    let mut body = watch(
+        &server,
+        &format!("{MAPS}?{query}&allowWatchBookmarks=true&timeoutSeconds=5"),
+    )
+    .await;
     let events = lines(&mut body).await;
     assert_eq!(brief(&events), ["ADDED a@6", "BOOKMARK @6"]);
     assert_eq!(
@@ -59,7 +95,12 @@ async fn initial_events_end_with_a_bookmark_and_a_timeout_with_another() {
         json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"resourceVersion": "6",
             "creationTimestamp": null, "annotations": {"k8s.io/initial-events-end": "true"}}})
     );
-    post(&server, "/api/v1/namespaces", &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}})).await;
+    post(
+        &server,
+        "/api/v1/namespaces",
+        &json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}}),
+    )
+    .await;
     tokio::time::advance(std::time::Duration::from_secs(6)).await;
     assert_eq!(brief(&lines(&mut body).await), ["BOOKMARK @7"]);
     let wrong = get(&server, &format!("{MAPS}?watch=1&sendInitialEvents=true")).await;
@@ -68,7 +109,13 @@ async fn initial_events_end_with_a_bookmark_and_a_timeout_with_another() {
 
 #[tokio::test(start_paused = true)]
 async fn a_history_that_is_gone_is_told() {
-    let server = ApiServer::with(Options::default(), Tuning { history: 3, ..Tuning::default() });
+    let server = ApiServer::with(
+        Options::default(),
+        Tuning {
+            history: 3,
+            ..Tuning::default()
+        },
+    );
     let mut slow = watch(&server, &format!("{MAPS}?watch=1&resourceVersion=5")).await;
     for i in 0..6 {
         post(&server, MAPS, &config_map(&format!("m{i}"), &json!({}))).await;
@@ -76,9 +123,11 @@ async fn a_history_that_is_gone_is_told() {
     let events = lines(&mut slow).await;
     assert_eq!(
         events,
-        [json!({"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1", "metadata": {},
+        [
+            json!({"type": "ERROR", "object": {"kind": "Status", "apiVersion": "v1", "metadata": {},
             "status": "Failure", "message": "too old resource version: 5 (8)", "reason": "Expired",
-            "code": 410}})]
+            "code": 410}})
+        ]
     );
     let mut late = watch(&server, &format!("{MAPS}?watch=1&resourceVersion=6")).await;
     assert_eq!(lines(&mut late).await[0]["object"]["code"], json!(410));
@@ -91,12 +140,22 @@ async fn a_history_that_is_gone_is_told() {
 async fn watches_speak_tables_too() {
     let server = server();
     let accept = [("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")];
-    let response = send_with(&server, Method::GET, &format!("{MAPS}?watch=1"), &accept, Vec::new()).await;
+    let response = send_with(
+        &server,
+        Method::GET,
+        &format!("{MAPS}?watch=1"),
+        &accept,
+        Vec::new(),
+    )
+    .await;
     let mut body = response.into_body();
     post(&server, MAPS, &config_map("a", &json!({}))).await;
     post(&server, MAPS, &config_map("b", &json!({}))).await;
     let events = lines(&mut body).await;
-    assert_eq!(events[0]["object"]["rows"][0]["cells"], json!(["a", "0", "0s"]));
+    assert_eq!(
+        events[0]["object"]["rows"][0]["cells"],
+        json!(["a", "0", "0s"])
+    );
     assert!(events[0]["object"]["columnDefinitions"].is_array());
     assert!(events[1]["object"]["columnDefinitions"].is_null());
 }
@@ -105,13 +164,18 @@ async fn watches_speak_tables_too() {
 async fn parts_of_the_process_follow_without_http() {
     let server = server();
     let store = server.store();
-    let mut watch = store.watch(&KIND, Some("default"), &Selector::default(), None).expect("served");
+    let mut watch = store
+        .watch(&KIND, Some("default"), &Selector::default(), None)
+        .expect("served");
     let mut object = config_map("a", &json!({"x": "1"}));
     object["metadata"]["namespace"] = json!("default");
     let made = store.create(&KIND, object).expect("valid");
     let seen = watch.next().await.expect("open").expect("kept");
     assert_eq!(seen, weir_apiserver::Event::Added(made.clone()));
     store.delete(&KIND, "default", "a").expect("there");
-    assert!(matches!(watch.next().await, Some(Ok(weir_apiserver::Event::Deleted(_)))));
+    assert!(matches!(
+        watch.next().await,
+        Some(Ok(weir_apiserver::Event::Deleted(_)))
+    ));
     assert_eq!(store.get(&KIND, "default", "a"), None);
 }

@@ -55,7 +55,7 @@ pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<Exi
     let (client, _) = access.client().await?;
     let stop = CancellationToken::new();
     let context = Context::new(client, Http::system(None), Arc::new(SystemClock), stop.clone());
-    let artifacts = controllers::artifacts(&options.storage_path)?;
+    let artifacts = controllers::artifacts(&options.storage_path, context.clock.clone())?;
     let served = serve(options.storage_addr, artifacts.router(), stop.clone()).await?;
     let metrics = serve(options.metrics_addr, controllers::observability(&context), stop.clone()).await?;
     let running = controllers::start(

@@ -61,7 +61,7 @@ impl World {
         let stop = CancellationToken::new();
         let context =
             Context::new(sandbox.client(), sandbox.http(), Arc::new(SystemClock), stop.clone());
-        let artifacts = controllers::artifacts(&dir.path().join("artifacts"))?;
+        let artifacts = controllers::artifacts(&dir.path().join("artifacts"), context.clock.clone())?;
         sandbox.serve(ARTIFACTS.0, ARTIFACTS.1, artifacts.router()).await?;
         let running = controllers::start(
             &context,

@@ -1,0 +1,376 @@
+//! The stage: server, cluster, Prometheus, and the controller as a process that can end.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+use weir_apiserver::{ApiServer, Event, Options, Selector, Store};
+use weir_object::{Kind, path};
+use weir_runtime::http::{Http, HttpError, Request, Response, Transport};
+use weir_runtime::kinds::{CRD, DEPLOYMENT, EVENT, HTTP_ROUTE, NAMESPACE};
+use weir_runtime::{Context, SharedClock, VirtualClock};
+
+pub(crate) const CANARY: Kind = weir_api::canary::KIND;
+
+/// What Prometheus answers.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Says {
+    /// This value.
+    Value(&'static str),
+    /// No series.
+    Nothing,
+    /// No answer.
+    Down,
+}
+
+#[derive(Clone)]
+struct Prometheus(Arc<Mutex<Told>>);
+
+struct Told {
+    says: Says,
+    asked: usize,
+    /// Done while a query is under way.
+    meanwhile: Option<Box<dyn FnOnce() + Send>>,
+}
+
+#[async_trait::async_trait]
+impl Transport for Prometheus {
+    async fn send(&self, request: Request) -> Result<Response, HttpError> {
+        let (says, meanwhile) = {
+            let mut told = self.0.lock().expect("lock");
+            told.asked += 1;
+            (told.says.clone(), told.meanwhile.take())
+        };
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+            // Long enough for the watch to tell of it.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let result = match says {
+            Says::Value(value) => json!([{"metric": {}, "value": [0.0, value]}]),
+            Says::Nothing => json!([]),
+            Says::Down => {
+                let (url, what) = (request.url.to_string(), "refused".to_owned());
+                return Err(HttpError::Connect { url, what });
+            }
+        };
+        let data = json!({"resultType": "vector", "result": result});
+        let body = json!({"status": "success", "data": data}).to_string();
+        Ok(Response::full(
+            http::StatusCode::OK,
+            http::HeaderMap::new(),
+            body,
+        ))
+    }
+}
+
+pub(crate) struct Stage {
+    pub(crate) store: Store,
+    server: ApiServer,
+    clock: SharedClock,
+    prometheus: Prometheus,
+    broken: Arc<Mutex<BTreeSet<String>>>,
+    controller: Option<(CancellationToken, tokio::task::JoinHandle<()>)>,
+}
+
+impl Stage {
+    /// A cluster with the definitions and a controller, and nothing else.
+    pub(crate) fn set() -> Self {
+        let epoch = jiff::Timestamp::from_second(1_900_000_000).expect("in range");
+        let clock: SharedClock = Arc::new(VirtualClock::starting_at(epoch));
+        let wall = clock.clone();
+        let server = ApiServer::new(Options {
+            now: Arc::new(move || wall.now()),
+            seed: 1,
+        });
+        let store = server.store();
+        for crd in weir_api::crds().into_iter().chain(weir_api::gateway_crds()) {
+            store.create(&CRD, crd).expect("a definition");
+        }
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}});
+        store.create(&NAMESPACE, namespace).expect("a namespace");
+        let told = Told {
+            says: Says::Value("100"),
+            asked: 0,
+            meanwhile: None,
+        };
+        let broken = Arc::default();
+        tokio::spawn(pods(
+            store.as_manager("kube-controller-manager"),
+            Arc::clone(&broken),
+        ));
+        tokio::spawn(gateway(store.as_manager("gateway")));
+        let prometheus = Prometheus(Arc::new(Mutex::new(told)));
+        let mut stage = Self {
+            store,
+            server,
+            clock,
+            prometheus,
+            broken,
+            controller: None,
+        };
+        stage.start();
+        stage
+    }
+
+    /// Starts the controller.
+    pub(crate) fn start(&mut self) {
+        let stop = CancellationToken::new();
+        let client = kube::Client::new(self.server.service(), "default");
+        let http = Http::new(self.prometheus.clone());
+        let context = Context::new(client, http, self.clock.clone(), stop.clone());
+        let options = weir_canary::Options {
+            min_analysis_interval: Duration::from_secs(1),
+            ..weir_canary::Options::default()
+        };
+        let task = tokio::spawn(async move {
+            weir_canary::controller(&context, options).run().await;
+        });
+        self.controller = Some((stop, task));
+    }
+
+    /// Ends the controller where it stands.
+    pub(crate) async fn kill(&mut self) {
+        if let Some((stop, task)) = self.controller.take() {
+            task.abort();
+            stop.cancel();
+            // Aborted on purpose.
+            let _ = task.await;
+        }
+    }
+
+    pub(crate) fn says(&self, says: Says) {
+        self.prometheus.0.lock().expect("lock").says = says;
+    }
+
+    pub(crate) fn asked(&self) -> usize {
+        self.prometheus.0.lock().expect("lock").asked
+    }
+
+    pub(crate) fn during_a_query(&self, act: impl FnOnce() + Send + 'static) {
+        self.prometheus.0.lock().expect("lock").meanwhile = Some(Box::new(act));
+    }
+
+    /// Pods of this image never come up from now on.
+    pub(crate) fn breaks(&self, image: &str) {
+        self.broken.lock().expect("lock").insert(image.to_owned());
+    }
+
+    pub(crate) fn create(&self, kind: &Kind, object: Value) {
+        self.store
+            .as_manager("kubectl")
+            .create(kind, object)
+            .expect("created");
+    }
+
+    /// Deployment and Canary, as Git's applier leaves them.
+    pub(crate) fn deploy(&self) {
+        self.store
+            .as_manager("kustomize-controller")
+            .apply(&DEPLOYMENT, deployment("app:1"))
+            .expect("applied");
+        self.create(&CANARY, canary());
+    }
+
+    /// A new image in Git; the borrowed field is left out.
+    pub(crate) fn push(&self, image: &str) {
+        push(&self.store, image);
+    }
+
+    pub(crate) fn get(&self, kind: &Kind, name: &str) -> Value {
+        self.store
+            .get(kind, "demo", name)
+            .map_or(Value::Null, |o| (*o).clone())
+    }
+
+    pub(crate) fn text(&self, kind: &Kind, name: &str, at: &[&str]) -> String {
+        match path::get(&self.get(kind, name), at) {
+            Some(Value::String(text)) => text.clone(),
+            Some(other) => other.to_string(),
+            None => String::new(),
+        }
+    }
+
+    pub(crate) fn phase(&self) -> String {
+        self.text(&CANARY, "app", &["status", "phase"])
+    }
+
+    pub(crate) fn image(&self, deployment: &str) -> String {
+        self.text(
+            &DEPLOYMENT,
+            deployment,
+            &["spec", "template", "spec", "containers", "0", "image"],
+        )
+    }
+
+    pub(crate) fn replicas(&self, deployment: &str) -> String {
+        self.text(&DEPLOYMENT, deployment, &["spec", "replicas"])
+    }
+
+    pub(crate) fn weight(&self) -> String {
+        let at = ["spec", "rules", "0", "backendRefs", "1", "weight"];
+        self.text(&HTTP_ROUTE, "app", &at)
+    }
+
+    pub(crate) fn ready(&self) -> (String, String) {
+        let canary = self.get(&CANARY, "app");
+        let all = path::get(&canary, &["status", "conditions"])
+            .and_then(Value::as_array)
+            .cloned();
+        let ready = all
+            .into_iter()
+            .flatten()
+            .find(|c| c["type"] == "Ready")
+            .unwrap_or_default();
+        (
+            path::text(&ready, &["status"]).to_owned(),
+            path::text(&ready, &["reason"]).to_owned(),
+        )
+    }
+
+    /// The messages of the events about the Canary.
+    pub(crate) fn events(&self) -> Vec<String> {
+        let (events, _) = self.store.list(&EVENT, Some("demo"), &Selector::default());
+        events
+            .iter()
+            .map(|e| path::text(e, &["message"]).to_owned())
+            .collect()
+    }
+
+    /// Waits, in virtual time, until it is so.
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+        for _ in 0..20_000 {
+            if holds(self) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        panic!(
+            "never: {what}\n{:#}\n{:#?}",
+            self.get(&CANARY, "app"),
+            self.events()
+        );
+    }
+
+    /// Nothing is written any more, whatever time passes.
+    pub(crate) async fn is_silent(&self) {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        let before = self.store.version();
+        tokio::time::sleep(Duration::from_secs(600)).await;
+        assert_eq!(
+            self.store.version(),
+            before,
+            "an idle Canary writes nothing"
+        );
+    }
+}
+
+pub(crate) fn push(store: &Store, image: &str) {
+    let mut object = deployment(image);
+    path::remove(&mut object, &["spec", "replicas"]);
+    store
+        .as_manager("kustomize-controller")
+        .apply(&DEPLOYMENT, object)
+        .expect("applied");
+}
+
+pub(crate) fn deployment(image: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": {"name": "app", "namespace": "demo", "labels": {"app": "app"}},
+        "spec": {
+            "replicas": 2,
+            "selector": {"matchLabels": {"app": "app"}},
+            "template": {
+                "metadata": {"labels": {"app": "app"}},
+                "spec": {"containers": [{"name": "app", "image": image,
+                    "ports": [{"containerPort": 9898, "name": "http"}]}]},
+            },
+        },
+    })
+}
+
+pub(crate) fn canary() -> Value {
+    json!({
+        "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
+        "metadata": {"name": "app", "namespace": "demo"},
+        "spec": {
+            "provider": "gatewayapi:v1",
+            "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"},
+            "service": {"port": 9898, "targetPort": "http",
+                "gatewayRefs": [{"name": "gateway", "namespace": "demo"}]},
+            "analysis": {
+                "interval": "10s", "threshold": 2, "stepWeight": 20, "maxWeight": 40,
+                "metrics": [{"name": "request-success-rate", "interval": "10s",
+                    "thresholdRange": {"min": 99}}],
+            },
+        },
+    })
+}
+
+/// Makes Deployments as ready as their image lets them be.
+async fn pods(store: Store, broken: Arc<Mutex<BTreeSet<String>>>) {
+    let mut watch = store
+        .watch(&DEPLOYMENT, None, &Selector::default(), None)
+        .expect("a watch");
+    while let Some(Ok(event)) = watch.next().await {
+        let (Event::Added(object) | Event::Modified(object)) = event else {
+            continue;
+        };
+        let generation = object["metadata"]["generation"].clone();
+        if object["status"]["observedGeneration"] == generation {
+            continue;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let wanted = object["spec"]["replicas"].as_u64().unwrap_or(1);
+        let image = object["spec"]["template"]["spec"]["containers"][0]["image"].as_str();
+        let works = !broken
+            .lock()
+            .expect("lock")
+            .contains(image.unwrap_or_default());
+        let available = if works { wanted } else { 0 };
+        let status = json!({"status": {"observedGeneration": generation, "replicas": wanted,
+            "updatedReplicas": wanted, "readyReplicas": available, "availableReplicas": available}});
+        let (ns, name) = (
+            &object["metadata"]["namespace"],
+            &object["metadata"]["name"],
+        );
+        let (ns, name) = (
+            ns.as_str().unwrap_or_default(),
+            name.as_str().unwrap_or_default(),
+        );
+        // It may be gone by now.
+        let _ = store.patch_status(&DEPLOYMENT, ns, name, status);
+    }
+}
+
+/// Accepts routes.
+async fn gateway(store: Store) {
+    let mut watch = store
+        .watch(&HTTP_ROUTE, None, &Selector::default(), None)
+        .expect("a watch");
+    while let Some(Ok(event)) = watch.next().await {
+        let (Event::Added(object) | Event::Modified(object)) = event else {
+            continue;
+        };
+        let generation = object["metadata"]["generation"].clone();
+        let seen = &object["status"]["parents"][0]["conditions"][0]["observedGeneration"];
+        if *seen == generation {
+            continue;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let status = json!({"status": {"parents": [{
+            "controllerName": "test/gateway",
+            "parentRef": object["spec"]["parentRefs"][0],
+            "conditions": [{"type": "Accepted", "status": "True", "reason": "Accepted",
+                "message": "", "lastTransitionTime": "2030-01-01T00:00:00Z",
+                "observedGeneration": generation}],
+        }]}});
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        // It may be gone by now.
+        let _ = store.patch_status(&HTTP_ROUTE, "demo", name, status);
+    }
+}

@@ -1,0 +1,220 @@
+//! Trouble: pushes at the wrong moment, restarts at every step, no data, hands on the objects, and
+//! what can't be done.
+
+use std::time::Duration;
+
+use serde_json::json;
+use weir_runtime::kinds::{DEPLOYMENT, HTTP_ROUTE, SERVICE};
+
+use crate::stage::{CANARY, Says, Stage, canary, deployment, push};
+
+async fn initialised() -> Stage {
+    let stage = Stage::set();
+    stage.deploy();
+    stage
+        .until("initialised", |s| {
+            s.phase() == "Initialized" && s.replicas("app") == "0"
+        })
+        .await;
+    stage
+}
+
+#[tokio::test(start_paused = true)]
+async fn r10_a_push_during_the_last_query_is_analysed_before_it_is_promoted() {
+    let stage = initialised().await;
+    stage.push("app:2");
+    stage.until("the last weight", |s| s.weight() == "40").await;
+    let store = stage.store.clone();
+    stage.during_a_query(move || push(&store, "app:3"));
+    stage
+        .until("restarted", |s| {
+            s.events()
+                .iter()
+                .any(|e| e.starts_with("New revision detected! Restarting"))
+        })
+        .await;
+    assert_eq!(stage.image("app-primary"), "app:1");
+    let asked = stage.asked();
+    stage.until("promoted", |s| s.phase() == "Succeeded").await;
+    assert_eq!(stage.image("app-primary"), "app:3");
+    assert!(stage.asked() >= asked + 2, "measured at both weights");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_at_any_moment_goes_on_where_it_was() {
+    for (last, faulty) in [("Succeeded", false), ("Failed", true)] {
+        let mut stage = initialised().await;
+        if faulty {
+            stage.says(Says::Value("0"));
+        }
+        stage.push("app:2");
+        // Prime-ish steps, so that every stretch is hit somewhere.
+        for step in 0u64.. {
+            tokio::time::sleep(Duration::from_millis(170 + 130 * (step % 7))).await;
+            stage.kill().await;
+            stage.start();
+            if stage.phase() == last && stage.replicas("app") == "0" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(1900)).await;
+            assert!(step < 200, "no end: {:#}", stage.get(&CANARY, "app"));
+        }
+        let expected = if faulty { "app:1" } else { "app:2" };
+        assert_eq!(
+            (stage.image("app-primary").as_str(), stage.weight().as_str()),
+            (expected, "0")
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_data_and_no_answer_are_told_apart_and_neither_is_a_pass() {
+    for (says, text) in [
+        (
+            Says::Nothing,
+            "Rolling back app.demo checks without data threshold reached 2",
+        ),
+        (
+            Says::Down,
+            "Rolling back app.demo metric provider failures threshold reached 2",
+        ),
+    ] {
+        let stage = initialised().await;
+        stage.says(says);
+        stage.push("app:2");
+        stage.until("rolled back", |s| s.phase() == "Failed").await;
+        stage
+            .until(text, |s| s.events().iter().any(|e| e == text))
+            .await;
+        assert_eq!(stage.image("app-primary"), "app:1");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn r04_a_failed_first_deployment_is_healed_by_the_next_push() {
+    let stage = Stage::set();
+    stage.breaks("app:1");
+    stage.deploy();
+    stage.until("failed", |s| s.phase() == "Failed").await;
+    assert_eq!(
+        stage.ready(),
+        ("False".into(), "InitializationFailed".into())
+    );
+    assert_eq!(stage.replicas("app"), "2");
+    assert!(stage.get(&SERVICE, "app").is_null() && stage.get(&HTTP_ROUTE, "app").is_null());
+    stage.push("app:2");
+    stage
+        .until("initialised", |s| {
+            s.phase() == "Initialized" && s.replicas("app") == "0"
+        })
+        .await;
+    assert_eq!(stage.image("app-primary"), "app:2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_supported_is_refused_before_anything_moves() {
+    let stage = Stage::set();
+    stage
+        .store
+        .apply(&DEPLOYMENT, deployment("app:1"))
+        .expect("applied");
+    let mut asks = canary();
+    asks["spec"]["analysis"]["webhooks"] = json!([{"name": "gate", "url": "http://gate"}]);
+    stage.create(&CANARY, asks);
+    stage
+        .until("refused", |s| {
+            s.ready() == ("False".into(), "Unsupported".into())
+        })
+        .await;
+    stage
+        .until("told", |s| {
+            s.events().iter().any(|e| e.contains("analysis.webhooks"))
+        })
+        .await;
+    assert_eq!(stage.phase(), "");
+    assert!(stage.get(&DEPLOYMENT, "app-primary").is_null());
+    assert_eq!(stage.replicas("app"), "2");
+    let finalizers = stage.text(&CANARY, "app", &["metadata", "finalizers"]);
+    assert!(finalizers.is_empty(), "{finalizers}");
+    // Taken out, it goes on.
+    let without = json!({"spec": {"analysis": {"webhooks": null}}});
+    stage
+        .store
+        .patch(&CANARY, "demo", "app", without)
+        .expect("patched");
+    stage
+        .until("initialised", |s| s.phase() == "Initialized")
+        .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn hands_on_generated_objects_are_put_right_and_the_target_keeps_its_owner() {
+    let stage = initialised().await;
+    let edit = json!({"spec": {"template": {"spec": {"containers": [
+        {"name": "app", "image": "app:evil"}]}}}});
+    stage
+        .store
+        .patch(&DEPLOYMENT, "demo", "app-primary", edit)
+        .expect("patched");
+    stage
+        .until("put right", |s| s.image("app-primary") == "app:1")
+        .await;
+    let selector = json!({"spec": {"selector": {"app": "app"}}});
+    stage
+        .store
+        .patch(&SERVICE, "demo", "app", selector)
+        .expect("patched");
+    stage
+        .until("put right", |s| {
+            s.text(&SERVICE, "app", &["spec", "selector", "app"]) == "app-primary"
+        })
+        .await;
+    stage
+        .store
+        .delete(&DEPLOYMENT, "demo", "app-primary")
+        .expect("deleted");
+    stage
+        .until("made again", |s| s.image("app-primary") == "app:1")
+        .await;
+    let managed = stage.text(&DEPLOYMENT, "app", &["metadata", "managedFields"]);
+    assert!(
+        managed.contains("kustomize-controller") && managed.contains("flagger"),
+        "{managed}"
+    );
+    stage
+        .until("at rest", |s| {
+            s.ready() == ("True".into(), "Initialized".into())
+        })
+        .await;
+    stage.is_silent().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspended_nothing_moves_and_going_back_aborts() {
+    let stage = initialised().await;
+    stage.push("app:2");
+    stage.until("a weight", |s| s.weight() == "20").await;
+    stage
+        .store
+        .patch(&CANARY, "demo", "app", json!({"spec": {"suspend": true}}))
+        .expect("patched");
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert_eq!(
+        (stage.weight(), stage.phase()),
+        ("20".into(), "Progressing".into())
+    );
+    stage.push("app:1");
+    stage
+        .store
+        .patch(&CANARY, "demo", "app", json!({"spec": {"suspend": false}}))
+        .expect("patched");
+    stage
+        .until("aborted", |s| {
+            s.phase() == "Initialized" && s.replicas("app") == "0"
+        })
+        .await;
+    assert_eq!(
+        (stage.image("app-primary"), stage.weight()),
+        ("app:1".into(), "0".into())
+    );
+}
