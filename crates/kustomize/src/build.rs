@@ -32,7 +32,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { depth: 50, files: 20_000, file_bytes: 16 << 20, bytes: 256 << 20, objects: 50_000 }
+        Self {
+            depth: 50,
+            files: 20_000,
+            file_bytes: 16 << 20,
+            bytes: 256 << 20,
+            objects: 50_000,
+        }
     }
 }
 
@@ -81,7 +87,7 @@ pub fn to_yaml(objects: &[Object]) -> String {
 #[derive(Clone, Debug)]
 pub(crate) struct Resource {
     pub(crate) object: Object,
-    file: String,
+    pub(crate) file: String,
     /// Name and effective namespace before each move to another namespace.
     pub(crate) previous: Vec<(String, String)>,
 }
@@ -103,9 +109,18 @@ impl Resource {
 
 /// Builds the kustomization in directory `dir` (clean, below the root; empty for the root).
 pub fn build(files: &dyn Files, dir: &str, options: &Options) -> Result<Built, BuildError> {
-    let outside = |what| BuildError::File { spot: Spot::file(dir), what };
+    let outside = |what| BuildError::File {
+        spot: Spot::file(dir),
+        what,
+    };
     let dir = join("", dir).map_err(outside)?;
-    let mut build = Build { files, limits: options.limits, count: 0, bytes: 0, visiting: vec![] };
+    let mut build = Build {
+        files,
+        limits: options.limits,
+        count: 0,
+        bytes: 0,
+        visiting: vec![],
+    };
     if files.entry(&dir).map_err(outside)? != Entry::Directory {
         return Err(BuildError::NoDirectory(shown(&dir).to_owned()));
     }
@@ -134,7 +149,10 @@ impl Overrides {
         let spot = |field: &str| Spot::new(root.file.clone(), 0, field);
         let (namespace_spot, images_spot) = (spot("namespace"), spot("images"));
         if let Some(namespace) = self.namespace.clone().filter(|n| !n.is_empty()) {
-            root.namespace = Some(Placed { value: namespace, spot: namespace_spot });
+            root.namespace = Some(Placed {
+                value: namespace,
+                spot: namespace_spot,
+            });
         }
         for image in &self.images {
             match root.images.iter_mut().find(|i| i.value.name == image.name) {
@@ -148,7 +166,10 @@ impl Overrides {
                     }
                 }
                 None => {
-                    root.images.push(Placed { value: image.clone(), spot: images_spot.clone() });
+                    root.images.push(Placed {
+                        value: image.clone(),
+                        spot: images_spot.clone(),
+                    });
                 }
             }
         }
@@ -170,7 +191,10 @@ impl Build<'_> {
         let mut found = Vec::new();
         for name in NAMES {
             let path = inside(dir, name);
-            let file = |what| BuildError::File { spot: Spot::file(path.clone()), what };
+            let file = |what| BuildError::File {
+                spot: Spot::file(path.clone()),
+                what,
+            };
             if self.files.entry(&path).map_err(file)? == Entry::File {
                 found.push(name);
             }
@@ -193,14 +217,25 @@ impl Build<'_> {
     /// kustomization of their own are named as such; names that begin with a dot count too.
     fn generate(&mut self, dir: &str) -> Result<Kustomization, BuildError> {
         let file = inside(dir, NAMES[0]);
-        let mut out = Kustomization { file: file.clone(), ..Kustomization::default() };
+        let mut out = Kustomization {
+            file: file.clone(),
+            ..Kustomization::default()
+        };
         let mut stack = vec![(dir.to_owned(), 0)];
         let mut seen = 0;
         while let Some((at, depth)) = stack.pop() {
-            let failed = |what| BuildError::File { spot: Spot::file(at.clone()), what };
+            let failed = |what| BuildError::File {
+                spot: Spot::file(at.clone()),
+                what,
+            };
             match self.files.entry(&at).map_err(failed)? {
                 Entry::Directory => {
-                    self.bound(depth, self.limits.depth, "directories inside of each other", &at)?;
+                    self.bound(
+                        depth,
+                        self.limits.depth,
+                        "directories inside of each other",
+                        &at,
+                    )?;
                     let names = self.files.list(&at).map_err(failed)?;
                     let own = NAMES.iter().any(|n| names.iter().any(|m| m == n));
                     if own && at != dir {
@@ -220,9 +255,19 @@ impl Build<'_> {
         Ok(out)
     }
 
-    fn bound(&self, n: usize, limit: usize, what: &'static str, at: &str) -> Result<(), BuildError> {
+    fn bound(
+        &self,
+        n: usize,
+        limit: usize,
+        what: &'static str,
+        at: &str,
+    ) -> Result<(), BuildError> {
         if n > limit {
-            return Err(BuildError::TooMuch { spot: Spot::file(shown(at)), limit, what });
+            return Err(BuildError::TooMuch {
+                spot: Spot::file(shown(at)),
+                limit,
+                what,
+            });
         }
         Ok(())
     }
@@ -233,14 +278,22 @@ impl Build<'_> {
         let text = self
             .files
             .read(path, self.limits.file_bytes)
-            .map_err(|what| BuildError::File { spot: named_at.clone(), what })?;
+            .map_err(|what| BuildError::File {
+                spot: named_at.clone(),
+                what,
+            })?;
         self.bytes += text.len();
         self.bound(self.bytes, self.limits.bytes, "bytes", path)?;
         Ok(text)
     }
 
     fn accumulate(&mut self, dir: &str, of: &Kustomization) -> Result<Vec<Resource>, BuildError> {
-        self.bound(self.visiting.len(), self.limits.depth, "kustomizations inside of each other", dir)?;
+        self.bound(
+            self.visiting.len(),
+            self.limits.depth,
+            "kustomizations inside of each other",
+            dir,
+        )?;
         self.visiting.push(dir.to_owned());
         let mut out: Vec<Resource> = Vec::new();
         let mut ids: HashMap<[String; 4], String> = HashMap::new();
@@ -263,13 +316,19 @@ impl Build<'_> {
     }
 
     fn resource(&mut self, dir: &str, entry: &Placed<String>) -> Result<Vec<Resource>, BuildError> {
-        let failed = |what| BuildError::File { spot: entry.spot.clone(), what };
+        let failed = |what| BuildError::File {
+            spot: entry.spot.clone(),
+            what,
+        };
         if is_remote(&entry.value) {
             let what = format!(
                 "`{}` is not in the source, and nothing is fetched in a build; copy it into the source",
                 entry.value
             );
-            return Err(BuildError::Field { spot: entry.spot.clone(), what });
+            return Err(BuildError::Field {
+                spot: entry.spot.clone(),
+                what,
+            });
         }
         let path = join(dir, &entry.value).map_err(failed)?;
         match self.files.entry(&path).map_err(failed)? {
@@ -280,8 +339,11 @@ impl Build<'_> {
             Entry::File => {
                 let text = self.read(&path, &entry.spot)?;
                 let objects = resources::read(&path, &text)?;
-                let resource =
-                    |object| Resource { object, file: path.clone(), previous: Vec::new() };
+                let resource = |object| Resource {
+                    object,
+                    file: path.clone(),
+                    previous: Vec::new(),
+                };
                 Ok(objects.into_iter().map(resource).collect())
             }
             Entry::Directory => {
@@ -289,7 +351,10 @@ impl Build<'_> {
                     path.is_empty() || *outer == path || outer.starts_with(&format!("{path}/"))
                 };
                 if self.visiting.iter().any(inner) {
-                    return Err(BuildError::Cycle { spot: entry.spot.clone(), path: entry.value.clone() });
+                    return Err(BuildError::Cycle {
+                        spot: entry.spot.clone(),
+                        path: entry.value.clone(),
+                    });
                 }
                 let of = self.load(&path)?;
                 self.accumulate(&path, &of)
@@ -299,24 +364,38 @@ impl Build<'_> {
 }
 
 fn inside(dir: &str, name: &str) -> String {
-    if dir.is_empty() { name.to_owned() } else { format!("{dir}/{name}") }
+    if dir.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{dir}/{name}")
+    }
 }
 
 fn named(dir: &str, path: &str, file: &str) -> Placed<String> {
-    let relative = path.strip_prefix(dir).unwrap_or(path).trim_start_matches('/');
-    Placed { value: format!("./{relative}"), spot: Spot::file(file) }
+    let relative = path
+        .strip_prefix(dir)
+        .unwrap_or(path)
+        .trim_start_matches('/');
+    Placed {
+        value: format!("./{relative}"),
+        spot: Spot::file(file),
+    }
 }
 
 fn is_manifest(path: &str) -> bool {
     std::path::Path::new(path)
         .extension()
         .is_some_and(|e| e == "yaml" || e == "yml")
-        || [".yaml", ".yml"].iter().any(|e| path.rsplit('/').next() == Some(*e))
+        || [".yaml", ".yml"]
+            .iter()
+            .any(|e| path.rsplit('/').next() == Some(*e))
 }
 
 fn is_remote(path: &str) -> bool {
     path.contains("://")
-        || ["git::", "git@", "gh:", "github.com/", "github.com:"].iter().any(|p| path.starts_with(p))
+        || ["git::", "git@", "gh:", "github.com/", "github.com:"]
+            .iter()
+            .any(|p| path.starts_with(p))
 }
 
 fn transform(of: &Kustomization, all: &mut [Resource]) -> Result<(), BuildError> {
@@ -391,7 +470,12 @@ fn write_pairs(
     for resource in all {
         let told = failure(spot, &resource.object);
         for (key, value) in pairs {
-            for place in places.iter().filter(|p| p.matches(&resource.object)).cloned().collect::<Vec<_>>() {
+            for place in places
+                .iter()
+                .filter(|p| p.matches(&resource.object))
+                .cloned()
+                .collect::<Vec<_>>()
+            {
                 let mut set = |at: &mut Value| set_key(at, key, value);
                 let changed = place.visit(&mut resource.object, Leaf::Map, &mut set);
                 changed.map_err(|what| told((place.path.clone(), what)))?;

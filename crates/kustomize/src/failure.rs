@@ -21,12 +21,20 @@ pub struct Spot {
 impl Spot {
     /// The file as a whole.
     pub fn file(file: impl Into<String>) -> Self {
-        Self { file: file.into(), line: 0, field: String::new() }
+        Self {
+            file: file.into(),
+            line: 0,
+            field: String::new(),
+        }
     }
 
     /// A field in the file.
     pub fn new(file: impl Into<String>, line: usize, field: impl Into<String>) -> Self {
-        Self { file: file.into(), line, field: field.into() }
+        Self {
+            file: file.into(),
+            line,
+            field: field.into(),
+        }
     }
 }
 

@@ -17,13 +17,21 @@ pub(crate) struct FieldSpec {
 impl FieldSpec {
     pub(crate) fn new(group: &str, version: &str, kind: &str, path: &str, create: bool) -> Self {
         let [group, version, kind, path] = [group, version, kind, path].map(str::to_owned);
-        Self { group, version, kind, path, create }
+        Self {
+            group,
+            version,
+            kind,
+            path,
+            create,
+        }
     }
 
     pub(crate) fn matches(&self, object: &Object) -> bool {
         let (group, version) = split_api_version(object.api_version());
         let equal = |wanted: &str, found: &str| wanted.is_empty() || wanted == found;
-        equal(&self.group, group) && equal(&self.version, version) && equal(&self.kind, object.kind())
+        equal(&self.group, group)
+            && equal(&self.version, version)
+            && equal(&self.kind, object.kind())
     }
 
     /// Calls `change` on each field of the object that the path leads to.
@@ -90,9 +98,9 @@ fn walk(
     };
     match at {
         Value::Null => Ok(()),
-        Value::Array(items) => {
-            items.iter_mut().try_for_each(|item| walk(item, path, create, change))
-        }
+        Value::Array(items) => items
+            .iter_mut()
+            .try_for_each(|item| walk(item, path, create, change)),
         Value::Object(map) => {
             let (name, is_list) = match step.strip_suffix("[]") {
                 Some(name) => (name, true),
@@ -112,9 +120,13 @@ fn walk(
                 Some(null @ Value::Null) if make.is_some() => *null = fresh(),
                 Some(_) => {}
             }
-            map.get_mut(name).map_or(Ok(()), |next| walk(next, rest, create, change))
+            map.get_mut(name)
+                .map_or(Ok(()), |next| walk(next, rest, create, change))
         }
-        other => Err(format!("a map or a list belongs there, found {}", shape(other))),
+        other => Err(format!(
+            "a map or a list belongs there, found {}",
+            shape(other)
+        )),
     }
 }
 
@@ -150,19 +162,26 @@ mod tests {
 
     #[test]
     fn lists_are_walked_and_maps_made() {
-        let mut o = Object(json!({"kind": "X", "spec": {"a": [{"b": {}}, {"b": null}, {}], "n": null}}));
+        let mut o =
+            Object(json!({"kind": "X", "spec": {"a": [{"b": {}}, {"b": null}, {}], "n": null}}));
         let spec = FieldSpec::new("", "", "X", "spec/a/b/labels", true);
         assert!(spec.matches(&o));
-        spec.visit(&mut o, Leaf::Map, &mut |v| set_key(v, "k", "v")).expect("changed");
+        spec.visit(&mut o, Leaf::Map, &mut |v| set_key(v, "k", "v"))
+            .expect("changed");
         let one = json!({"b": {"labels": {"k": "v"}}});
         assert_eq!(o.0["spec"]["a"], json!([one, one, one]));
         let absent = FieldSpec::new("", "", "", "spec/none/b", false);
-        absent.visit(&mut o, Leaf::Map, &mut |_| Err("met".into())).expect("nothing met");
+        absent
+            .visit(&mut o, Leaf::Map, &mut |_| Err("met".into()))
+            .expect("nothing met");
         let odd = FieldSpec::new("", "", "", "kind/x", true);
         assert_eq!(
             odd.visit(&mut o, Leaf::Map, &mut |_| Ok(())),
             Err("a map or a list belongs there, found text".into())
         );
-        assert_eq!(split("metadata/annotations/a.b\\/c"), ["metadata", "annotations", "a.b/c"]);
+        assert_eq!(
+            split("metadata/annotations/a.b\\/c"),
+            ["metadata", "annotations", "a.b/c"]
+        );
     }
 }

@@ -81,7 +81,12 @@ pub struct MemoryFiles(pub BTreeMap<String, String>);
 impl MemoryFiles {
     /// Files from pairs of path and text.
     pub fn new<'a>(files: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        Self(files.into_iter().map(|(p, t)| (p.to_owned(), t.to_owned())).collect())
+        Self(
+            files
+                .into_iter()
+                .map(|(p, t)| (p.to_owned(), t.to_owned()))
+                .collect(),
+        )
     }
 }
 
@@ -101,13 +106,20 @@ impl Files for MemoryFiles {
             what: "there is no such file".to_owned(),
         })?;
         if text.len() > limit {
-            return Err(FileError::TooLarge { path: path.to_owned(), limit });
+            return Err(FileError::TooLarge {
+                path: path.to_owned(),
+                limit,
+            });
         }
         Ok(text.clone())
     }
 
     fn list(&self, path: &str) -> Result<Vec<String>, FileError> {
-        let inside = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let inside = if path.is_empty() {
+            String::new()
+        } else {
+            format!("{path}/")
+        };
         let names: BTreeSet<&str> = self
             .0
             .keys()
@@ -153,7 +165,10 @@ impl DirectoryFiles {
 }
 
 fn unreadable(path: &str, e: &std::io::Error) -> FileError {
-    FileError::Unreadable { path: path.to_owned(), what: e.to_string() }
+    FileError::Unreadable {
+        path: path.to_owned(),
+        what: e.to_string(),
+    }
 }
 
 impl Files for DirectoryFiles {
@@ -171,9 +186,14 @@ impl Files for DirectoryFiles {
         let file = std::fs::File::open(&at).map_err(|e| unreadable(path, &e))?;
         let mut bytes = Vec::new();
         let most = (limit as u64).saturating_add(1);
-        file.take(most).read_to_end(&mut bytes).map_err(|e| unreadable(path, &e))?;
+        file.take(most)
+            .read_to_end(&mut bytes)
+            .map_err(|e| unreadable(path, &e))?;
         if bytes.len() > limit {
-            return Err(FileError::TooLarge { path: path.to_owned(), limit });
+            return Err(FileError::TooLarge {
+                path: path.to_owned(),
+                limit,
+            });
         }
         String::from_utf8(bytes).map_err(|_| FileError::NotText(path.to_owned()))
     }
@@ -201,7 +221,11 @@ mod tests {
         assert_eq!(join("", "./x"), Ok("x".into()));
         assert_eq!(join("a", ".."), Ok(String::new()));
         for name in ["../../x", "/etc/passwd", "b/../../../x"] {
-            assert_eq!(join("a", name), Err(FileError::Outside(name.into())), "{name}");
+            assert_eq!(
+                join("a", name),
+                Err(FileError::Outside(name.into())),
+                "{name}"
+            );
         }
     }
 
@@ -213,10 +237,19 @@ mod tests {
         std::os::unix::fs::symlink("/etc", dir.path().join("etc")).expect("linked");
         let files = DirectoryFiles::new(dir.path());
         assert_eq!(files.read("real.yaml", 10), Ok("a: 1".into()));
-        assert_eq!(files.read("link.yaml", 10), Err(FileError::Link("link.yaml".into())));
-        assert_eq!(files.entry("etc/passwd"), Err(FileError::Link("etc/passwd".into())));
+        assert_eq!(
+            files.read("link.yaml", 10),
+            Err(FileError::Link("link.yaml".into()))
+        );
+        assert_eq!(
+            files.entry("etc/passwd"),
+            Err(FileError::Link("etc/passwd".into()))
+        );
         assert_eq!(files.entry("none"), Ok(Entry::Absent));
-        let too_large = FileError::TooLarge { path: "real.yaml".into(), limit: 2 };
+        let too_large = FileError::TooLarge {
+            path: "real.yaml".into(),
+            limit: 2,
+        };
         assert_eq!(files.read("real.yaml", 2), Err(too_large));
     }
 }

@@ -29,7 +29,11 @@ impl Image {
 
     fn apply(&self, text: &str) -> String {
         let (name, mut tag, mut digest) = parts(text);
-        let name = if self.new_name.is_empty() { name } else { &self.new_name };
+        let name = if self.new_name.is_empty() {
+            name
+        } else {
+            &self.new_name
+        };
         if !self.new_tag.is_empty() || !self.digest.is_empty() {
             (tag, digest) = (&self.new_tag, &self.digest);
         }
@@ -58,7 +62,11 @@ fn parts(text: &str) -> (&str, &str, &str) {
 }
 
 /// Replaces one image everywhere in an object.
-pub(crate) fn replace(object: &mut Object, image: &Image, matcher: &GoRegex) -> Result<(), (String, String)> {
+pub(crate) fn replace(
+    object: &mut Object,
+    image: &Image,
+    matcher: &GoRegex,
+) -> Result<(), (String, String)> {
     if object.kind() != "CustomResourceDefinition" {
         anywhere(&mut object.0, image, matcher);
     }
@@ -77,8 +85,18 @@ pub(crate) fn replace(object: &mut Object, image: &Image, matcher: &GoRegex) -> 
 fn places() -> Vec<FieldSpec> {
     let mut out = Vec::new();
     for root in ["spec", "spec/template/spec"] {
-        for field in ["containers[]/image", "initContainers[]/image", "volumes[]/image/reference"] {
-            out.push(FieldSpec::new("", "", "", &format!("{root}/{field}"), false));
+        for field in [
+            "containers[]/image",
+            "initContainers[]/image",
+            "volumes[]/image/reference",
+        ] {
+            out.push(FieldSpec::new(
+                "",
+                "",
+                "",
+                &format!("{root}/{field}"),
+                false,
+            ));
         }
     }
     out
@@ -89,7 +107,9 @@ fn anywhere(at: &mut Value, image: &Image, matcher: &GoRegex) {
     match at {
         Value::Object(map) => {
             for (key, value) in map.iter_mut() {
-                if let ("containers" | "initContainers", Value::Array(items)) = (key.as_str(), &mut *value) {
+                if let ("containers" | "initContainers", Value::Array(items)) =
+                    (key.as_str(), &mut *value)
+                {
                     for item in items {
                         if let Some(found) = item.get_mut("image") {
                             change(found, image, matcher);
@@ -134,7 +154,12 @@ mod tests {
     fn tag_and_digest_are_replaced_as_one() {
         let image = |new_name: &str, new_tag: &str, digest: &str| {
             let [new_name, new_tag, digest] = [new_name, new_tag, digest].map(str::to_owned);
-            Image { name: "a".into(), new_name, new_tag, digest }
+            Image {
+                name: "a".into(),
+                new_name,
+                new_tag,
+                digest,
+            }
         };
         assert_eq!(image("b", "", "").apply("a:1@sha256:2"), "b:1@sha256:2");
         assert_eq!(image("", "3", "").apply("a:1@sha256:2"), "a:3");

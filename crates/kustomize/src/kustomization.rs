@@ -81,9 +81,11 @@ impl At<'_> {
         let mut line = 0;
         for step in path {
             let next = match &node.content {
-                Content::Sequence { items, .. } => {
-                    step.parse::<usize>().ok().and_then(|i| items.get(i)).map(|n| (n.place.line, n))
-                }
+                Content::Sequence { items, .. } => step
+                    .parse::<usize>()
+                    .ok()
+                    .and_then(|i| items.get(i))
+                    .map(|n| (n.place.line, n)),
                 Content::Mapping { entries, .. } => entries
                     .iter()
                     .rev()
@@ -109,8 +111,14 @@ impl At<'_> {
     }
 
     fn wrong(&self, path: &[String], expected: &str, found: &Value) -> BuildError {
-        let what = format!("{expected} belongs here, found {}", crate::fields::shape(found));
-        BuildError::Field { spot: self.spot(path), what }
+        let what = format!(
+            "{expected} belongs here, found {}",
+            crate::fields::shape(found)
+        );
+        BuildError::Field {
+            spot: self.spot(path),
+            what,
+        }
     }
 
     fn list<'v>(&self, path: &[String], value: &'v Value) -> Result<&'v [Value], BuildError> {
@@ -174,14 +182,25 @@ fn deeper(path: &[String], step: &str) -> Vec<String> {
 
 /// Reads the text of a kustomization file.
 pub(crate) fn read(file: &str, text: &str) -> Result<Kustomization, BuildError> {
-    let yaml = |what| BuildError::Yaml { file: file.to_owned(), what };
+    let yaml = |what| BuildError::Yaml {
+        file: file.to_owned(),
+        what,
+    };
     let reader = Reader::default();
     let documents = reader.parse(text).map_err(yaml)?;
     // Only the first document counts.
-    let Some(document) = documents.first() else { return Err(empty(file)) };
+    let Some(document) = documents.first() else {
+        return Err(empty(file));
+    };
     let value = reader.value(document).map_err(yaml)?;
-    let at = At { file, root: &document.root };
-    let mut out = Kustomization { file: file.to_owned(), ..Kustomization::default() };
+    let at = At {
+        file,
+        root: &document.root,
+    };
+    let mut out = Kustomization {
+        file: file.to_owned(),
+        ..Kustomization::default()
+    };
     let (mut api_version, mut kind) = (String::new(), String::new());
     let (mut bases, mut common_labels, mut met) = (Vec::new(), None, false);
     for (name, path, value) in at.fields(&[], &value)? {
@@ -195,21 +214,34 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Kustomization, BuildError> 
             "bases" => bases = texts(&at, &path, value)?,
             "namespace" => {
                 let value = at.text(&path, value)?;
-                let placed = Placed { value, spot: at.spot(&path) };
+                let placed = Placed {
+                    value,
+                    spot: at.spot(&path),
+                };
                 out.namespace = Some(placed).filter(|p| !p.value.is_empty());
             }
             "labels" => out.labels.extend(labels(&at, &path, value)?),
             "commonlabels" => {
                 let pairs = at.pairs(&path, value)?;
-                let value = Labels { pairs, selectors: true, ..Labels::default() };
-                common_labels = Some(Placed { value, spot: at.spot(&path) });
+                let value = Labels {
+                    pairs,
+                    selectors: true,
+                    ..Labels::default()
+                };
+                common_labels = Some(Placed {
+                    value,
+                    spot: at.spot(&path),
+                });
             }
             "commonannotations" => {
                 let value = at.pairs(&path, value)?;
-                out.common_annotations = Some(Placed { value, spot: at.spot(&path) });
+                out.common_annotations = Some(Placed {
+                    value,
+                    spot: at.spot(&path),
+                });
             }
             "images" => out.images = images(&at, &path, value)?,
-            "sortoptions" if !absent => out.order = Some(order(&at, &path, value)?),
+            "sortoptions" if !value.is_null() => out.order = Some(order(&at, &path, value)?),
             "sortoptions" => {}
             name if NOT_BUILT.iter().any(|n| n.eq_ignore_ascii_case(name)) => {
                 if !absent {
@@ -240,7 +272,10 @@ fn is_absent(value: &Value) -> bool {
 
 fn empty(file: &str) -> BuildError {
     let what = "the kustomization is empty; name at least one resource".to_owned();
-    BuildError::Field { spot: Spot::file(file), what }
+    BuildError::Field {
+        spot: Spot::file(file),
+        what,
+    }
 }
 
 fn check_kind(at: &At<'_>, kind: &str, api_version: &str) -> Result<(), BuildError> {
@@ -250,12 +285,21 @@ fn check_kind(at: &At<'_>, kind: &str, api_version: &str) -> Result<(), BuildErr
         "Component" => return Err(BuildError::NotBuilt(spot("kind"))),
         _ => {
             let what = "the kind must be Kustomization".to_owned();
-            return Err(BuildError::Field { spot: spot("kind"), what });
+            return Err(BuildError::Field {
+                spot: spot("kind"),
+                what,
+            });
         }
     }
-    if !matches!(api_version, "" | "kustomize.config.k8s.io/v1beta1" | "kustomize.config.k8s.io/v1") {
+    if !matches!(
+        api_version,
+        "" | "kustomize.config.k8s.io/v1beta1" | "kustomize.config.k8s.io/v1"
+    ) {
         let what = "the version must be kustomize.config.k8s.io/v1beta1".to_owned();
-        return Err(BuildError::Field { spot: spot("apiVersion"), what });
+        return Err(BuildError::Field {
+            spot: spot("apiVersion"),
+            what,
+        });
     }
     Ok(())
 }
@@ -268,7 +312,10 @@ fn texts(at: &At<'_>, path: &[String], value: &Value) -> Result<Vec<Placed<Strin
         if value.is_empty() {
             return Err(at.wrong(&path, "a path", item));
         }
-        out.push(Placed { value, spot: at.spot(&path) });
+        out.push(Placed {
+            value,
+            spot: at.spot(&path),
+        });
     }
     Ok(out)
 }
@@ -287,7 +334,10 @@ fn labels(at: &At<'_>, path: &[String], value: &Value) -> Result<Vec<Placed<Labe
                 _ => return Err(BuildError::UnknownField(at.spot(&path))),
             }
         }
-        out.push(Placed { value: labels, spot: at.spot(&path) });
+        out.push(Placed {
+            value: labels,
+            spot: at.spot(&path),
+        });
     }
     Ok(out)
 }
@@ -328,31 +378,37 @@ fn images(at: &At<'_>, path: &[String], value: &Value) -> Result<Vec<Placed<Imag
                 _ => return Err(BuildError::UnknownField(at.spot(&path))),
             }
         }
-        out.push(Placed { value: image, spot: at.spot(&path) });
+        out.push(Placed {
+            value: image,
+            spot: at.spot(&path),
+        });
     }
     Ok(out)
 }
 
 fn order(at: &At<'_>, path: &[String], value: &Value) -> Result<Order, BuildError> {
-    let mut out = Order::Legacy;
+    let mut out = None;
     for (name, path, value) in at.fields(path, value)? {
         match name.as_str() {
             "order" => {
                 out = match at.text(&path, value)?.as_str() {
-                    "fifo" => Order::Fifo,
-                    "legacy" | "" => Order::Legacy,
-                    _ => {
-                        let what = "the order must be `legacy` or `fifo`".to_owned();
-                        return Err(BuildError::Field { spot: at.spot(&path), what });
-                    }
+                    "fifo" => Some(Order::Fifo),
+                    "legacy" => Some(Order::Legacy),
+                    _ => None,
                 };
             }
-            "legacysortoptions" if is_absent(value) => {}
+            "legacysortoptions" if value.is_null() => {}
             "legacysortoptions" => return Err(BuildError::NotBuilt(at.spot(&path))),
             _ => return Err(BuildError::UnknownField(at.spot(&path))),
         }
     }
-    Ok(out)
+    out.ok_or_else(|| {
+        let what = "`order` must be `legacy` or `fifo`".to_owned();
+        BuildError::Field {
+            spot: at.spot(path),
+            what,
+        }
+    })
 }
 
 #[cfg(test)]
@@ -360,7 +416,9 @@ mod tests {
     use super::*;
 
     fn refused(text: &str) -> String {
-        read("a/kustomization.yaml", text).expect_err("refused").to_string()
+        read("a/kustomization.yaml", text)
+            .expect_err("refused")
+            .to_string()
     }
 
     #[test]

@@ -10,9 +10,21 @@ pub(crate) fn metadata() -> Vec<FieldSpec> {
     vec![FieldSpec::new("", "", "", "metadata/labels", true)]
 }
 
-/// The labels of pod templates.
+/// The labels of pod templates, and of the claims that come with the pods.
 pub(crate) fn templates() -> Vec<FieldSpec> {
-    templates_of("labels", "apps")
+    let mut out = templates_of("labels", "apps");
+    out.push(claims());
+    out
+}
+
+fn claims() -> FieldSpec {
+    FieldSpec::new(
+        "apps",
+        "",
+        "StatefulSet",
+        "spec/volumeClaimTemplates[]/metadata/labels",
+        true,
+    )
 }
 
 /// The fields of pod templates' metadata, for labels and annotations alike. `stateful` is the group
@@ -29,8 +41,18 @@ pub(crate) fn templates_of(field: &str, stateful: &str) -> Vec<FieldSpec> {
         spec("", "", "DaemonSet", &template),
         spec(stateful, "", "StatefulSet", &template),
         spec("batch", "", "Job", &template),
-        spec("batch", "", "CronJob", &format!("spec/jobTemplate/metadata/{field}")),
-        spec("batch", "", "CronJob", &format!("spec/jobTemplate/spec/template/metadata/{field}")),
+        spec(
+            "batch",
+            "",
+            "CronJob",
+            &format!("spec/jobTemplate/metadata/{field}"),
+        ),
+        spec(
+            "batch",
+            "",
+            "CronJob",
+            &format!("spec/jobTemplate/spec/template/metadata/{field}"),
+        ),
     ]
 }
 
@@ -43,13 +65,15 @@ pub(crate) fn selectors() -> Vec<FieldSpec> {
         FieldSpec::new("", "", "ReplicaSet", "spec/selector/matchLabels", true),
         FieldSpec::new("", "", "DaemonSet", "spec/selector/matchLabels", true),
         FieldSpec::new("apps", "", "StatefulSet", "spec/selector/matchLabels", true),
-        FieldSpec::new("apps", "", "StatefulSet", "spec/volumeClaimTemplates[]/metadata/labels", true),
     ];
     let pod = "spec/template/spec";
     for kind in WORKLOADS {
         for rule in ["podAffinity", "podAntiAffinity"] {
             for (strength, term) in [
-                ("preferredDuringSchedulingIgnoredDuringExecution", "/podAffinityTerm"),
+                (
+                    "preferredDuringSchedulingIgnoredDuringExecution",
+                    "/podAffinityTerm",
+                ),
                 ("requiredDuringSchedulingIgnoredDuringExecution", ""),
             ] {
                 let path =
@@ -62,11 +86,27 @@ pub(crate) fn selectors() -> Vec<FieldSpec> {
     }
     for (group, kind, path) in [
         ("batch", "Job", "spec/selector/matchLabels"),
-        ("batch", "CronJob", "spec/jobTemplate/spec/selector/matchLabels"),
+        (
+            "batch",
+            "CronJob",
+            "spec/jobTemplate/spec/selector/matchLabels",
+        ),
         ("policy", "PodDisruptionBudget", "spec/selector/matchLabels"),
-        ("networking.k8s.io", "NetworkPolicy", "spec/podSelector/matchLabels"),
-        ("networking.k8s.io", "NetworkPolicy", "spec/ingress/from/podSelector/matchLabels"),
-        ("networking.k8s.io", "NetworkPolicy", "spec/egress/to/podSelector/matchLabels"),
+        (
+            "networking.k8s.io",
+            "NetworkPolicy",
+            "spec/podSelector/matchLabels",
+        ),
+        (
+            "networking.k8s.io",
+            "NetworkPolicy",
+            "spec/ingress/from/podSelector/matchLabels",
+        ),
+        (
+            "networking.k8s.io",
+            "NetworkPolicy",
+            "spec/egress/to/podSelector/matchLabels",
+        ),
     ] {
         out.push(FieldSpec::new(group, "", kind, path, false));
     }

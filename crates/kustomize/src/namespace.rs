@@ -24,7 +24,8 @@ pub(crate) fn set(object: &mut Object, namespace: &str) -> Result<(), (String, S
                 *at = json!(namespace);
                 Ok(())
             };
-            spec.visit(object, Leaf::Text, &mut write).map_err(|what| (spec.path.clone(), what))?;
+            spec.visit(object, Leaf::Text, &mut write)
+                .map_err(|what| (spec.path.clone(), what))?;
         }
     }
     Ok(())
@@ -34,7 +35,13 @@ fn places() -> [FieldSpec; 3] {
     [
         // A Namespace is renamed; that surprises, and people rely on it.
         FieldSpec::new("", "v1", "Namespace", "metadata/name", true),
-        FieldSpec::new("apiregistration.k8s.io", "", "APIService", "spec/service/namespace", true),
+        FieldSpec::new(
+            "apiregistration.k8s.io",
+            "",
+            "APIService",
+            "spec/service/namespace",
+            true,
+        ),
         FieldSpec::new(
             "apiextensions.k8s.io",
             "",

@@ -38,7 +38,10 @@ const FIRST: [&str; 22] = [
     "CronJob",
     "PodDisruptionBudget",
 ];
-const LAST: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
+const LAST: [&str; 2] = [
+    "MutatingWebhookConfiguration",
+    "ValidatingWebhookConfiguration",
+];
 
 pub(crate) fn compare(a: &Object, b: &Object) -> Ordering {
     let by_kind = rank(a.kind()).cmp(&rank(b.kind()));
@@ -58,20 +61,40 @@ pub(crate) fn compare(a: &Object, b: &Object) -> Ordering {
 }
 
 fn rank(kind: &str) -> i32 {
-    let first = FIRST.iter().position(|k| *k == kind).map(|i| i as i32 - FIRST.len() as i32);
+    let first = FIRST
+        .iter()
+        .position(|k| *k == kind)
+        .map(|i| i as i32 - FIRST.len() as i32);
     let last = LAST.iter().position(|k| *k == kind).map(|i| i as i32 + 1);
     first.or(last).unwrap_or(0)
 }
 
 fn group_version_kind(object: &Object) -> String {
     let (group, version) = split_api_version(object.api_version());
-    let or = |text: &str, none: &str| if text.is_empty() { none.to_owned() } else { text.to_owned() };
-    format!("{}_{}_{}", or(group, "~G"), or(version, "~V"), or(object.kind(), "~K"))
+    let or = |text: &str, none: &str| {
+        if text.is_empty() {
+            none.to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
+    format!(
+        "{}_{}_{}",
+        or(group, "~G"),
+        or(version, "~V"),
+        or(object.kind(), "~K")
+    )
 }
 
 fn identity(object: &Object) -> String {
     let (group, version) = split_api_version(object.api_version());
-    let or = |text: &str, none: &str| if text.is_empty() { none.to_owned() } else { text.to_owned() };
+    let or = |text: &str, none: &str| {
+        if text.is_empty() {
+            none.to_owned()
+        } else {
+            text.to_owned()
+        }
+    };
     format!(
         "{}.{}.{}|{}|{}",
         or(object.kind(), "[noKind]"),

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::build::Resource;
-use crate::failure::BuildError;
+use crate::failure::{BuildError, Spot};
 use crate::scope::{effective_namespace, is_cluster_scoped};
 
 /// A kind that is referred to, and where.
@@ -22,13 +22,19 @@ const RULES: [Rule; 2] = [
     },
     Rule {
         target: "Service",
-        referrers: &["ValidatingWebhookConfiguration", "MutatingWebhookConfiguration"],
+        referrers: &[
+            "ValidatingWebhookConfiguration",
+            "MutatingWebhookConfiguration",
+        ],
         path: &["webhooks", "clientConfig", "service"],
     },
 ];
 
 /// Mends all references. Only objects that went through a namespace transformer are looked for.
 pub(crate) fn mend(resources: &mut [Resource]) -> Result<(), BuildError> {
+    for resource in resources.iter() {
+        refuse_blank_namespaces(resource)?;
+    }
     for rule in &RULES {
         for at in 0..resources.len() {
             if !rule.referrers.contains(&resources[at].object.kind()) {
@@ -44,6 +50,32 @@ pub(crate) fn mend(resources: &mut [Resource]) -> Result<(), BuildError> {
     Ok(())
 }
 
+fn refuse_blank_namespaces(resource: &Resource) -> Result<(), BuildError> {
+    let object = &resource.object;
+    let subjects = object.get(&["subjects"]).and_then(Value::as_array);
+    let binding = object.kind() == "RoleBinding";
+    for (i, subject) in subjects
+        .into_iter()
+        .flatten()
+        .enumerate()
+        .filter(|_| binding)
+    {
+        let blank = subject
+            .get("namespace")
+            .is_some_and(|n| n.is_null() || n == "");
+        if blank && subject["kind"] == "ServiceAccount" {
+            return Err(BuildError::NotAnObject {
+                spot: Spot::file(&resource.file),
+                what: format!(
+                    "{}: the namespace of subject {i} is blank; name one or remove the field",
+                    object.reference()
+                ),
+            });
+        }
+    }
+    Ok(())
+}
+
 fn visit(
     at: &mut Value,
     path: &[&str],
@@ -51,9 +83,9 @@ fn visit(
 ) -> Result<(), BuildError> {
     match (at, path.split_first()) {
         (Value::Array(items), _) => items.iter_mut().try_for_each(|i| visit(i, path, change)),
-        (Value::Object(map), Some((step, rest))) => {
-            map.get_mut(*step).map_or(Ok(()), |next| visit(next, rest, change))
-        }
+        (Value::Object(map), Some((step, rest))) => map
+            .get_mut(*step)
+            .map_or(Ok(()), |next| visit(next, rest, change)),
         (found @ Value::Object(_), None) => change(found),
         _ => Ok(()),
     }
@@ -65,7 +97,9 @@ fn mend_one(
     referrer: &Resource,
     found: &mut Value,
 ) -> Result<(), BuildError> {
-    let Some(name) = found["name"].as_str().map(str::to_owned) else { return Ok(()) };
+    let Some(name) = found["name"].as_str().map(str::to_owned) else {
+        return Ok(());
+    };
     let wanted = found.get("namespace").and_then(Value::as_str);
     let anywhere = is_cluster_scoped(&referrer.object);
     let subject_namespaces = service_account_namespaces(referrer);
@@ -91,11 +125,15 @@ fn mend_one(
             && r.object.api_version() == "v1"
             && r.previous.iter().any(|(n, _)| *n == name)
     });
-    let Some(first) = candidates.first() else { return Ok(()) };
+    let Some(first) = candidates.first() else {
+        return Ok(());
+    };
     let same = |r: &&Resource| r.object.key() == first.object.key();
     if !candidates.iter().all(same) {
-        let names: Vec<String> =
-            candidates.iter().map(|r| r.object.reference().to_string()).collect();
+        let names: Vec<String> = candidates
+            .iter()
+            .map(|r| r.object.reference().to_string())
+            .collect();
         return Err(BuildError::Ambiguous {
             object: referrer.object.reference().to_string(),
             name,

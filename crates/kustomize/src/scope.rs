@@ -5,41 +5,83 @@
 use weir_object::{Object, split_api_version};
 
 const CLUSTER_SCOPED: &[(&str, &[&str], &[&str])] = &[
-    ("", &["v1"], &["ComponentStatus", "Namespace", "Node", "PersistentVolume"]),
+    (
+        "",
+        &["v1"],
+        &["ComponentStatus", "Namespace", "Node", "PersistentVolume"],
+    ),
     (
         "admissionregistration.k8s.io",
         &["v1", "v1beta1"],
-        &["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"],
+        &[
+            "MutatingWebhookConfiguration",
+            "ValidatingWebhookConfiguration",
+        ],
     ),
     (
         "admissionregistration.k8s.io",
         &["v1", "v1alpha1", "v1beta1"],
-        &["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"],
+        &[
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+        ],
     ),
-    ("apiextensions.k8s.io", &["v1", "v1beta1"], &["CustomResourceDefinition"]),
-    ("apiregistration.k8s.io", &["v1", "v1beta1"], &["APIService"]),
-    ("authentication.k8s.io", &["v1", "v1beta1"], &["TokenReview"]),
+    (
+        "apiextensions.k8s.io",
+        &["v1", "v1beta1"],
+        &["CustomResourceDefinition"],
+    ),
+    (
+        "apiregistration.k8s.io",
+        &["v1", "v1beta1"],
+        &["APIService"],
+    ),
+    (
+        "authentication.k8s.io",
+        &["v1", "v1beta1"],
+        &["TokenReview"],
+    ),
     (
         "authorization.k8s.io",
         &["v1", "v1beta1"],
-        &["SelfSubjectAccessReview", "SelfSubjectRulesReview", "SubjectAccessReview"],
+        &[
+            "SelfSubjectAccessReview",
+            "SelfSubjectRulesReview",
+            "SubjectAccessReview",
+        ],
     ),
-    ("certificates.k8s.io", &["v1", "v1beta1"], &["CertificateSigningRequest"]),
+    (
+        "certificates.k8s.io",
+        &["v1", "v1beta1"],
+        &["CertificateSigningRequest"],
+    ),
     (
         "flowcontrol.apiserver.k8s.io",
         &["v1beta1", "v1alpha1"],
         &["FlowSchema", "PriorityLevelConfiguration"],
     ),
-    ("internal.apiserver.k8s.io", &["v1alpha1"], &["StorageVersion"]),
+    (
+        "internal.apiserver.k8s.io",
+        &["v1alpha1"],
+        &["StorageVersion"],
+    ),
     ("networking.k8s.io", &["v1", "v1beta1"], &["IngressClass"]),
-    ("node.k8s.io", &["v1", "v1beta1", "v1alpha1"], &["RuntimeClass"]),
+    (
+        "node.k8s.io",
+        &["v1", "v1beta1", "v1alpha1"],
+        &["RuntimeClass"],
+    ),
     ("policy", &["v1beta1"], &["PodSecurityPolicy"]),
     (
         "rbac.authorization.k8s.io",
         &["v1", "v1beta1", "v1alpha1"],
         &["ClusterRole", "ClusterRoleBinding"],
     ),
-    ("scheduling.k8s.io", &["v1", "v1beta1", "v1alpha1"], &["PriorityClass"]),
+    (
+        "scheduling.k8s.io",
+        &["v1", "v1beta1", "v1alpha1"],
+        &["PriorityClass"],
+    ),
     (
         "storage.k8s.io",
         &["v1", "v1beta1", "v1alpha1"],

@@ -10,7 +10,7 @@
 //!
 //! # How a decision survives a crash
 //!
-//! [`State`] is the intent and the world is brought to match it. [`decide`] does one of two things:
+//! [`State`] is the intent and the world is brought to match it. [`fn@decide`] does one of two things:
 //! where the world is not as the state says, it answers with effects ([`Plan::Act`]), each of which
 //! can be repeated; where it is, it answers with the next state ([`Plan::Record`]) and no effect at
 //! all. So an effect never happens before the decision behind it is stored, a crash between the two

@@ -193,6 +193,7 @@ mod tests {
         let reading = Reading::Value {
             name: name.into(),
             value,
+            warnings: vec![],
         };
         Check {
             name: name.into(),

@@ -35,13 +35,16 @@ impl Running {
 /// The artifact store in a directory, made when it is missing.
 pub fn artifacts(dir: &Path, clock: SharedClock) -> anyhow::Result<Storage> {
     Storage::new(dir, Retention::default(), clock).with_context(|| {
-        format!("artifacts cannot be kept in `{}`; give a writable directory", dir.display())
+        format!(
+            "artifacts cannot be kept in `{}`; give a writable directory",
+            dir.display()
+        )
     })
 }
 
 /// All controllers, not yet running.
 pub fn all(context: &Context, artifacts: &Storage, options: &Options) -> Vec<Controller> {
-    let mut all = vec![
+    let all = vec![
         weir_source::controller(
             context,
             weir_source::Options::new(
@@ -50,7 +53,6 @@ pub fn all(context: &Context, artifacts: &Storage, options: &Options) -> Vec<Con
                 Git::new(context.http.clone()),
             ),
         ),
-        weir_deliver::controller(context, weir_deliver::Options::default()),
         weir_canary::controller(
             context,
             weir_canary::Options {
@@ -60,7 +62,6 @@ pub fn all(context: &Context, artifacts: &Storage, options: &Options) -> Vec<Con
             },
         ),
     ];
-    all.extend(weir_image::controllers(context, weir_image::Options::default()));
     all
 }
 
@@ -83,7 +84,10 @@ pub fn observability(context: &Context) -> Router {
             "/metrics",
             get(move || async move {
                 let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                ([(axum::http::header::CONTENT_TYPE, media)], metrics.encode())
+                (
+                    [(axum::http::header::CONTENT_TYPE, media)],
+                    metrics.encode(),
+                )
             }),
         )
 }

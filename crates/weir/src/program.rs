@@ -46,10 +46,17 @@ async fn run(line: Line) -> anyhow::Result<ExitCode> {
 
 fn log(line: &Line) {
     use tracing_subscriber::EnvFilter;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(line.log_level()));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let filter =
+        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(line.log_level()));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
     // A second subscriber can only come from a test harness, which then keeps its own.
-    let _ = if line.logs_json() { log.json().try_init() } else { log.try_init() };
+    let _ = if line.logs_json() {
+        log.json().try_init()
+    } else {
+        log.try_init()
+    };
 }
 
 fn failed(e: &anyhow::Error) -> ExitCode {

@@ -24,7 +24,10 @@ impl Sandbox {
         let mut line = String::new();
         let out = process.stdout.take().expect("its output");
         BufReader::new(out).read_line(&mut line).expect("a line");
-        Self { process, kubeconfig: line.trim().into() }
+        Self {
+            process,
+            kubeconfig: line.trim().into(),
+        }
     }
 
     fn kubectl(&self, args: &[&str], input: &str) -> Output {
@@ -48,7 +51,12 @@ impl Sandbox {
     fn good(&self, args: &[&str], input: &str) -> String {
         let output = self.kubectl(args, input);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(output.status.success(), "kubectl {args:?}: {}{}", text(&output.stdout), text(&output.stderr));
+        assert!(
+            output.status.success(),
+            "kubectl {args:?}: {}{}",
+            text(&output.stdout),
+            text(&output.stderr)
+        );
         text(&output.stdout)
     }
 
@@ -72,10 +80,13 @@ impl Drop for Sandbox {
 }
 
 fn kubectl_is_there() -> bool {
-    let found = Command::new("kubectl").args(["version", "--client"]).output();
+    let found = Command::new("kubectl")
+        .args(["version", "--client"])
+        .output();
     let there = found.is_ok_and(|o| o.status.success());
     if !there {
-        println!("skipped: kubectl is not installed");
+        use std::io::Write as _;
+        let _ = writeln!(std::io::stderr(), "skipped: kubectl is not installed");
     }
     there
 }
@@ -99,35 +110,78 @@ fn kubectl_works_against_the_sandbox() {
     }
     let sandbox = Sandbox::start();
     let namespaces = sandbox.good(&["get", "namespaces"], "");
-    assert!(namespaces.starts_with("NAME") && namespaces.contains("kube-system"), "{namespaces}");
+    assert!(
+        namespaces.starts_with("NAME") && namespaces.contains("kube-system"),
+        "{namespaces}"
+    );
 
     // apply, twice; then what was applied runs
     let applied = sandbox.good(&["apply", "-f", "-"], DEPLOYMENT);
     assert_eq!(applied, "deployment.apps/web created\n");
-    assert_eq!(sandbox.good(&["apply", "-f", "-"], DEPLOYMENT), "deployment.apps/web unchanged\n");
-    sandbox.good(&["wait", "deployment/web", "--for=condition=Available", "--timeout=30s"], "");
+    assert_eq!(
+        sandbox.good(&["apply", "-f", "-"], DEPLOYMENT),
+        "deployment.apps/web unchanged\n"
+    );
+    sandbox.good(
+        &[
+            "wait",
+            "deployment/web",
+            "--for=condition=Available",
+            "--timeout=30s",
+        ],
+        "",
+    );
     let row = sandbox.good(&["get", "deployment", "web", "--no-headers"], "");
     assert!(row.starts_with("web") && row.contains("2/2"), "{row}");
     let changed = DEPLOYMENT.replace("replicas: 2", "replicas: 3");
-    assert_eq!(sandbox.good(&["apply", "-f", "-"], &changed), "deployment.apps/web configured\n");
+    assert_eq!(
+        sandbox.good(&["apply", "-f", "-"], &changed),
+        "deployment.apps/web configured\n"
+    );
 
     // server-side apply: another manager's field is a conflict, unless forced
     let own = DEPLOYMENT.replace("replicas: 2", "replicas: 5");
     let apply = ["apply", "--server-side", "--field-manager=other", "-f", "-"];
     let conflict = sandbox.bad(&apply, &own);
-    assert!(conflict.contains("conflict") && conflict.contains(".spec.replicas"), "{conflict}");
-    let forced = ["apply", "--server-side", "--force-conflicts", "--field-manager=other", "-f", "-"];
-    assert_eq!(sandbox.good(&forced, &own), "deployment.apps/web serverside-applied\n");
-    let replicas = ["get", "deployment", "web", "-o", "jsonpath={.spec.replicas}"];
+    assert!(
+        conflict.contains("conflict") && conflict.contains(".spec.replicas"),
+        "{conflict}"
+    );
+    let forced = [
+        "apply",
+        "--server-side",
+        "--force-conflicts",
+        "--field-manager=other",
+        "-f",
+        "-",
+    ];
+    assert_eq!(
+        sandbox.good(&forced, &own),
+        "deployment.apps/web serverside-applied\n"
+    );
+    let replicas = [
+        "get",
+        "deployment",
+        "web",
+        "-o",
+        "jsonpath={.spec.replicas}",
+    ];
     assert_eq!(sandbox.good(&replicas, ""), "5");
 
     // every patch type
     for (kind, patch, expected) in [
         ("merge", r#"{"spec":{"replicas":1}}"#, "1"),
-        ("json", r#"[{"op":"replace","path":"/spec/replicas","value":4}]"#, "4"),
+        (
+            "json",
+            r#"[{"op":"replace","path":"/spec/replicas","value":4}]"#,
+            "4",
+        ),
         ("strategic", r#"{"spec":{"replicas":2}}"#, "2"),
     ] {
-        sandbox.good(&["patch", "deployment", "web", "--type", kind, "-p", patch], "");
+        sandbox.good(
+            &["patch", "deployment", "web", "--type", kind, "-p", patch],
+            "",
+        );
         assert_eq!(sandbox.good(&replicas, ""), expected, "{kind}");
     }
 
@@ -140,14 +194,36 @@ fn kubectl_works_against_the_sandbox() {
     let canary = include_str!("../../../examples/canary/weighted/app/canary.yaml");
     sandbox.good(&["apply", "-f", "-"], canary);
     let columns = sandbox.good(&["get", "canary"], "");
-    assert!(columns.starts_with("NAME") && columns.contains("STATUS") && columns.contains("WEIGHT"), "{columns}");
+    assert!(
+        columns.starts_with("NAME") && columns.contains("STATUS") && columns.contains("WEIGHT"),
+        "{columns}"
+    );
     let wrong = canary.replace("threshold: 2", "threshold: many");
     let refused = sandbox.bad(&["apply", "--validate=false", "-f", "-"], &wrong);
     assert!(refused.contains("spec.analysis.threshold"), "{refused}");
 
     // deletion takes what is owned
-    sandbox.good(&["delete", "deployment", "web", "--cascade=foreground", "--timeout=30s"], "");
-    sandbox.good(&["wait", "pods", "-l", "app=web", "--for=delete", "--timeout=30s"], "");
+    sandbox.good(
+        &[
+            "delete",
+            "deployment",
+            "web",
+            "--cascade=foreground",
+            "--timeout=30s",
+        ],
+        "",
+    );
+    sandbox.good(
+        &[
+            "wait",
+            "pods",
+            "-l",
+            "app=web",
+            "--for=delete",
+            "--timeout=30s",
+        ],
+        "",
+    );
     let missing = sandbox.bad(&["get", "deployment", "web"], "");
     assert!(missing.contains("NotFound"), "{missing}");
 }
@@ -161,32 +237,61 @@ fn the_demo_ends_well_and_says_so_in_json() {
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{errors}");
     let story: Value = serde_json::from_slice(&output.stdout).expect("one JSON object");
-    assert_eq!(story["promoted"]["weights"], serde_json::json!([20, 40, 60]), "{story}");
+    assert_eq!(
+        story["promoted"]["weights"],
+        serde_json::json!([20, 40, 60]),
+        "{story}"
+    );
     let weights = story["rolledBack"]["weights"].as_array().expect("weights");
-    assert!(weights.first().is_some_and(|w| *w == 20) && weights.len() == 1, "{story}");
+    assert!(
+        weights.first().is_some_and(|w| *w == 20) && weights.len() == 1,
+        "{story}"
+    );
     let reason = story["rolledBack"]["reason"].as_str().expect("a reason");
-    assert!(reason.contains("success rate") || reason.contains("error-share"), "{story}");
-    assert_eq!(story["commits"].as_array().map(Vec::len), Some(2), "{story}");
+    assert!(
+        reason.contains("success rate") || reason.contains("error-share"),
+        "{story}"
+    );
+    assert_eq!(
+        story["commits"].as_array().map(Vec::len),
+        Some(2),
+        "{story}"
+    );
     for run in ["promoted", "rolledBack"] {
         let revision = story[run]["revision"].as_str().expect("a revision");
         assert!(revision.starts_with("main@sha1:"), "{story}");
     }
     let count = |k: &str| story["requests"][k].as_u64().expect("a number");
-    assert!(count("total") > 0 && count("failed") * 5 <= count("total"), "{story}");
+    assert!(
+        count("total") > 0 && count("failed") * 5 <= count("total"),
+        "{story}"
+    );
 }
 
 #[test]
 fn completion_and_reference_are_printed() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
-        let output = Command::new(WEIR).args(["completion", shell]).output().expect("weir starts");
-        assert!(output.status.success() && output.stdout.len() > 500, "{shell}");
+        let output = Command::new(WEIR)
+            .args(["completion", shell])
+            .output()
+            .expect("weir starts");
+        assert!(
+            output.status.success() && output.stdout.len() > 500,
+            "{shell}"
+        );
     }
-    let unknown = Command::new(WEIR).arg("deploy").output().expect("weir starts");
+    let unknown = Command::new(WEIR)
+        .arg("deploy")
+        .output()
+        .expect("weir starts");
     assert_eq!(unknown.status.code(), Some(2));
     let nowhere = Command::new(WEIR)
         .args(["get", "--kubeconfig", "/nonexistent/kubeconfig"])
         .output()
         .expect("weir starts");
     let told = String::from_utf8_lossy(&nowhere.stderr);
-    assert!(nowhere.status.code() == Some(1) && told.contains("/nonexistent/kubeconfig"), "{told}");
+    assert!(
+        nowhere.status.code() == Some(1) && told.contains("/nonexistent/kubeconfig"),
+        "{told}"
+    );
 }

@@ -259,7 +259,7 @@ impl Stage {
     pub(crate) async fn is_silent(&self) {
         tokio::time::sleep(Duration::from_secs(5)).await;
         let before = self.store.version();
-        tokio::time::sleep(Duration::from_secs(600)).await;
+        tokio::time::sleep(Duration::from_mins(10)).await;
         assert_eq!(
             self.store.version(),
             before,

@@ -1,6 +1,7 @@
 //! The story: a first deployment, a good revision, a faulty one, and the end.
 
 use serde_json::json;
+use weir_apiserver::Selector;
 use weir_runtime::kinds::{CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
 
 use crate::stage::{CANARY, Says, Stage};
@@ -196,6 +197,6 @@ async fn stored_templates_are_those_that_are_needed() {
     stage.is_silent().await;
     let (stored, _) = stage
         .store
-        .list(&CONTROLLER_REVISION, Some("demo"), &Default::default());
+        .list(&CONTROLLER_REVISION, Some("demo"), &Selector::default());
     assert_eq!(stored.len(), 1);
 }

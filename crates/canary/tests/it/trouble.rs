@@ -198,7 +198,7 @@ async fn suspended_nothing_moves_and_going_back_aborts() {
         .store
         .patch(&CANARY, "demo", "app", json!({"spec": {"suspend": true}}))
         .expect("patched");
-    tokio::time::sleep(Duration::from_secs(120)).await;
+    tokio::time::sleep(Duration::from_mins(2)).await;
     assert_eq!(
         (stage.weight(), stage.phase()),
         ("20".into(), "Progressing".into())

@@ -78,8 +78,9 @@ pub(super) fn promoting(way: &Way<'_>) -> Plan {
     if restoring {
         return failed(way, run);
     }
+    // The primary can serve, so there is no deadline to pass here: nothing would be safer.
     if let Some(why) = way.not_in_force() {
-        return way.wait_for(why);
+        return hold(why);
     }
     give_back(way, run)
 }

@@ -250,6 +250,15 @@ impl World {
                 self.tell(events);
             }
             Plan::Measure { revision, weight } => self.measure(revision, *weight),
+            Plan::Wait { until, .. }
+            | Plan::Hold {
+                until: Some(until), ..
+            } => {
+                assert!(
+                    *until > self.now,
+                    "whoever waits, waits for what is to come: {plan:?}"
+                );
+            }
             _ => {}
         }
         plan

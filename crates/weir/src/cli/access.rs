@@ -23,11 +23,15 @@ pub(crate) struct Access {
 impl Access {
     /// The configuration of a client. kube's own retry is off: ours is the one that is tested.
     pub(crate) async fn config(&self) -> anyhow::Result<kube::Config> {
-        let options = KubeConfigOptions { context: self.context.clone(), ..Default::default() };
+        let options = KubeConfigOptions {
+            context: self.context.clone(),
+            ..Default::default()
+        };
         let mut config = match &self.kubeconfig {
             Some(file) => {
-                let read = Kubeconfig::read_from(file)
-                    .with_context(|| format!("the kubeconfig `{}` cannot be read", file.display()))?;
+                let read = Kubeconfig::read_from(file).with_context(|| {
+                    format!("the kubeconfig `{}` cannot be read", file.display())
+                })?;
                 kube::Config::from_custom_kubeconfig(read, &options).await?
             }
             None if self.context.is_some() => kube::Config::from_kubeconfig(&options).await?,
@@ -43,7 +47,10 @@ impl Access {
     /// A client, and the namespace to look in.
     pub(crate) async fn client(&self) -> anyhow::Result<(kube::Client, String)> {
         let config = self.config().await?;
-        let namespace = self.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let namespace = self
+            .namespace
+            .clone()
+            .unwrap_or_else(|| config.default_namespace.clone());
         let at = config.cluster_url.to_string();
         let client = kube::Client::try_from(config)
             .with_context(|| format!("no client could be made for {at}"))?;
@@ -53,7 +60,11 @@ impl Access {
     /// A client for single questions: no caches, no field manager that matters.
     pub(crate) async fn api(&self) -> anyhow::Result<(weir_runtime::ApiClient, String)> {
         let (client, namespace) = self.client().await?;
-        let caches = weir_runtime::Caches::new(client.clone(), tokio_util::sync::CancellationToken::new());
-        Ok((weir_runtime::ApiClient::new(client, caches, "weir"), namespace))
+        let caches =
+            weir_runtime::Caches::new(client.clone(), tokio_util::sync::CancellationToken::new());
+        Ok((
+            weir_runtime::ApiClient::new(client, caches, "weir"),
+            namespace,
+        ))
     }
 }

@@ -23,7 +23,12 @@ pub(crate) struct Options {
     #[arg(long = "for", value_name = "KIND[/NAME]")]
     about: Option<String>,
     /// Only events of these types
-    #[arg(long, value_delimiter = ',', value_name = "TYPES", default_value = "Normal,Warning")]
+    #[arg(
+        long,
+        value_delimiter = ',',
+        value_name = "TYPES",
+        default_value = "Normal,Warning"
+    )]
     types: Vec<String>,
     /// How to print
     #[arg(long, short, value_enum, default_value_t)]
@@ -39,10 +44,18 @@ pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<Exi
     let within = (!options.all_namespaces).then_some(namespace.as_str());
     let mut events = api.list(&EVENT, within, "").await?;
     events.retain(|e| concerns(e, &options));
-    events.sort_by_key(|e| (e.text(&["lastTimestamp"]).to_owned(), e.resource_version().parse().unwrap_or(0_u64)));
+    events.sort_by_key(|e| {
+        (
+            e.text(&["lastTimestamp"]).to_owned(),
+            e.resource_version().parse().unwrap_or(0_u64),
+        )
+    });
     if options.output != Output::Table {
         let items: Vec<&Value> = events.iter().map(|e| &e.0).collect();
-        output::value(options.output, &json!({"apiVersion": "v1", "kind": "List", "items": items}))?;
+        output::value(
+            options.output,
+            &json!({"apiVersion": "v1", "kind": "List", "items": items}),
+        )?;
         return Ok(ExitCode::SUCCESS);
     }
     if events.is_empty() {
@@ -54,7 +67,9 @@ pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<Exi
         .iter()
         .map(|e| {
             let last: Option<Timestamp> = e.text(&["lastTimestamp"]).parse().ok();
-            let age = last.map_or(String::new(), |t| table::age(now.duration_since(t).as_secs()));
+            let age = last.map_or(String::new(), |t| {
+                table::age(now.duration_since(t).as_secs())
+            });
             let about = |k: &str| e.text(&["involvedObject", k]).to_owned();
             let mut row = vec![
                 age,
@@ -80,12 +95,22 @@ pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<Exi
 fn concerns(event: &Object, options: &Options) -> bool {
     let about = |k: &str| event.text(&["involvedObject", k]);
     let (group, _) = weir_object::split_api_version(about("apiVersion"));
-    let ours = GROUPS.iter().any(|g| group == *g || (g.starts_with('.') && group.ends_with(g)));
-    let wanted = match options.about.as_deref().map(|a| a.split_once('/').unwrap_or((a, ""))) {
+    let ours = GROUPS
+        .iter()
+        .any(|g| group == *g || (g.starts_with('.') && group.ends_with(g)));
+    let wanted = match options
+        .about
+        .as_deref()
+        .map(|a| a.split_once('/').unwrap_or((a, "")))
+    {
         None => true,
         Some((kind, name)) => {
             kind.eq_ignore_ascii_case(about("kind")) && (name.is_empty() || name == about("name"))
         }
     };
-    ours && wanted && options.types.iter().any(|t| t.eq_ignore_ascii_case(event.text(&["type"])))
+    ours && wanted
+        && options
+            .types
+            .iter()
+            .any(|t| t.eq_ignore_ascii_case(event.text(&["type"])))
 }

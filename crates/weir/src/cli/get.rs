@@ -35,6 +35,9 @@ pub(crate) struct Options {
     output: Output,
 }
 
+/// A column: its title, and the cell of an object.
+type Column = (&'static str, fn(&Object) -> String);
+
 /// One kind that can be shown.
 struct Shown {
     /// Names it goes by, the table's own first.
@@ -42,12 +45,12 @@ struct Shown {
     /// Groups that contain it.
     groups: &'static [&'static str],
     kind: &'static Kind,
-    columns: &'static [(&'static str, fn(&Object) -> String)],
+    columns: &'static [Column],
 }
 
-const SUSPENDED: (&str, fn(&Object) -> String) = ("SUSPENDED", suspended);
-const READY: (&str, fn(&Object) -> String) = ("READY", |o| ready(o).0);
-const MESSAGE: (&str, fn(&Object) -> String) = ("MESSAGE", |o| ready(o).1);
+const SUSPENDED: Column = ("SUSPENDED", suspended);
+const READY: Column = ("READY", |o| ready(o).0);
+const MESSAGE: Column = ("MESSAGE", |o| ready(o).1);
 
 static SHOWN: [Shown; 7] = [
     Shown {
@@ -55,7 +58,9 @@ static SHOWN: [Shown; 7] = [
         groups: &["sources", "all"],
         kind: &weir_api::git_repository::KIND,
         columns: &[
-            ("REVISION", |o| o.text(&["status", "artifact", "revision"]).to_owned()),
+            ("REVISION", |o| {
+                o.text(&["status", "artifact", "revision"]).to_owned()
+            }),
             SUSPENDED,
             READY,
             MESSAGE,
@@ -66,8 +71,12 @@ static SHOWN: [Shown; 7] = [
         groups: &["images", "all"],
         kind: &weir_api::image_repository::KIND,
         columns: &[
-            ("LAST SCAN", |o| o.text(&["status", "lastScanResult", "scanTime"]).to_owned()),
-            ("TAGS", |o| text_of(o, &["status", "lastScanResult", "tagCount"])),
+            ("LAST SCAN", |o| {
+                o.text(&["status", "lastScanResult", "scanTime"]).to_owned()
+            }),
+            ("TAGS", |o| {
+                text_of(o, &["status", "lastScanResult", "tagCount"])
+            }),
             SUSPENDED,
             READY,
             MESSAGE,
@@ -78,8 +87,12 @@ static SHOWN: [Shown; 7] = [
         groups: &["images", "all"],
         kind: &weir_api::image_policy::KIND,
         columns: &[
-            ("IMAGE", |o| o.text(&["status", "latestRef", "name"]).to_owned()),
-            ("TAG", |o| o.text(&["status", "latestRef", "tag"]).to_owned()),
+            ("IMAGE", |o| {
+                o.text(&["status", "latestRef", "name"]).to_owned()
+            }),
+            ("TAG", |o| {
+                o.text(&["status", "latestRef", "tag"]).to_owned()
+            }),
             READY,
             MESSAGE,
         ],
@@ -89,7 +102,9 @@ static SHOWN: [Shown; 7] = [
         groups: &["images", "all"],
         kind: &weir_api::image_update_automation::KIND,
         columns: &[
-            ("LAST RUN", |o| o.text(&["status", "lastAutomationRunTime"]).to_owned()),
+            ("LAST RUN", |o| {
+                o.text(&["status", "lastAutomationRunTime"]).to_owned()
+            }),
             SUSPENDED,
             READY,
             MESSAGE,
@@ -100,7 +115,9 @@ static SHOWN: [Shown; 7] = [
         groups: &["all"],
         kind: &weir_api::kustomization::KIND,
         columns: &[
-            ("REVISION", |o| o.text(&["status", "lastAppliedRevision"]).to_owned()),
+            ("REVISION", |o| {
+                o.text(&["status", "lastAppliedRevision"]).to_owned()
+            }),
             SUSPENDED,
             READY,
             MESSAGE,
@@ -123,13 +140,18 @@ static SHOWN: [Shown; 7] = [
         names: &["metrictemplates", "metrictemplate"],
         groups: &[],
         kind: &weir_api::metric_template::KIND,
-        columns: &[("PROVIDER", |o| o.text(&["spec", "provider", "type"]).to_owned())],
+        columns: &[("PROVIDER", |o| {
+            o.text(&["spec", "provider", "type"]).to_owned()
+        })],
     },
 ];
 
 fn names() -> Vec<&'static str> {
     let kinds = SHOWN.iter().flat_map(|s| s.names);
-    kinds.chain(["all", "sources", "images"].iter()).copied().collect()
+    kinds
+        .chain(["all", "sources", "images"].iter())
+        .copied()
+        .collect()
 }
 
 /// Shows the objects.
@@ -137,8 +159,10 @@ pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<Exi
     let (api, namespace) = access.api().await?;
     let within = (!options.all_namespaces).then_some(namespace.as_str());
     let what = options.what.as_str();
-    let wanted: Vec<&Shown> =
-        SHOWN.iter().filter(|s| s.names.contains(&what) || s.groups.contains(&what)).collect();
+    let wanted: Vec<&Shown> = SHOWN
+        .iter()
+        .filter(|s| s.names.contains(&what) || s.groups.contains(&what))
+        .collect();
     let several = wanted.len() > 1;
     let mut found: Vec<(&Shown, Vec<Object>)> = Vec::new();
     for shown in wanted {
@@ -152,7 +176,11 @@ pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<Exi
     }
     let place = within.map_or("any namespace".to_owned(), |ns| format!("namespace `{ns}`"));
     if options.output != Output::Table {
-        let items: Vec<&Value> = found.iter().flat_map(|(_, objects)| objects).map(|o| &o.0).collect();
+        let items: Vec<&Value> = found
+            .iter()
+            .flat_map(|(_, objects)| objects)
+            .map(|o| &o.0)
+            .collect();
         let list = json!({"apiVersion": "v1", "kind": "List", "items": items});
         output::value(options.output, &list)?;
         return Ok(ExitCode::SUCCESS);
@@ -178,14 +206,22 @@ pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<Exi
             }
             let kind = shown.kind.kind.to_lowercase();
             let name = object.name();
-            row.push(if several { format!("{kind}/{name}") } else { name.to_owned() });
+            row.push(if several {
+                format!("{kind}/{name}")
+            } else {
+                name.to_owned()
+            });
             row.extend(shown.columns.iter().map(|(_, cell)| cell(object)));
             row
         };
         let rows: Vec<Vec<String>> = objects.iter().map(row).collect();
         let mut text = Vec::new();
         table::write(&mut text, &header, &rows)?;
-        let start = if options.no_header { text.iter().position(|b| *b == b'\n').map_or(0, |i| i + 1) } else { 0 };
+        let start = if options.no_header {
+            text.iter().position(|b| *b == b'\n').map_or(0, |i| i + 1)
+        } else {
+            0
+        };
         out.write_all(&text[start..])?;
         if several {
             writeln!(out)?;
@@ -201,9 +237,11 @@ async fn list(
     options: &Options,
 ) -> Result<Vec<Object>, weir_runtime::ApiFailure> {
     match (&options.name, within) {
-        (Some(name), Some(namespace)) => {
-            Ok(api.get(kind, &Key::new(namespace, name.as_str())).await?.into_iter().collect())
-        }
+        (Some(name), Some(namespace)) => Ok(api
+            .get(kind, &Key::new(namespace, name.as_str()))
+            .await?
+            .into_iter()
+            .collect()),
         (name, within) => {
             let mut objects = api.list(kind, within, &options.selector).await?;
             objects.retain(|o| name.as_deref().is_none_or(|n| n == o.name()));
@@ -213,7 +251,10 @@ async fn list(
 }
 
 fn suspended(object: &Object) -> String {
-    let set = object.get(&["spec", "suspend"]).and_then(Value::as_bool).unwrap_or_default();
+    let set = object
+        .get(&["spec", "suspend"])
+        .and_then(Value::as_bool)
+        .unwrap_or_default();
     if set { "True" } else { "False" }.to_owned()
 }
 
@@ -226,8 +267,13 @@ fn text_of(object: &Object, path: &[&str]) -> String {
 }
 
 fn ready(object: &Object) -> (String, String) {
-    let conditions = object.get(&["status", "conditions"]).and_then(Value::as_array);
-    let ready = conditions.into_iter().flatten().find(|c| c["type"] == "Ready");
+    let conditions = object
+        .get(&["status", "conditions"])
+        .and_then(Value::as_array);
+    let ready = conditions
+        .into_iter()
+        .flatten()
+        .find(|c| c["type"] == "Ready");
     match ready {
         Some(c) => {
             let text = |k: &str| c[k].as_str().unwrap_or_default().to_owned();

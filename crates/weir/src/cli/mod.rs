@@ -16,7 +16,12 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// From a Git push to safe production traffic on Kubernetes.
 #[derive(Debug, Parser)]
-#[command(name = "weir", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(
+    name = "weir",
+    version,
+    disable_help_subcommand = true,
+    max_term_width = 100
+)]
 pub(crate) struct Line {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -55,7 +60,9 @@ impl Line {
     pub(crate) fn threads(&self) -> usize {
         match self.command {
             Command::Run(_) | Command::Demo(_) | Command::Sandbox(_) => {
-                std::thread::available_parallelism().map_or(2, usize::from).clamp(2, 8)
+                std::thread::available_parallelism()
+                    .map_or(2, usize::from)
+                    .clamp(2, 8)
             }
             _ => 1,
         }

@@ -34,7 +34,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9090")]
     storage_addr: SocketAddr,
     /// Under which address others reach the artifacts
-    #[arg(long, value_name = "HOST[:PORT]", default_value = "source-controller.flux-system.svc")]
+    #[arg(
+        long,
+        value_name = "HOST[:PORT]",
+        default_value = "source-controller.flux-system.svc"
+    )]
     storage_adv_addr: String,
     /// Where metrics and health are served
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
@@ -54,10 +58,20 @@ pub(crate) struct Options {
 pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<ExitCode> {
     let (client, _) = access.client().await?;
     let stop = CancellationToken::new();
-    let context = Context::new(client, Http::system(None), Arc::new(SystemClock), stop.clone());
+    let context = Context::new(
+        client,
+        Http::system(None),
+        Arc::new(SystemClock),
+        stop.clone(),
+    );
     let artifacts = controllers::artifacts(&options.storage_path, context.clock.clone())?;
     let served = serve(options.storage_addr, artifacts.router(), stop.clone()).await?;
-    let metrics = serve(options.metrics_addr, controllers::observability(&context), stop.clone()).await?;
+    let metrics = serve(
+        options.metrics_addr,
+        controllers::observability(&context),
+        stop.clone(),
+    )
+    .await?;
     let running = controllers::start(
         &context,
         &artifacts,

@@ -41,7 +41,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     if options.quiet {
         writeln!(out, "{}", kubeconfig.display())?;
     } else {
-        writeln!(out, "The sandbox's Kubernetes API is up. In another terminal:\n")?;
+        writeln!(
+            out,
+            "The sandbox's Kubernetes API is up. In another terminal:\n"
+        )?;
         writeln!(out, "  export KUBECONFIG={}", kubeconfig.display())?;
         writeln!(out, "  kubectl get namespaces\n")?;
         writeln!(out, "  registry  {}", sandbox.registry_address())?;

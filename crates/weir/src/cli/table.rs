@@ -3,7 +3,11 @@
 use std::io::Write;
 
 /// Writes rows under a header. Cells are cut to one line; the last column is never padded.
-pub(crate) fn write(out: &mut impl Write, header: &[&str], rows: &[Vec<String>]) -> std::io::Result<()> {
+pub(crate) fn write(
+    out: &mut impl Write,
+    header: &[&str],
+    rows: &[Vec<String>],
+) -> std::io::Result<()> {
     let mut widths: Vec<usize> = header.iter().map(|h| h.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -14,7 +18,11 @@ pub(crate) fn write(out: &mut impl Write, header: &[&str], rows: &[Vec<String>])
     for row in std::iter::once(&header).chain(rows) {
         let mut line = String::new();
         for (cell, width) in row.iter().zip(&widths) {
-            line.push_str(&format!("{:<width$}   ", one_line(cell)));
+            // Writing to a String does not fail.
+            let _ = std::fmt::Write::write_fmt(
+                &mut line,
+                format_args!("{:<width$}   ", one_line(cell)),
+            );
         }
         writeln!(out, "{}", line.trim_end())?;
     }

@@ -23,7 +23,9 @@ pub(crate) struct Options {
 pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<ExitCode> {
     use std::io::Write as _;
     let mut versions = json!({"weir": env!("CARGO_PKG_VERSION")});
-    if !options.client && let Ok((client, _)) = access.client().await {
+    if !options.client
+        && let Ok((client, _)) = access.client().await
+    {
         let limit = std::time::Duration::from_secs(5);
         if let Ok(Ok(info)) = tokio::time::timeout(limit, client.apiserver_version()).await {
             versions["kubernetes"] = json!(info.git_version);

@@ -45,7 +45,10 @@ impl Chronicle {
         let own = page.clone();
         world.on_commit(move |commit| {
             if commit.by_automation {
-                narrator.fact(About::Source, &format!("image automation committed {}", commit.revision));
+                narrator.fact(
+                    About::Source,
+                    &format!("image automation committed {}", commit.revision),
+                );
                 narrator.diff(&commit.diff);
                 lock(&own).commits.push(commit.revision.clone());
             }
@@ -56,8 +59,15 @@ impl Chronicle {
     /// A new version is about to be pushed.
     pub(crate) fn turn_page(&self) {
         let mut page = lock(&self.0);
-        let (commits, counted) = (std::mem::take(&mut page.commits), std::mem::take(&mut page.counted));
-        *page = Page { commits, counted, ..Page::default() };
+        let (commits, counted) = (
+            std::mem::take(&mut page.commits),
+            std::mem::take(&mut page.counted),
+        );
+        *page = Page {
+            counted,
+            commits,
+            ..Page::default()
+        };
     }
 
     /// Whether a run began since.
@@ -87,22 +97,37 @@ fn lock(page: &Mutex<Page>) -> std::sync::MutexGuard<'_, Page> {
 
 fn tell_event(event: &Object, narrator: &Narrator, page: &mut Page) {
     let source = event.text(&["source", "component"]);
-    let Some((_, about)) = TOLD.iter().find(|(name, _)| *name == source) else { return };
-    let (kind, name) =
-        (event.text(&["involvedObject", "kind"]), event.text(&["involvedObject", "name"]));
-    let message = event.text(&["message"]).split('\n').next().unwrap_or_default();
+    let Some((_, about)) = TOLD.iter().find(|(name, _)| *name == source) else {
+        return;
+    };
+    let (kind, name) = (
+        event.text(&["involvedObject", "kind"]),
+        event.text(&["involvedObject", "name"]),
+    );
+    let message = event
+        .text(&["message"])
+        .split('\n')
+        .next()
+        .unwrap_or_default();
     let warning = event.text(&["type"]) == "Warning";
     if warning && kind == "Canary" && message.starts_with("Halt") {
         message.clone_into(&mut page.reason);
     }
-    let about = if warning && kind != "Canary" { About::Trouble } else { *about };
+    let about = if warning && kind != "Canary" {
+        About::Trouble
+    } else {
+        *about
+    };
     narrator.fact(about, &format!("{kind}/{name}: {message}"));
 }
 
 fn tell_canary(canary: &Object, narrator: &Narrator, proxy: &ProxyMetrics, page: &mut Page) {
     let phase = canary.text(&["status", "phase"]);
     page.began |= matches!(phase, "Progressing" | "Promoting" | "Finalising");
-    let weight = canary.get(&["status", "canaryWeight"]).and_then(Value::as_u64).unwrap_or_default();
+    let weight = canary
+        .get(&["status", "canaryWeight"])
+        .and_then(Value::as_u64)
+        .unwrap_or_default();
     if weight == page.weight {
         return;
     }

@@ -68,7 +68,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
             }
         }
         Err(e) => {
-            narrator.trouble(&world.diagnosis());
+            Narrator::trouble(&world.diagnosis());
             Err(e)
         }
     };

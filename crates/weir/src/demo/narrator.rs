@@ -48,7 +48,10 @@ impl About {
 
 impl Narrator {
     pub(crate) fn new(speaks: bool) -> Self {
-        Self { speaks, start: Instant::now() }
+        Self {
+            speaks,
+            start: Instant::now(),
+        }
     }
 
     /// A heading.
@@ -80,7 +83,12 @@ impl Narrator {
     /// The story's result.
     pub(crate) fn outcome(&self, outcome: &Outcome) {
         self.title("What happened");
-        let weights = |w: &[u64]| w.iter().map(|w| format!("{w} %")).collect::<Vec<_>>().join(" → ");
+        let weights = |w: &[u64]| {
+            w.iter()
+                .map(|w| format!("{w} %"))
+                .collect::<Vec<_>>()
+                .join(" → ")
+        };
         self.line(&format!(
             "  {} was promoted in {:.1} s over {}",
             outcome.promoted.revision,
@@ -105,7 +113,10 @@ impl Narrator {
     /// How to look around while everything stays up.
     pub(crate) fn look_around(&self, world: &World) {
         self.title("It stays up until Ctrl-C. Look around:");
-        self.line(&format!("  export KUBECONFIG={}", world.kubeconfig().display()));
+        self.line(&format!(
+            "  export KUBECONFIG={}",
+            world.kubeconfig().display()
+        ));
         for line in [
             "kubectl -n demo get canary,deployments,pods,httproutes",
             "kubectl -n demo describe canary app",
@@ -114,12 +125,15 @@ impl Narrator {
         ] {
             self.line(&format!("  {line}"));
         }
-        self.line(&format!("  curl -H 'Host: app.example.com' {}", world.gateway()));
+        self.line(&format!(
+            "  curl -H 'Host: app.example.com' {}",
+            world.gateway()
+        ));
         self.line(&format!("  git clone {}", world.git_url()));
     }
 
     /// What a person needs to know when the story did not end well.
-    pub(crate) fn trouble(&self, lines: &[String]) {
+    pub(crate) fn trouble(lines: &[String]) {
         let mut err = anstream::stderr().lock();
         for line in lines {
             // Nothing is left to tell when standard error itself is gone.

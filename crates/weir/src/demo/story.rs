@@ -16,7 +16,7 @@ use super::world::{Version, World};
 /// The host name that users call.
 const HOST: &str = "app.example.com";
 /// How long any one thing may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Tells the story. The load generator is handed back still running.
 pub(crate) async fn tell(
@@ -27,40 +27,88 @@ pub(crate) async fn tell(
     let chronicle = Chronicle::follow(world, narrator.clone());
 
     narrator.title("1  A configuration is pushed");
-    world.push_image(&Version { tag: "1.0.0", error_rate: "0" }).await?;
+    world
+        .push_image(&Version {
+            tag: "1.0.0",
+            error_rate: "0",
+        })
+        .await?;
     narrator.fact(About::You, "pushed image demo/app:1.0.0 to the registry");
     let revision = world.push_config().await?;
-    narrator.fact(About::You, &format!("pushed the configuration to Git: {revision}"));
+    narrator.fact(
+        About::You,
+        &format!("pushed the configuration to Git: {revision}"),
+    );
     world.apply_cluster().await?;
-    narrator.fact(About::You, "applied GitRepository, Kustomization, image objects and Gateway");
-    world.until("the Canary to be initialised", PATIENCE, || phase(world) == "Initialized").await?;
-    let version = world.answer(HOST).await.context("the application does not answer")?;
-    narrator.fact(About::Traffic, &format!("http://{HOST}/ answers with version {version}"));
+    narrator.fact(
+        About::You,
+        "applied GitRepository, Kustomization, image objects and Gateway",
+    );
+    world
+        .until("the Canary to be initialised", PATIENCE, || {
+            phase(world) == "Initialized"
+        })
+        .await?;
+    let version = world
+        .answer(HOST)
+        .await
+        .context("the application does not answer")?;
+    narrator.fact(
+        About::Traffic,
+        &format!("http://{HOST}/ answers with version {version}"),
+    );
     let load = world.load(HOST, rate)?;
-    narrator.fact(About::Traffic, &format!("users begin to send {rate} requests a second"));
+    narrator.fact(
+        About::Traffic,
+        &format!("users begin to send {rate} requests a second"),
+    );
 
     narrator.title("2  A good version is pushed");
     let promoted = release(world, narrator, &chronicle, "1.1.0", "0").await?;
     if promoted.phase != "Succeeded" {
-        bail!("version 1.1.0 is good, yet its run ended as {}", promoted.phase);
+        bail!(
+            "version 1.1.0 is good, yet its run ended as {}",
+            promoted.phase
+        );
     }
-    let version = world.answer(HOST).await.context("the application does not answer")?;
-    narrator.fact(About::Traffic, &format!("http://{HOST}/ answers with version {version}"));
+    let version = world
+        .answer(HOST)
+        .await
+        .context("the application does not answer")?;
+    narrator.fact(
+        About::Traffic,
+        &format!("http://{HOST}/ answers with version {version}"),
+    );
 
     narrator.title("3  A faulty version is pushed");
     let rolled_back = release(world, narrator, &chronicle, "1.2.0", "0.5").await?;
     if rolled_back.phase != "Failed" {
-        bail!("version 1.2.0 is faulty, yet its run ended as {}", rolled_back.phase);
+        bail!(
+            "version 1.2.0 is faulty, yet its run ended as {}",
+            rolled_back.phase
+        );
     }
-    let version = world.answer(HOST).await.context("the application does not answer")?;
-    narrator.fact(About::Traffic, &format!("http://{HOST}/ answers with version {version}"));
+    let version = world
+        .answer(HOST)
+        .await
+        .context("the application does not answer")?;
+    narrator.fact(
+        About::Traffic,
+        &format!("http://{HOST}/ answers with version {version}"),
+    );
 
     let report = load.report();
     let outcome = Outcome {
         promoted: promoted.run,
-        rolled_back: Run { reason: Some(chronicle.reason()), ..rolled_back.run },
+        rolled_back: Run {
+            reason: Some(chronicle.reason()),
+            ..rolled_back.run
+        },
         commits: chronicle.commits(),
-        requests: Requests { total: report.total, failed: report.failed },
+        requests: Requests {
+            total: report.total,
+            failed: report.failed,
+        },
     };
     Ok((outcome, load))
 }
@@ -81,9 +129,14 @@ async fn release(
     chronicle.turn_page();
     let started = Instant::now();
     world.push_image(&Version { tag, error_rate }).await?;
-    narrator.fact(About::You, &format!("pushed image demo/app:{tag} to the registry"));
+    narrator.fact(
+        About::You,
+        &format!("pushed image demo/app:{tag} to the registry"),
+    );
     let ended = || chronicle.began() && matches!(phase(world).as_str(), "Succeeded" | "Failed");
-    world.until(&format!("the run of version {tag} to end"), PATIENCE, ended).await?;
+    world
+        .until(&format!("the run of version {tag} to end"), PATIENCE, ended)
+        .await?;
     Ok(Ended {
         phase: phase(world),
         run: Run {
@@ -96,5 +149,10 @@ async fn release(
 }
 
 fn phase(world: &World) -> String {
-    world.canary().as_deref().map_or(String::new(), |c: &Object| c.text(&["status", "phase"]).to_owned())
+    world
+        .canary()
+        .as_deref()
+        .map_or(String::new(), |c: &Object| {
+            c.text(&["status", "phase"]).to_owned()
+        })
 }

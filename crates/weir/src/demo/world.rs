@@ -9,11 +9,10 @@ use anyhow::{Context as _, anyhow, bail};
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use url::Url;
-use weir_object::{Key, Object};
+use weir_object::{Key, Kind, Object};
 use weir_runtime::http::Request;
 use weir_runtime::kinds::EVENT;
-use weir_runtime::{ApiClient, Context, Store, SystemClock, WatchOf, Write};
+use weir_runtime::{Context, Store, SystemClock, WatchOf};
 use weir_sandbox::{Load, ProxyMetrics, Sandbox};
 
 use super::manifests::{CLUSTER, CONFIG};
@@ -59,10 +58,17 @@ impl World {
         let sandbox = Sandbox::start(weir_sandbox::Options::loopback(dir.path())).await?;
         let kubeconfig = sandbox.write_kubeconfig(dir.path())?;
         let stop = CancellationToken::new();
-        let context =
-            Context::new(sandbox.client(), sandbox.http(), Arc::new(SystemClock), stop.clone());
-        let artifacts = controllers::artifacts(&dir.path().join("artifacts"), context.clock.clone())?;
-        sandbox.serve(ARTIFACTS.0, ARTIFACTS.1, artifacts.router()).await?;
+        let context = Context::new(
+            sandbox.client(),
+            sandbox.http(),
+            Arc::new(SystemClock),
+            stop.clone(),
+        );
+        let artifacts =
+            controllers::artifacts(&dir.path().join("artifacts"), context.clock.clone())?;
+        sandbox
+            .serve(ARTIFACTS.0, ARTIFACTS.1, artifacts.router())
+            .await?;
         let running = controllers::start(
             &context,
             &artifacts,
@@ -72,16 +78,31 @@ impl World {
                 metrics_server: "http://prometheus.sandbox:9090".to_owned(),
             },
         );
-        let watch = |kind| context.caches.watch(WatchOf::all(kind));
+        let watch = |kind: &Kind| context.caches.watch(WatchOf::all(kind));
         let canaries = watch(&weir_api::canary::KIND);
         let kustomizations = watch(&weir_api::kustomization::KIND);
         let events = watch(&EVENT);
         let (tell, changed) = watch::channel(());
         for store in [&canaries, &kustomizations] {
             let tell = tell.clone();
-            store.on_change(move |_| drop(tell.send(())));
+            // Nobody may be waiting just now.
+            store.on_change(move |_| {
+                let _ = tell.send(());
+            });
         }
-        Ok(Self { sandbox, context, running, canaries, kustomizations, events, changed, kubeconfig, app, stop, dir })
+        Ok(Self {
+            sandbox,
+            context,
+            running,
+            canaries,
+            kustomizations,
+            events,
+            changed,
+            kubeconfig,
+            app,
+            stop,
+            dir,
+        })
     }
 
     /// Ends everything it started; its files go with it.
@@ -96,18 +117,33 @@ impl World {
 
     /// Pushes a version of the sample application as an image.
     pub(super) async fn push_image(&self, version: &Version) -> anyhow::Result<()> {
-        let env = [("APP_VERSION", version.tag), ("ERROR_RATE", version.error_rate)];
+        let env = [
+            ("APP_VERSION", version.tag),
+            ("ERROR_RATE", version.error_rate),
+        ];
         self.sandbox
-            .push_image("demo/app", version.tag, &[("demoapp", &self.app)], &env, &["/demoapp"])
+            .push_image(
+                "demo/app",
+                version.tag,
+                &[("demoapp", &self.app)],
+                &env,
+                &["/demoapp"],
+            )
             .await
-            .with_context(|| format!("image demo/app:{} could not be pushed", version.tag))
+            .with_context(|| format!("image demo/app:{} could not be pushed", version.tag))?;
+        Ok(())
     }
 
     /// Pushes the configuration; says its revision.
     pub(super) async fn push_config(&self) -> anyhow::Result<String> {
-        let files: Vec<(String, Vec<u8>)> =
-            CONFIG.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect();
-        Ok(self.sandbox.push_git("config.git", "main", &files, "Deploy the application").await?)
+        let files: Vec<(String, Vec<u8>)> = CONFIG
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec()))
+            .collect();
+        Ok(self
+            .sandbox
+            .push_git("config.git", "main", &files, "Deploy the application")
+            .await?)
     }
 
     /// Applies what is applied once.
@@ -134,21 +170,32 @@ impl World {
             }
             Ok(())
         });
-        waited.await.map_err(|_| anyhow!("waited {limit:?} for {what}"))?
+        waited
+            .await
+            .map_err(|_| anyhow!("waited {limit:?} for {what}"))?
     }
 
     /// Asks the application through the gateway; says the version that answered.
     pub(super) async fn answer(&self, host: &str) -> anyhow::Result<String> {
-        let request = Request::get(self.sandbox.gateway_url(8080)?).header(http::header::HOST, host);
+        let request =
+            Request::get(self.sandbox.gateway_url(8080)?).header(http::header::HOST, host);
         let response = self.sandbox.http().send(request).await?;
         let status = response.status;
-        let body: Value = response.json(64 << 10).await.with_context(|| format!("status {status}"))?;
+        let body: Value = response
+            .json(64 << 10)
+            .await
+            .with_context(|| format!("status {status}"))?;
         Ok(body["version"].as_str().unwrap_or_default().to_owned())
     }
 
     /// Starts the users.
     pub(super) fn load(&self, host: &str, rate: u32) -> anyhow::Result<Load> {
-        Ok(Load::start(self.sandbox.http(), self.sandbox.gateway_url(8080)?, host, rate))
+        Ok(Load::start(
+            self.sandbox.http(),
+            self.sandbox.gateway_url(8080)?,
+            host,
+            rate,
+        ))
     }
 
     pub(super) fn canary(&self) -> Option<Arc<Object>> {
@@ -158,7 +205,9 @@ impl World {
     /// The revision that was last applied.
     pub(super) fn applied_revision(&self) -> String {
         let object = self.kustomizations.get(&Key::new("demo", "app"));
-        object.map_or(String::new(), |k| k.text(&["status", "lastAppliedRevision"]).to_owned())
+        object.map_or(String::new(), |k| {
+            k.text(&["status", "lastAppliedRevision"]).to_owned()
+        })
     }
 
     pub(super) fn proxy(&self) -> ProxyMetrics {
@@ -221,13 +270,24 @@ impl World {
             &weir_api::canary::KIND,
         ] {
             for object in self.context.caches.watch(WatchOf::all(kind)).list() {
-                let conditions = object.get(&["status", "conditions"]).and_then(Value::as_array);
-                let ready = conditions.into_iter().flatten().find(|c| c["type"] == "Ready");
+                let conditions = object
+                    .get(&["status", "conditions"])
+                    .and_then(Value::as_array);
+                let ready = conditions
+                    .into_iter()
+                    .flatten()
+                    .find(|c| c["type"] == "Ready");
                 let (status, message) = ready.map_or(("Unknown", "no Ready condition"), |c| {
-                    (c["status"].as_str().unwrap_or_default(), c["message"].as_str().unwrap_or_default())
+                    (
+                        c["status"].as_str().unwrap_or_default(),
+                        c["message"].as_str().unwrap_or_default(),
+                    )
                 });
                 let phase = object.text(&["status", "phase"]);
-                out.push(format!("{} Ready={status} {phase} {message}", object.reference()));
+                out.push(format!(
+                    "{} Ready={status} {phase} {message}",
+                    object.reference()
+                ));
             }
         }
         out
@@ -239,9 +299,14 @@ fn sample_application() -> anyhow::Result<Vec<u8>> {
     let own = std::env::current_exe().context("where this program lies is not known")?;
     let dir = own.parent().unwrap_or(Path::new("."));
     // Tests run from a directory below the programs.
-    let found = [dir.join("demoapp"), dir.join("../demoapp")].into_iter().find(|p| p.is_file());
+    let found = [dir.join("demoapp"), dir.join("../demoapp")]
+        .into_iter()
+        .find(|p| p.is_file());
     let path = found.with_context(|| {
-        format!("the sample application `{}` is missing; build it with `make demo`", dir.join("demoapp").display())
+        format!(
+            "the sample application `{}` is missing; build it with `make demo`",
+            dir.join("demoapp").display()
+        )
     })?;
     std::fs::read(&path).with_context(|| format!("`{}` cannot be read", path.display()))
 }
@@ -253,17 +318,33 @@ fn read_commit(repository: &Path, id: &str) -> anyhow::Result<Commit> {
     let before = parent.as_ref().map(git2::Commit::tree).transpose()?;
     let mut options = git2::DiffOptions::new();
     options.context_lines(0);
-    let diff = repository.diff_tree_to_tree(before.as_ref(), Some(&commit.tree()?), Some(&mut options))?;
+    let diff =
+        repository.diff_tree_to_tree(before.as_ref(), Some(&commit.tree()?), Some(&mut options))?;
     let mut text = String::new();
     diff.print(git2::DiffFormat::Patch, |_, _, line| {
         let content = String::from_utf8_lossy(line.content());
         match line.origin() {
-            origin @ ('+' | '-') => text.push_str(&format!("{origin}{content}")),
-            'F' => text.extend(content.lines().filter(|l| l.starts_with("+++")).map(|l| format!("{l}\n"))),
+            origin @ ('+' | '-') => {
+                text.push(origin);
+                text.push_str(&content);
+            }
+            'F' => text.extend(
+                content
+                    .lines()
+                    .filter(|l| l.starts_with("+++"))
+                    .map(|l| format!("{l}\n")),
+            ),
             _ => {}
         }
         true
     })?;
-    let by_automation = commit.author().email().is_ok_and(|e| e == "automation@example.com");
-    Ok(Commit { revision: format!("main@sha1:{id}"), diff: text, by_automation })
+    let by_automation = commit
+        .author()
+        .email()
+        .is_ok_and(|e| e == "automation@example.com");
+    Ok(Commit {
+        revision: format!("main@sha1:{id}"),
+        diff: text,
+        by_automation,
+    })
 }
