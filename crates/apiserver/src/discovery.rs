@@ -301,7 +301,13 @@ pub(crate) fn review(
             "userInfo": {"username": "system:admin", "groups": ["system:masters", "system:authenticated"]}}),
         _ => return Ok(None),
     };
-    let mut value = request::json(body)?;
+    // The answer does not depend on the question, so one in protocol buffers is answered too.
+    let mut value = if body.starts_with(b"k8s\0") {
+        json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
+            "metadata": {}, "spec": {}})
+    } else {
+        request::json(body)?
+    };
     if !value.is_object() {
         return Err(Refusal::BadRequest(
             "the body must be a JSON object".to_owned(),

@@ -53,6 +53,14 @@ pub(crate) fn delete(
         .cloned()
         .ok_or_else(|| not_found(resource, name))?;
     check_preconditions(resource, &old, options)?;
+    if resource.is("", "Namespace") && matches!(name, "default" | "kube-system" | "kube-public") {
+        return Err(Refusal::Forbidden {
+            resource: resource.name(),
+            name: name.to_owned(),
+            why: "this namespace may not be deleted".to_owned(),
+            causes: Vec::new(),
+        });
+    }
     let already = path::get(&old, &["metadata", "deletionTimestamp"]).is_some();
     let mut new = (*old).clone();
     let mut wanted = finalizers(&old);

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use serde_json::Value;
 use weir_merge::FieldSet;
 use weir_merge::managed::{self, ApplyFailure, Writer};
+use weir_object::path;
 
 use crate::call::{Call, Part, stamp};
 use crate::refusal::{Cause, Refusal};
@@ -104,7 +105,15 @@ pub(crate) fn applied(
                     })
                     .collect(),
             },
-            _ => Refusal::Internal(message),
+            ApplyFailure::Invalid { reasons } => Refusal::Internal(format!(
+                "failed to create typed patch object ({}/{}; {}, Kind={}): {}",
+                path::text(config, &["metadata", "namespace"]),
+                path::text(config, &["metadata", "name"]),
+                resource.api_version,
+                resource.kind.kind,
+                reasons.join("; ")
+            )),
+            _ => Refusal::BadRequest(message),
         }
     })
 }

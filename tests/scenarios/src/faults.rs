@@ -6,11 +6,13 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
+use http_body_util::{Either, Full};
 use kube::client::Body;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt as _};
-use weir_apiserver::ApiServer;
+use weir_apiserver::{ApiBody, ApiServer};
 
 /// What happens to a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,7 +60,10 @@ impl Faults {
 
     /// Whether the planned crash took place.
     pub fn crashed(&self) -> bool {
-        self.lock().crash.as_ref().is_some_and(CancellationToken::is_cancelled)
+        self.lock()
+            .crash
+            .as_ref()
+            .is_some_and(CancellationToken::is_cancelled)
     }
 
     pub(crate) fn crash_by(&self, token: CancellationToken) {
@@ -93,7 +98,7 @@ impl Faulty {
 }
 
 impl Service<Request<Body>> for Faulty {
-    type Response = Response<Body>;
+    type Response = Response<Either<ApiBody, Full<Bytes>>>;
     type Error = std::convert::Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -104,7 +109,8 @@ impl Service<Request<Body>> for Faulty {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         let reads = matches!(*request.method(), Method::GET | Method::HEAD);
         // Events are told on the side; losing one changes nothing, so they are not counted.
-        let aside = request.uri().path().ends_with("/events") || request.uri().path().contains("/events/");
+        let aside =
+            request.uri().path().ends_with("/events") || request.uri().path().contains("/events/");
         let fault = (!reads && !aside)
             .then(|| self.faults.next(request.method(), request.uri().path()))
             .flatten();
@@ -112,7 +118,7 @@ impl Service<Request<Body>> for Faulty {
         Box::pin(async move {
             if fault == Some(Fault::Refuse) {
                 let body = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"planned failure","reason":"InternalError","code":500}"#;
-                let mut response = Response::new(Body::from(body.as_bytes().to_vec()));
+                let mut response = Response::new(Either::Right(Full::from(body)));
                 *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                 return Ok(response);
             }
@@ -124,7 +130,7 @@ impl Service<Request<Body>> for Faulty {
                 // The process is gone: nobody hears the reply.
                 std::future::pending::<()>().await;
             }
-            Ok(response.map(Body::wrap_body))
+            Ok(response.map(Either::Left))
         })
     }
 }

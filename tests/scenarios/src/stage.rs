@@ -19,7 +19,7 @@ use crate::faults::{Faults, Faulty};
 /// Where and when a scenario plays: any fixed moment will do.
 const EPOCH: i64 = 1_900_000_000;
 /// The most virtual time any one fact is waited for.
-const PATIENCE: Duration = Duration::from_secs(900);
+const PATIENCE: Duration = Duration::from_mins(15);
 
 /// Weir and the sandbox, in memory.
 pub struct Stage {
@@ -39,11 +39,21 @@ struct Process {
 /// The example's manifests that live in Git, changed by `edit`.
 pub fn app_manifests(edit: impl Fn(&str, String) -> String) -> Vec<(String, Vec<u8>)> {
     let files = [
-        ("app/kustomization.yaml", include_str!("../../../examples/canary/weighted/app/kustomization.yaml")),
-        ("app/deployment.yaml", include_str!("../../../examples/canary/weighted/app/deployment.yaml")),
-        ("app/canary.yaml", include_str!("../../../examples/canary/weighted/app/canary.yaml")),
+        (
+            "app/kustomization.yaml",
+            include_str!("../../../examples/canary/weighted/app/kustomization.yaml"),
+        ),
+        (
+            "app/deployment.yaml",
+            include_str!("../../../examples/canary/weighted/app/deployment.yaml"),
+        ),
+        (
+            "app/canary.yaml",
+            include_str!("../../../examples/canary/weighted/app/canary.yaml"),
+        ),
     ];
-    let edited = |(path, text): (&str, &str)| (path.to_owned(), edit(path, text.to_owned()).into_bytes());
+    let edited =
+        |(path, text): (&str, &str)| (path.to_owned(), edit(path, text.to_owned()).into_bytes());
     files.into_iter().map(edited).collect()
 }
 
@@ -55,12 +65,23 @@ impl Stage {
         let clock: SharedClock = Arc::new(VirtualClock::starting_at(epoch));
         let options = weir_sandbox::Options::memory(dir.path(), clock.clone(), 7);
         let sandbox = Sandbox::start(options).await.expect("the sandbox starts");
-        let artifacts = controllers::artifacts(&dir.path().join("artifacts"), clock.clone()).expect("artifacts");
-        sandbox.serve("artifacts.sandbox", 9091, artifacts.router()).await.expect("served");
+        let artifacts = controllers::artifacts(&dir.path().join("artifacts"), clock.clone())
+            .expect("artifacts");
+        sandbox
+            .serve("artifacts.sandbox", 9091, artifacts.router())
+            .await
+            .expect("served");
         let client = sandbox.client();
         let caches = Caches::new(client.clone(), CancellationToken::new());
         let api = ApiClient::new(client, caches, "kubectl");
-        let mut stage = Self { sandbox, clock, api, dir, faults: Faults::default(), process: None };
+        let mut stage = Self {
+            sandbox,
+            clock,
+            api,
+            dir,
+            faults: Faults::default(),
+            process: None,
+        };
         stage.start_controllers();
         stage
     }
@@ -75,9 +96,15 @@ impl Stage {
     pub async fn with_app_edited(edit: impl Fn(&str, String) -> String) -> Self {
         let stage = Self::set().await;
         stage.push_image("1.0.0", "0").await;
-        stage.push(app_manifests(edit), "Deploy the application").await;
+        stage
+            .push(app_manifests(edit), "Deploy the application")
+            .await;
         stage.apply_cluster().await;
-        stage.until("the Canary is initialised", async |s| s.phase().await == "Initialized").await;
+        stage
+            .until("the Canary is initialised", async |s| {
+                s.phase().await == "Initialized"
+            })
+            .await;
         stage
     }
 
@@ -88,9 +115,15 @@ impl Stage {
         self.faults.crash_by(crash.clone());
         let service = Faulty::new(self.sandbox.server().clone(), self.faults.clone());
         let client = kube::Client::new(service, "default");
-        let context = Context::new(client, self.sandbox.http(), self.clock.clone(), stop.clone());
+        let context = Context::new(
+            client,
+            self.sandbox.http(),
+            self.clock.clone(),
+            stop.clone(),
+        );
         let artifacts =
-            controllers::artifacts(&self.dir.path().join("artifacts"), self.clock.clone()).expect("artifacts");
+            controllers::artifacts(&self.dir.path().join("artifacts"), self.clock.clone())
+                .expect("artifacts");
         let options = controllers::Options {
             artifact_base_url: "http://artifacts.sandbox:9091".to_owned(),
             min_analysis_interval: Duration::from_secs(1),
@@ -141,22 +174,41 @@ impl Stage {
     /// Pushes a version of the sample application.
     pub async fn push_image(&self, tag: &str, error_rate: &str) {
         let env = [("APP_VERSION", tag), ("ERROR_RATE", error_rate)];
-        let pushed = self.sandbox.push_image("demo/app", tag, &[("demoapp", tag.as_bytes())], &env, &["/demoapp"]);
-        pushed.await.expect("the image is pushed");
+        let files = [("demoapp", tag.as_bytes())];
+        let pushed = self
+            .sandbox
+            .push_image("demo/app", tag, &files, &env, &["/demoapp"])
+            .await;
+        pushed.expect("the image is pushed");
     }
 
     /// Pushes files to the configuration repository; says the revision.
     pub async fn push(&self, files: Vec<(String, Vec<u8>)>, message: &str) -> String {
-        self.sandbox.push_git("config.git", "main", &files, message).await.expect("pushed")
+        self.sandbox
+            .push_git("config.git", "main", &files, message)
+            .await
+            .expect("pushed")
     }
 
     /// Applies the example's cluster objects.
     pub async fn apply_cluster(&self) {
         for (file, text) in [
-            ("namespace.yaml", include_str!("../../../examples/canary/weighted/cluster/namespace.yaml")),
-            ("gateway.yaml", include_str!("../../../examples/canary/weighted/cluster/gateway.yaml")),
-            ("source.yaml", include_str!("../../../examples/canary/weighted/cluster/source.yaml")),
-            ("images.yaml", include_str!("../../../examples/canary/weighted/cluster/images.yaml")),
+            (
+                "namespace.yaml",
+                include_str!("../../../examples/canary/weighted/cluster/namespace.yaml"),
+            ),
+            (
+                "gateway.yaml",
+                include_str!("../../../examples/canary/weighted/cluster/gateway.yaml"),
+            ),
+            (
+                "source.yaml",
+                include_str!("../../../examples/canary/weighted/cluster/source.yaml"),
+            ),
+            (
+                "images.yaml",
+                include_str!("../../../examples/canary/weighted/cluster/images.yaml"),
+            ),
         ] {
             self.sandbox.apply(file, text).await.expect("applied");
         }
@@ -172,9 +224,16 @@ impl Stage {
     pub async fn until(&self, what: &str, holds: impl AsyncFn(&Self) -> bool) {
         let start = Instant::now();
         while !holds(self).await {
-            if start.elapsed() > PATIENCE {
-                panic!("waited {PATIENCE:?} of virtual time until {what}\n{}", self.picture().await);
-            }
+            let late = start.elapsed() > PATIENCE;
+            let picture = if late {
+                self.picture().await
+            } else {
+                String::new()
+            };
+            assert!(
+                !late,
+                "waited {PATIENCE:?} of virtual time until {what}\n{picture}"
+            );
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     }
@@ -186,17 +245,25 @@ impl Stage {
 
     /// The object of this name in namespace `demo`.
     pub async fn get(&self, kind: &Kind, name: &str) -> Option<Object> {
-        self.api.get(kind, &Key::new("demo", name)).await.expect("the API answers")
+        self.api
+            .get(kind, &Key::new("demo", name))
+            .await
+            .expect("the API answers")
     }
 
     /// Changes an object by merge patch, as `kubectl patch` would.
     pub async fn patch(&self, kind: &Kind, name: &str, patch: Value) -> Object {
-        self.api.write(kind, &Key::new("demo", name), Write::Merge(patch)).await.expect("patched")
+        self.api
+            .write(kind, &Key::new("demo", name), Write::Merge(patch))
+            .await
+            .expect("patched")
     }
 
     /// The Canary.
     pub async fn canary(&self) -> Object {
-        self.get(&weir_api::canary::KIND, "app").await.unwrap_or_default()
+        self.get(&weir_api::canary::KIND, "app")
+            .await
+            .unwrap_or_default()
     }
 
     /// The Canary's phase.
@@ -206,7 +273,11 @@ impl Stage {
 
     /// The weight in the Canary's status.
     pub async fn weight(&self) -> u64 {
-        self.canary().await.get(&["status", "canaryWeight"]).and_then(Value::as_u64).unwrap_or_default()
+        self.canary()
+            .await
+            .get(&["status", "canaryWeight"])
+            .and_then(Value::as_u64)
+            .unwrap_or_default()
     }
 
     /// The weights of the route, primary first.
@@ -222,12 +293,19 @@ impl Stage {
     /// The image that a Deployment's template names.
     pub async fn image(&self, deployment: &str) -> String {
         let object = self.get(&DEPLOYMENT, deployment).await.unwrap_or_default();
-        object.text(&["spec", "template", "spec", "containers", "0", "image"]).to_owned()
+        object
+            .text(&["spec", "template", "spec", "containers", "0", "image"])
+            .to_owned()
     }
 
     /// The tag of that image.
     pub async fn tag(&self, deployment: &str) -> String {
-        self.image(deployment).await.rsplit(':').next().unwrap_or_default().to_owned()
+        self.image(deployment)
+            .await
+            .rsplit(':')
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     /// The version that answers a user, or the status that came instead.
@@ -252,16 +330,25 @@ impl Stage {
 
     /// The messages of all events about an object of namespace `demo`, oldest first.
     pub async fn events(&self, kind: &str, name: &str) -> Vec<String> {
-        let mut events = self.api.list(&EVENT, Some("demo"), "").await.expect("the API answers");
+        let mut events = self
+            .api
+            .list(&EVENT, Some("demo"), "")
+            .await
+            .expect("the API answers");
         events.retain(|e| {
-            e.text(&["involvedObject", "kind"]) == kind && e.text(&["involvedObject", "name"]) == name
+            e.text(&["involvedObject", "kind"]) == kind
+                && e.text(&["involvedObject", "name"]) == name
         });
         events.sort_by_key(|e| e.resource_version().parse::<u64>().unwrap_or_default());
-        events.iter().map(|e| e.text(&["message"]).to_owned()).collect()
+        events
+            .iter()
+            .map(|e| e.text(&["message"]).to_owned())
+            .collect()
     }
 
     /// What a person would look at when a scenario goes wrong.
     pub async fn picture(&self) -> String {
+        use std::fmt::Write as _;
         let mut out = String::new();
         for kind in [
             &weir_api::git_repository::KIND,
@@ -274,12 +361,15 @@ impl Stage {
             &HTTP_ROUTE,
         ] {
             for object in self.api.list(kind, None, "").await.unwrap_or_default() {
-                let status = object.get(&["status"]).cloned().unwrap_or_else(|| json!(null));
-                out.push_str(&format!("{}: {status}\n", object.reference()));
+                let status = object
+                    .get(&["status"])
+                    .cloned()
+                    .unwrap_or_else(|| json!(null));
+                let _ = writeln!(out, "{}: {status}", object.reference());
             }
         }
         for event in self.events("Canary", "app").await {
-            out.push_str(&format!("event: {event}\n"));
+            let _ = writeln!(out, "event: {event}");
         }
         out
     }
@@ -287,8 +377,14 @@ impl Stage {
 
 /// A condition's status and message.
 fn condition(object: &Object, kind: &str) -> (String, String) {
-    let conditions = object.get(&["status", "conditions"]).and_then(Value::as_array);
+    let conditions = object
+        .get(&["status", "conditions"])
+        .and_then(Value::as_array);
     let found = conditions.into_iter().flatten().find(|c| c["type"] == kind);
-    let text = |k: &str| found.map_or(String::new(), |c| c[k].as_str().unwrap_or_default().to_owned());
+    let text = |k: &str| {
+        found.map_or(String::new(), |c| {
+            c[k].as_str().unwrap_or_default().to_owned()
+        })
+    };
     (text("status"), text("message"))
 }

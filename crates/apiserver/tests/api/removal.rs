@@ -239,6 +239,14 @@ async fn a_namespace_goes_with_all_that_is_in_it() {
     post(&server, maps, &config_map("free", &json!({}))).await;
     let going = delete(&server, "/api/v1/namespaces/n", &Value::Null).await;
     assert_eq!(going.body["status"]["phase"], json!("Terminating"));
+    let kept = delete(&server, "/api/v1/namespaces/default", &Value::Null).await;
+    assert_eq!(
+        (kept.code, &kept.body["message"]),
+        (
+            403,
+            &json!("namespaces \"default\" is forbidden: this namespace may not be deleted")
+        )
+    );
     settle().await;
     assert_eq!(get(&server, &format!("{maps}/free")).await.code, 404);
     let refused = post(&server, maps, &config_map("late", &json!({}))).await;

@@ -24,17 +24,36 @@ async fn refused(stage: &Stage, kind: &Kind, name: &str, patch: Value, words: &[
 #[tokio::test(start_paused = true)]
 async fn wrong_sources_say_what_is_wrong_and_heal() {
     let stage = Stage::with_app().await;
-    let good = json!({"spec": {"url": "http://git.sandbox:3000/config.git", "ref": {"branch": "main"}}});
+    let good =
+        json!({"spec": {"url": "http://git.sandbox:3000/config.git", "ref": {"branch": "main"}}});
     for (patch, words) in [
-        (json!({"spec": {"url": "http://git.sandbox:3000/other.git"}}), vec!["other.git"]),
-        (json!({"spec": {"url": "http://nowhere.sandbox:3000/config.git"}}), vec!["nowhere.sandbox"]),
-        (json!({"spec": {"ref": {"branch": "absent"}}}), vec!["absent"]),
-        (json!({"spec": {"secretRef": {"name": "absent"}}}), vec!["absent"]),
+        (
+            json!({"spec": {"url": "http://git.sandbox:3000/other.git"}}),
+            vec!["other.git"],
+        ),
+        (
+            json!({"spec": {"url": "http://nowhere.sandbox:3000/config.git"}}),
+            vec!["nowhere.sandbox"],
+        ),
+        (
+            json!({"spec": {"ref": {"branch": "absent"}}}),
+            vec!["absent"],
+        ),
+        (
+            json!({"spec": {"secretRef": {"name": "absent"}}}),
+            vec!["absent"],
+        ),
     ] {
         refused(&stage, &GIT_REPOSITORY, "config", patch, &words).await;
         // The application goes on meanwhile.
         assert_eq!(stage.answer().await, "1.0.0");
-        stage.patch(&GIT_REPOSITORY, "config", json!({"spec": {"secretRef": null}})).await;
+        stage
+            .patch(
+                &GIT_REPOSITORY,
+                "config",
+                json!({"spec": {"secretRef": null}}),
+            )
+            .await;
         stage.patch(&GIT_REPOSITORY, "config", good.clone()).await;
         let healed = async |s: &Stage| s.ready(&GIT_REPOSITORY, "config").await.0 == "True";
         stage.until("it is healed", healed).await;
@@ -44,11 +63,24 @@ async fn wrong_sources_say_what_is_wrong_and_heal() {
 #[tokio::test(start_paused = true)]
 async fn wrong_paths_and_manifests_say_what_is_wrong_and_heal() {
     let stage = Stage::with_app().await;
-    refused(&stage, &KUSTOMIZATION, "app", json!({"spec": {"path": "./absent"}}), &["absent"]).await;
-    stage.patch(&KUSTOMIZATION, "app", json!({"spec": {"path": "./app"}})).await;
+    refused(
+        &stage,
+        &KUSTOMIZATION,
+        "app",
+        json!({"spec": {"path": "./absent"}}),
+        &["absent"],
+    )
+    .await;
+    stage
+        .patch(&KUSTOMIZATION, "app", json!({"spec": {"path": "./app"}}))
+        .await;
     for (from, to, words) in [
         ("replicas: 2", "replicas: [", vec!["deployment.yaml"]),
-        ("replicas: 2", "replicas: many", vec!["Deployment", "replicas"]),
+        (
+            "replicas: 2",
+            "replicas: many",
+            vec!["Deployment", "replicas"],
+        ),
         ("kind: Deployment", "kind: Deploymint", vec!["Deploymint"]),
     ] {
         let broken = app_manifests(|_, text| text.replace(from, to));
@@ -62,8 +94,14 @@ async fn wrong_paths_and_manifests_say_what_is_wrong_and_heal() {
             .await;
         assert_eq!(stage.answer().await, "1.0.0");
     }
-    stage.push(app_manifests(|_, text| text + "\n"), "Mended").await;
-    stage.until("it is healed", async |s| s.ready(&KUSTOMIZATION, "app").await.0 == "True").await;
+    stage
+        .push(app_manifests(|_, text| text + "\n"), "Mended")
+        .await;
+    stage
+        .until("it is healed", async |s| {
+            s.ready(&KUSTOMIZATION, "app").await.0 == "True"
+        })
+        .await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -84,12 +122,21 @@ async fn wrong_canaries_say_what_is_wrong_and_move_nothing() {
     let _users = stage.users(20);
     for (patch, words) in [
         (json!({"spec": {"provider": "istio"}}), vec!["provider"]),
-        (json!({"spec": {"analysis": {"webhooks": [{"name": "x", "url": "http://x/"}]}}}), vec!["webhooks"]),
-        (json!({"spec": {"autoscalerRef": {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "x"}}}), vec!["autoscalerRef"]),
+        (
+            json!({"spec": {"analysis": {"webhooks": [{"name": "x", "url": "http://x/"}]}}}),
+            vec!["webhooks"],
+        ),
+        (
+            json!({"spec": {"autoscalerRef": {"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "name": "x"}}}),
+            vec!["autoscalerRef"],
+        ),
     ] {
         let stage = Stage::with_app().await;
         refused(&stage, &CANARY, "app", patch, &words).await;
-        assert_eq!((stage.answer().await, stage.route().await), ("1.0.0".into(), (100, 0)));
+        assert_eq!(
+            (stage.answer().await, stage.route().await),
+            ("1.0.0".into(), (100, 0))
+        );
     }
     // A query that cannot be evaluated is a provider's failure: it never counts as a pass.
     let stage = Stage::with_app_edited(|path, text| match path {
@@ -99,10 +146,17 @@ async fn wrong_canaries_say_what_is_wrong_and_move_nothing() {
     .await;
     let _users = stage.users(20);
     stage.push_image("1.1.0", "0").await;
-    stage.until("it is rolled back", async |s| s.phase().await == "Failed").await;
+    stage
+        .until("it is rolled back", async |s| s.phase().await == "Failed")
+        .await;
     assert_eq!(stage.tag("app-primary").await, "1.0.0");
     let events = stage.events("Canary", "app").await;
-    assert!(events.iter().any(|e| e.contains("error-share") && e.contains("no_such_function")), "{events:#?}");
+    assert!(
+        events
+            .iter()
+            .any(|e| e.contains("error-share") && e.contains("no_such_function")),
+        "{events:#?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -121,7 +175,12 @@ async fn one_malformed_object_never_stops_the_others() {
     let _users = stage.users(20);
     stage.push_image("1.1.0", "0").await;
     // Then it is not disturbed, and the odd one says what it lacks
-    stage.until("it is promoted", async |s| s.phase().await == "Succeeded").await;
+    stage
+        .until("it is promoted", async |s| s.phase().await == "Succeeded")
+        .await;
     let (status, message) = stage.ready(&CANARY, "odd").await;
-    assert!(status == "False" && message.contains("odd"), "{status} {message}");
+    assert!(
+        status == "False" && message.contains("odd"),
+        "{status} {message}"
+    );
 }

@@ -1,0 +1,171 @@
+//! Owns waiting until objects are healthy: by watch, not by polling. It ends when all are, when one
+//! has failed for good, when time is up, or when the caller has a better thing to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
+use tokio::time::Instant;
+use weir_health::Health;
+use weir_object::{Object, ObjectRef};
+use weir_runtime::{Store, WatchOf};
+
+use crate::apply::{Action, Applied, Applier};
+use crate::failure::ClusterError;
+
+/// What is waited for.
+#[derive(Clone, Debug, Default)]
+pub struct Waiting {
+    /// The objects, each with the least resourceVersion that counts.
+    objects: Vec<(ObjectRef, u64)>,
+}
+
+/// How waiting ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waited {
+    /// All are healthy.
+    Healthy,
+    /// One has failed for good, or time is up: what is not healthy, and why.
+    Unhealthy {
+        /// Whether it was given up before the time was up.
+        early: bool,
+        /// `Kind/namespace/name status: 'InProgress': why`.
+        objects: Vec<String>,
+    },
+    /// The caller had a better thing to do.
+    Cancelled,
+}
+
+impl Waiting {
+    /// All that was applied and not left alone.
+    pub fn of(applied: &Applied) -> Self {
+        let counts = applied.0.iter().filter(|d| d.action != Action::Skipped);
+        Self {
+            objects: counts
+                .map(|d| (d.object.clone(), d.version.parse().unwrap_or(0)))
+                .collect(),
+        }
+    }
+
+    /// These objects.
+    pub fn for_objects(objects: impl IntoIterator<Item = ObjectRef>) -> Self {
+        Self {
+            objects: objects.into_iter().map(|o| (o, 0)).collect(),
+        }
+    }
+
+    /// Without this object.
+    #[must_use]
+    pub fn except(mut self, object: &ObjectRef) -> Self {
+        let same = |o: &ObjectRef| {
+            o.kind == object.kind && o.group() == object.group() && o.key() == object.key()
+        };
+        self.objects.retain(|(o, _)| !same(o));
+        self
+    }
+
+    /// Whether there is nothing to wait for.
+    pub fn is_empty(&self) -> bool {
+        self.objects.is_empty()
+    }
+}
+
+/// Kinds that are healthy as soon as they are there; watching them would only cost memory.
+const ALWAYS: [&str; 8] = [
+    "Secret",
+    "ConfigMap",
+    "ServiceAccount",
+    "Role",
+    "RoleBinding",
+    "ClusterRole",
+    "ClusterRoleBinding",
+    "NetworkPolicy",
+];
+
+impl Applier {
+    /// Waits until all are healthy.
+    ///
+    /// # Errors
+    /// [`ClusterError::NoKind`], [`ClusterError::Discovery`].
+    pub async fn wait(
+        &self,
+        waiting: &Waiting,
+        limit: Duration,
+        cancelled: impl Future<Output = ()>,
+    ) -> Result<Waited, ClusterError> {
+        let mut watched: Vec<(ObjectRef, u64, Arc<Store>)> = Vec::new();
+        for (object, version) in &waiting.objects {
+            if ALWAYS.contains(&object.kind.as_str()) {
+                continue;
+            }
+            let kind = self
+                .discovery
+                .find(&object.api_version, &object.kind)
+                .await?;
+            let kind = kind.ok_or_else(|| ClusterError::NoKind {
+                object: object.clone(),
+                kind: object.kind.clone(),
+                api_version: object.api_version.clone(),
+            })?;
+            watched.push((
+                object.clone(),
+                *version,
+                self.caches.watch(WatchOf::all(&kind)),
+            ));
+        }
+        let deadline = Instant::now() + limit;
+        tokio::pin!(cancelled);
+        loop {
+            // Taken before looking, so that a change in between is not missed.
+            let mut changes: Vec<_> = watched
+                .iter()
+                .map(|(_, _, store)| store.changes())
+                .collect();
+            let (mut open, mut failed) = (Vec::new(), false);
+            for (object, version, store) in &watched {
+                let health = match store.get(&object.key()) {
+                    Some(live) if seen(&live) >= *version => {
+                        weir_health::health(&live, self.clock.now())
+                    }
+                    Some(_) => Health::Unknown {
+                        message: "not seen yet as applied".to_owned(),
+                    },
+                    None => Health::NotFound,
+                };
+                if !health.is_current() {
+                    failed |= matches!(health, Health::Failed { .. });
+                    let why = match health.message() {
+                        "" => String::new(),
+                        message => format!(": {message}"),
+                    };
+                    open.push(format!("{object} status: '{}'{why}", health.as_str()));
+                }
+            }
+            if open.is_empty() {
+                return Ok(Waited::Healthy);
+            }
+            if failed {
+                return Ok(Waited::Unhealthy {
+                    early: true,
+                    objects: open,
+                });
+            }
+            let mut any: FuturesUnordered<_> = changes
+                .iter_mut()
+                .map(tokio::sync::watch::Receiver::changed)
+                .collect();
+            tokio::select! {
+                () = &mut cancelled => return Ok(Waited::Cancelled),
+                () = tokio::time::sleep_until(deadline) => {
+                    return Ok(Waited::Unhealthy { early: false, objects: open });
+                }
+                _ = any.next() => {}
+            }
+        }
+    }
+}
+
+fn seen(object: &Object) -> u64 {
+    object.resource_version().parse().unwrap_or_default()
+}
