@@ -1,8 +1,9 @@
-//! Owns putting the three reconcilers together with their watches and queues. What one of them
-//! changes asks the next one at once: tags for policies, policies for automations.
+//! Owns putting the three reconcilers together: their watches, and which change wakes whom.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use weir_api::names::{IMAGE_AUTOMATION_CONTROLLER, IMAGE_REFLECTOR_CONTROLLER};
 use weir_api::{git_repository, image_policy, image_repository, image_update_automation};
 use weir_git::Git;
@@ -11,19 +12,24 @@ use weir_oci::Oci;
 use weir_runtime::kinds::NAMESPACE;
 use weir_runtime::{Change, Context, Controller, ControllerOptions, Projection, Store, WatchOf};
 
-use crate::automation::reconcile::{Automations, source_of};
-use crate::policy::reconcile::{Policies, repository_of};
-use crate::repository::reconcile::Repositories;
-use crate::subject::Desk;
-use crate::tags::Tags;
+use crate::desk::Desk;
+use crate::policy::ImagePolicies;
+use crate::repository::ImageRepositories;
+use crate::tags::TagStore;
+use crate::update::ImageUpdateAutomations;
 
-/// How the reconcilers of images run.
+/// How images are scanned, chosen and written.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Objects of each kind worked on at once.
     pub workers: usize,
-    /// How long a retry of a failed pass waits at most.
+    /// How long a retry after a failure waits at most; the first waits 750 ms, each next twice as
+    /// long.
     pub longest_retry: Duration,
+    /// Refuses references to other namespaces.
+    pub no_cross_namespace_refs: bool,
+    /// How often an update is tried in one pass when somebody else pushed in between.
+    pub push_attempts: u32,
     /// Git, where its limits are shared with others; by default it has its own.
     pub git: Option<Git>,
 }
@@ -33,6 +39,8 @@ impl Default for Options {
         Self {
             workers: 4,
             longest_retry: Duration::from_mins(15),
+            no_cross_namespace_refs: false,
+            push_attempts: 5,
             git: None,
         }
     }
@@ -40,120 +48,144 @@ impl Default for Options {
 
 /// The controllers of ImageRepository, ImagePolicy and ImageUpdateAutomation.
 pub fn controllers(context: &Context, options: Options) -> Vec<Controller> {
+    let watch = |kind: &Kind| context.caches.watch(WatchOf::all(kind));
+    let namespaces = WatchOf {
+        projection: Projection::Metadata,
+        ..WatchOf::all(&NAMESPACE)
+    };
+    let repositories = watch(&image_repository::KIND);
+    let policies = watch(&image_policy::KIND);
+    let automations = watch(&image_update_automation::KIND);
+    let desk = |kind: Kind, manager: &'static str| Desk {
+        api: context.api.with_manager(manager),
+        events: context.events.named(manager),
+        clock: context.clock.clone(),
+        kind,
+    };
     let mut settings = ControllerOptions {
         workers: options.workers,
         ..ControllerOptions::default()
     };
     settings.backoff.most = options.longest_retry;
-    let tags = Tags::default();
-    let git = options.git.unwrap_or_else(|| Git::new(context.http.clone()));
-    vec![
-        repositories(context, &tags, settings),
-        policies(context, &tags, settings),
-        automations(context, git, settings),
-    ]
-}
 
-fn desk(context: &Context, kind: &Kind, name: &'static str) -> Desk {
-    Desk {
-        kind: kind.clone(),
-        api: context.api.with_manager(name),
-        events: context.events.named(name),
-        clock: context.clock.clone(),
-    }
-}
+    let tags = Arc::new(TagStore::default());
+    let oci = Oci::new(context.http.clone());
+    let scan = Controller::new(
+        context,
+        "imagerepository",
+        &image_repository::KIND,
+        ImageRepositories {
+            desk: desk(image_repository::KIND, IMAGE_REFLECTOR_CONTROLLER),
+            store: repositories.clone(),
+            tags: tags.clone(),
+            oci: oci.clone(),
+        },
+        settings,
+    );
 
-fn repositories(context: &Context, tags: &Tags, settings: ControllerOptions) -> Controller {
-    let kind = image_repository::KIND;
-    let reconciler = Repositories {
-        desk: desk(context, &kind, IMAGE_REFLECTOR_CONTROLLER),
-        store: context.caches.watch(WatchOf::all(&kind)),
-        oci: Oci::new(context.http.clone()),
-        tags: tags.clone(),
-    };
-    Controller::new(context, "imagerepository", &kind, reconciler, settings)
-}
-
-fn policies(context: &Context, tags: &Tags, settings: ControllerOptions) -> Controller {
-    let kind = image_policy::KIND;
-    let store = context.caches.watch(WatchOf::all(&kind));
-    let namespaces = WatchOf {
-        projection: Projection::Metadata,
-        ..WatchOf::all(&NAMESPACE)
-    };
-    let reconciler = Policies {
-        desk: desk(context, &kind, IMAGE_REFLECTOR_CONTROLLER),
-        store: store.clone(),
-        repositories: context.caches.watch(WatchOf::all(&image_repository::KIND)),
-        namespaces: context.caches.watch(namespaces.clone()),
-        tags: tags.clone(),
-    };
-    let (by_repository, by_tags) = (store.clone(), store.clone());
-    let controller = Controller::new(context, "imagepolicy", &kind, reconciler, settings)
-        .also(WatchOf::all(&image_repository::KIND), move |change| {
-            if !differ(change, &[&["spec"], &["status", "lastScanResult"]]) {
-                return Vec::new();
-            }
-            keys(&by_repository, |policy| repository_of(policy) == change.key)
-        })
-        .also(namespaces, move |change| {
-            let labels = |object: &Object| object.labels().cloned();
-            if change.before.as_deref().map(labels) == change.after.as_deref().map(labels) {
-                return Vec::new();
-            }
-            keys(&store, |policy| {
-                policy.namespace() == change.key.name
-                    && repository_of(policy).namespace != change.key.name
-            })
-        });
-    // The tags of a restart may be those that the status tells of already.
-    let queue = controller.queue();
-    tags.on_change(move |repository| {
-        for key in keys(&by_tags, |policy| repository_of(policy) == *repository) {
+    let (of_repository, of_namespace) = (policies.clone(), policies.clone());
+    let choose = Controller::new(
+        context,
+        "imagepolicy",
+        &image_policy::KIND,
+        ImagePolicies {
+            desk: desk(image_policy::KIND, IMAGE_REFLECTOR_CONTROLLER),
+            store: policies.clone(),
+            repositories,
+            namespaces: context.caches.watch(namespaces.clone()),
+            tags: tags.clone(),
+            oci,
+            no_cross_namespace_refs: options.no_cross_namespace_refs,
+        },
+        settings,
+    )
+    .also(WatchOf::all(&image_repository::KIND), move |change| {
+        if differs(change, &["spec"]) {
+            refer_to(&of_repository, "imageRepositoryRef", &change.key)
+        } else {
+            Vec::new()
+        }
+    })
+    .also(namespaces, move |change| {
+        // Who may use another namespace's scan is told by the labels of one's own.
+        if differs(change, &["metadata", "labels"]) {
+            keys(&of_namespace.list_in(&change.key.name))
+        } else {
+            Vec::new()
+        }
+    });
+    let (queue, of_scan) = (choose.queue(), policies.clone());
+    tags.on_scan(move |repository| {
+        for key in refer_to(&of_scan, "imageRepositoryRef", repository) {
             queue.add(key);
         }
     });
-    controller
+
+    let (of_policy, of_source) = (automations.clone(), automations.clone());
+    let git = options
+        .git
+        .unwrap_or_else(|| Git::new(context.http.clone()));
+    let update = Controller::new(
+        context,
+        "imageupdateautomation",
+        &image_update_automation::KIND,
+        ImageUpdateAutomations {
+            desk: desk(image_update_automation::KIND, IMAGE_AUTOMATION_CONTROLLER),
+            store: automations,
+            policies,
+            sources: watch(&git_repository::KIND),
+            git,
+            no_cross_namespace_refs: options.no_cross_namespace_refs,
+            attempts: options.push_attempts.max(1),
+        },
+        settings,
+    )
+    .also(WatchOf::all(&image_policy::KIND), move |change| {
+        let (chosen, labels) = (["status", "latestRef"], ["metadata", "labels"]);
+        if differs(change, &chosen) || differs(change, &labels) {
+            keys(&of_policy.list_in(&change.key.namespace))
+        } else {
+            Vec::new()
+        }
+    })
+    .also(WatchOf::all(&git_repository::KIND), move |change| {
+        let revision = ["status", "artifact", "revision"];
+        if differs(change, &["spec"]) || differs(change, &revision) {
+            refer_to(&of_source, "sourceRef", &change.key)
+        } else {
+            Vec::new()
+        }
+    });
+    vec![scan, choose, update]
 }
 
-fn automations(context: &Context, git: Git, settings: ControllerOptions) -> Controller {
-    let kind = image_update_automation::KIND;
-    let store = context.caches.watch(WatchOf::all(&kind));
-    let reconciler = Automations {
-        desk: desk(context, &kind, IMAGE_AUTOMATION_CONTROLLER),
-        store: store.clone(),
-        sources: context.caches.watch(WatchOf::all(&git_repository::KIND)),
-        policies: context.caches.watch(WatchOf::all(&image_policy::KIND)),
-        git,
+/// Whether a part of the object changed, appeared or went.
+fn differs(change: &Change, path: &[&str]) -> bool {
+    let part = |object: &Option<Arc<Object>>| {
+        object
+            .as_ref()
+            .map(|object| object.get(path).cloned().unwrap_or(Value::Null))
     };
-    let by_policy = store.clone();
-    Controller::new(context, "imageupdateautomation", &kind, reconciler, settings)
-        .also(WatchOf::all(&image_policy::KIND), move |change| {
-            if !differ(change, &[&["metadata", "labels"], &["status", "latestRef"]]) {
-                return Vec::new();
-            }
-            keys(&by_policy, |automation| {
-                automation.namespace() == change.key.namespace
-            })
-        })
-        .also(WatchOf::all(&git_repository::KIND), move |change| {
-            if !differ(change, &[&["spec"], &["status", "artifact", "revision"]]) {
-                return Vec::new();
-            }
-            keys(&store, |automation| source_of(automation) == change.key)
-        })
+    part(&change.before) != part(&change.after)
 }
 
-/// Whether one of the fields is not what it was, or the object came or went.
-fn differ(change: &Change, fields: &[&[&str]]) -> bool {
-    match (&change.before, &change.after) {
-        (Some(before), Some(after)) => fields.iter().any(|f| before.get(f) != after.get(f)),
-        _ => true,
-    }
+fn keys(objects: &[Arc<Object>]) -> Vec<Key> {
+    objects.iter().map(|object| object.key()).collect()
 }
 
-fn keys(store: &Store, wanted: impl Fn(&Object) -> bool) -> Vec<Key> {
-    let all = store.list();
-    let all = all.iter().filter(|object| wanted(object));
-    all.map(|object| object.key()).collect()
+/// The objects whose reference in `spec.<field>` leads to `target`.
+fn refer_to(store: &Store, field: &str, target: &Key) -> Vec<Key> {
+    let refers = |object: &&Arc<Object>| {
+        let namespace = match object.text(&["spec", field, "namespace"]) {
+            "" => object.namespace(),
+            namespace => namespace,
+        };
+        namespace == target.namespace && object.text(&["spec", field, "name"]) == target.name
+    };
+    store
+        .list()
+        .iter()
+        .filter(refers)
+        .map(|object| object.key())
+        .collect()
 }

@@ -1,21 +1,22 @@
-//! Images: from a tag in a registry to a commit in Git.
+//! Images: which tags there are, which one is chosen, and the commit that writes it to Git.
 //!
-//! This room owns ImageRepository (which tags are there), ImagePolicy (which of them counts) and
-//! ImageUpdateAutomation (writing it down in Git). Each is *observe → decide → act → record*: the
-//! facts are gathered into one value, a pure function makes a plan of it, and the outcome is recorded
-//! as conditions and events under the names that other tools know.
+//! This room owns ImageRepository (the scan), ImagePolicy (the choice) and ImageUpdateAutomation
+//! (the commit). Each pass is *observe → decide → act → record*, with the decision a pure function
+//! in a file of its own; conditions, reasons and events carry the names that other tools know. A new
+//! tag leads to a pushed commit by events alone: the scan wakes its policies, a policy's new choice
+//! wakes the automations, and no step waits for an interval.
 //!
-//! It refuses to touch any byte of a file but the marked values, to force a push, to guess at fields
-//! that it does not support (they are named instead), and to share tags between repositories.
+//! It refuses to overwrite what somebody else pushed, to change a byte beside a marked scalar, to
+//! share scanned tags between ImageRepositories, and to ignore a field that it does not support.
 
-mod automation;
 mod controllers;
-mod failure;
+mod desk;
 mod policy;
-mod record;
 mod repository;
 mod secrets;
-mod subject;
 mod tags;
+mod trouble;
+mod update;
+mod verdict;
 
 pub use controllers::{Options, controllers};

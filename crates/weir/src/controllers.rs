@@ -53,6 +53,7 @@ pub fn all(context: &Context, artifacts: &Storage, options: &Options) -> Vec<Con
                 Git::new(context.http.clone()),
             ),
         ),
+        weir_deliver::controller(context, weir_deliver::Options::default()),
         weir_canary::controller(
             context,
             weir_canary::Options {

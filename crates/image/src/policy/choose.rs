@@ -63,13 +63,13 @@ pub(crate) fn choose<'a>(
                 comparable += 1;
                 Some((number, text, tag))
             });
-            let by = |(a, x, _): &(f64, _, _), (b, y, _): &(f64, _, _)| {
+            let by = |(a, x, _): &(f64, &String, &&str), (b, y, _): &(f64, &String, &&str)| {
                 let numbers = a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal);
                 let numbers = match order {
                     Order::Asc => numbers,
                     Order::Desc => numbers.reverse(),
                 };
-                numbers.then_with(|| String::cmp(x, y))
+                numbers.then_with(|| x.cmp(y))
             };
             numbers.max_by(by).map(|(.., tag)| *tag)
         }

@@ -24,7 +24,7 @@ use crate::verdict::{Told as _, Verdict, pronounce};
 
 use decide::{Observation, Plan, decide};
 use spec::Wanted;
-pub(crate) use spec::{image_of, unsupported};
+pub(crate) use spec::{image_of, wanted};
 
 /// How many tags the status shows.
 const SHOWN: usize = 10;
@@ -173,11 +173,6 @@ pub(crate) async fn access(
         access.tls = data.and_then(|data| data.tls()).map_err(trouble)?;
     }
     Ok(access)
-}
-
-/// What the registry of an ImageRepository is asked with by others than the scan.
-pub(crate) fn wanted(spec: &Spec) -> Result<Wanted, Trouble> {
-    spec::wanted(spec)
 }
 
 fn observe(

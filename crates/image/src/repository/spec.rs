@@ -37,7 +37,7 @@ impl Wanted {
 }
 
 /// The first field set that is not supported.
-pub(crate) fn unsupported(spec: &Spec) -> Option<&'static str> {
+fn unsupported(spec: &Spec) -> Option<&'static str> {
     let fields = [
         ("spec.serviceAccountName", spec.service_account_name.is_some()),
         ("spec.proxySecretRef", spec.proxy_secret_ref.is_some()),

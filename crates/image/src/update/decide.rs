@@ -28,7 +28,7 @@ pub(crate) enum Upstream {
 }
 
 /// All that the decision is made of.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Observation {
     /// What the object says about itself.
     pub(crate) facts: Facts,

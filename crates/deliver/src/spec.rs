@@ -1,0 +1,225 @@
+//! Owns what of a Kustomization's spec is supported, and reading the rest of it into plain values.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use weir_api::kustomization::{DeletionPolicy, SourceKind, Spec};
+use weir_object::{Key, ObjectRef};
+
+/// Why a Kustomization cannot be worked on until it changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Problem {
+    /// One word.
+    pub(crate) reason: &'static str,
+    /// What, where, and what to do.
+    pub(crate) message: String,
+}
+
+/// What a Kustomization asks for, read.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Wanted {
+    pub(crate) source: Key,
+    pub(crate) path: String,
+    pub(crate) interval: Duration,
+    pub(crate) retry: Duration,
+    pub(crate) timeout: Duration,
+    pub(crate) prune: bool,
+    pub(crate) force: bool,
+    pub(crate) wait: bool,
+    pub(crate) checks: Vec<ObjectRef>,
+    pub(crate) dependencies: Vec<Key>,
+    pub(crate) deletion: Deletion,
+    pub(crate) build: weir_kustomize::Options,
+    pub(crate) labels: Vec<(String, String)>,
+    pub(crate) annotations: Vec<(String, String)>,
+}
+
+/// What becomes of the objects when the Kustomization is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(crate) enum Deletion {
+    Delete,
+    Orphan,
+}
+
+/// Reads a spec.
+pub(crate) fn wanted(spec: &Spec, namespace: &str) -> Result<Wanted, Problem> {
+    if let Some(field) = unsupported(spec) {
+        return Err(Problem {
+            reason: "Unsupported",
+            message: format!("`spec.{field}` is not supported by this version; remove it"),
+        });
+    }
+    let duration = |field: &str, value: &weir_api::GoDuration| {
+        value.get().map_err(|e| Problem {
+            reason: weir_api::names::reason::BUILD_FAILED,
+            message: format!("`spec.{field}` cannot be read: {e}"),
+        })
+    };
+    let interval = duration("interval", &spec.interval)?;
+    let retry = match &spec.retry_interval {
+        Some(retry) => duration("retryInterval", retry)?,
+        None => interval,
+    };
+    let timeout = match &spec.timeout {
+        Some(timeout) => duration("timeout", timeout)?,
+        None => interval
+            .saturating_sub(Duration::from_secs(30))
+            .max(Duration::from_secs(30)),
+    };
+    let common = spec.common_metadata.clone().unwrap_or_default();
+    let or_own = |ns: &Option<String>| ns.clone().unwrap_or_else(|| namespace.to_owned());
+    Ok(Wanted {
+        source: Key::new(
+            or_own(&spec.source_ref.namespace),
+            spec.source_ref.name.as_str(),
+        ),
+        path: clean(spec.path.as_deref().unwrap_or_default()),
+        interval,
+        retry,
+        timeout,
+        prune: spec.prune,
+        force: spec.force,
+        wait: spec.wait,
+        checks: spec
+            .health_checks
+            .iter()
+            .map(|check| ObjectRef {
+                api_version: check
+                    .api_version
+                    .clone()
+                    .unwrap_or_else(|| "apps/v1".to_owned()),
+                kind: check.kind.clone(),
+                namespace: check.namespace.clone().unwrap_or_default(),
+                name: check.name.clone(),
+            })
+            .collect(),
+        dependencies: spec
+            .depends_on
+            .iter()
+            .map(|d| Key::new(or_own(&d.namespace), d.name.as_str()))
+            .collect(),
+        deletion: match spec.deletion_policy {
+            Some(DeletionPolicy::Orphan) => Deletion::Orphan,
+            Some(DeletionPolicy::Delete) => Deletion::Delete,
+            _ if spec.prune => Deletion::Delete,
+            _ => Deletion::Orphan,
+        },
+        build: weir_kustomize::Options {
+            overrides: weir_kustomize::Overrides {
+                namespace: spec.target_namespace.clone(),
+                images: spec
+                    .images
+                    .iter()
+                    .map(|image| weir_kustomize::Image {
+                        name: image.name.clone(),
+                        new_name: image.new_name.clone().unwrap_or_default(),
+                        new_tag: image.new_tag.clone().unwrap_or_default(),
+                        digest: image.digest.clone().unwrap_or_default(),
+                    })
+                    .collect(),
+            },
+            generate: true,
+            ..weir_kustomize::Options::default()
+        },
+        labels: common.labels.into_iter().collect(),
+        annotations: common.annotations.into_iter().collect(),
+    })
+}
+
+/// The first field that asks for what is not done here.
+fn unsupported(spec: &Spec) -> Option<&'static str> {
+    let fields = [
+        (
+            "sourceRef.kind",
+            spec.source_ref.kind != SourceKind::GitRepository,
+        ),
+        ("patches", !spec.patches.is_empty()),
+        ("components", !spec.components.is_empty()),
+        ("postBuild", spec.post_build.is_some()),
+        ("decryption", spec.decryption.is_some()),
+        ("serviceAccountName", spec.service_account_name.is_some()),
+        ("kubeConfig", spec.kube_config.is_some()),
+        ("namePrefix", spec.name_prefix.is_some()),
+        ("nameSuffix", spec.name_suffix.is_some()),
+        ("healthCheckExprs", !spec.health_check_exprs.is_empty()),
+        ("buildMetadata", !spec.build_metadata.is_empty()),
+        ("ignore", !spec.ignore.is_empty()),
+        (
+            "dependsOn[].readyExpr",
+            spec.depends_on.iter().any(|d| d.ready_expr.is_some()),
+        ),
+        (
+            "deletionPolicy",
+            spec.deletion_policy == Some(DeletionPolicy::WaitForTermination),
+        ),
+    ];
+    fields
+        .into_iter()
+        .find(|(_, set)| *set)
+        .map(|(field, _)| field)
+}
+
+/// The path without `.` parts and slashes around it. What leaves the root stays as it is, and is
+/// refused where it is read.
+fn clean(path: &str) -> String {
+    path.split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect::<Vec<_>>()
+        .join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_api::kustomization::Patch;
+
+    fn spec() -> Spec {
+        Spec {
+            interval: "10m".into(),
+            prune: true,
+            ..Spec::default()
+        }
+    }
+
+    #[test]
+    fn what_is_not_supported_is_named() {
+        let patched = Spec {
+            patches: vec![Patch::default()],
+            ..spec()
+        };
+        let told = wanted(&patched, "n").map_err(|p| p.message);
+        assert_eq!(
+            told.err().as_deref(),
+            Some("`spec.patches` is not supported by this version; remove it")
+        );
+    }
+
+    #[test]
+    fn times_and_paths_have_the_known_defaults() {
+        let read = wanted(
+            &Spec {
+                path: Some("./a//b/".into()),
+                ..spec()
+            },
+            "n",
+        )
+        .expect("readable");
+        assert_eq!(
+            (read.retry, read.timeout),
+            (Duration::from_mins(10), Duration::from_secs(570))
+        );
+        assert_eq!(
+            (read.path.as_str(), read.deletion),
+            ("a/b", Deletion::Delete)
+        );
+        let bad = wanted(
+            &Spec {
+                interval: "soon".into(),
+                ..spec()
+            },
+            "n",
+        )
+        .map_err(|p| p.message);
+        assert!(bad.err().is_some_and(|m| m.contains("spec.interval")));
+    }
+}
