@@ -205,6 +205,9 @@ pub(crate) fn push(url: &str, store: &Store, push: &Push, stop: &Stop) -> Result
     let commit = Oid::from_str(&push.commit).map_err(said)?;
     repo.reference(PUSHED, commit, true, "").map_err(said)?;
 
+    if repo.is_shallow() {
+        deepen(&repo, &push.reference, stop).map_err(said)?;
+    }
     let mut refused: Option<String> = None;
     let mut moved: Option<String> = None;
     let result = {
@@ -250,6 +253,24 @@ pub(crate) fn push(url: &str, store: &Store, push: &Push, stop: &Stop) -> Result
         )),
         (Err(e), None) => Err(said(e)),
     }
+}
+
+/// Fetches the history that a shallow checkout left out. libgit2 walks it to find what the server
+/// lacks, and does not stop at the shallow boundary there as it does elsewhere.
+fn deepen(repo: &Repository, reference: &str, stop: &Stop) -> Result<(), git2::Error> {
+    // The value that asks for everything, `GIT_FETCH_DEPTH_UNSHALLOW`.
+    const ALL: i32 = i32::MAX;
+    let mut remote = repo.remote_anonymous(URL)?;
+    let connection = remote.connect_auth(Direction::Fetch, None, None)?;
+    let there = connection.list()?.iter().any(|head| head.name() == reference);
+    drop(connection);
+    // A new reference has no history of its own; it follows from one of the branches.
+    let refspec = if there {
+        format!("+{reference}:refs/weir/base")
+    } else {
+        "+refs/heads/*:refs/weir/heads/*".to_owned()
+    };
+    fetch(&mut remote, &refspec, ALL, stop)
 }
 
 fn moved_text(expected: Oid, there: Oid) -> String {

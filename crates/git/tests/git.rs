@@ -430,6 +430,44 @@ async fn a_commit_is_pushed_and_others_are_told() {
 }
 
 #[tokio::test]
+async fn a_commit_on_a_shallow_checkout_of_a_long_history_is_pushed() {
+    let world = mk_world(GitServerOptions::default());
+    for number in 0..5 {
+        world.commit("main", &[("a", &number.to_string())], "history");
+    }
+    for reference in ["refs/heads/main", "refs/heads/new"] {
+        for number in 0..3 {
+            let mut mine = world
+                .git
+                .checkout(&world.remote, &branch("main"))
+                .await
+                .expect("a checkout");
+            let old = mine.oid().to_owned();
+            let content = format!("{reference} {number}");
+            let new = mine
+                .commit(vec![change("a", &content)], mk_new("mine"))
+                .await
+                .expect("made")
+                .expect("differs");
+            let (expected, force) = match reference {
+                "refs/heads/main" => (Expected::At(old), false),
+                _ => (Expected::Any, true),
+            };
+            let push = Push {
+                reference: reference.to_owned(),
+                force,
+                ..mk_push(&new, expected)
+            };
+            world
+                .git
+                .push(&world.remote, &mine, push)
+                .await
+                .expect("pushed");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_push_compares_the_reference_it_replaces() {
     let world = mk_world(GitServerOptions::default());
     let old = world.commit("main", &[("a", "1")], "first");

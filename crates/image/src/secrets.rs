@@ -77,7 +77,10 @@ impl Data {
                 return Err(self.bad(what));
             }
         };
-        let ca = self.fields.get("ca.crt").or_else(|| self.fields.get("caFile"));
+        let ca = self
+            .fields
+            .get("ca.crt")
+            .or_else(|| self.fields.get("caFile"));
         Ok(Tls {
             ca_pem: ca.map(|bytes| bytes.clone().into()),
             identity_pem: identity,
@@ -216,10 +219,16 @@ mod tests {
     #[test]
     fn a_secret_without_what_is_needed_is_told() {
         let secret = |data: Value| {
-            Data::of(&Object(json!({"metadata": {"namespace": "n", "name": "s"}, "data": data})))
+            Data::of(&Object(
+                json!({"metadata": {"namespace": "n", "name": "s"}, "data": data}),
+            ))
         };
         let empty = secret(json!({})).expect("data");
-        assert!(empty.registry("r").is_err_and(|e| e.contains("`n/s` has no `.dockerconfigjson`")));
+        assert!(
+            empty
+                .registry("r")
+                .is_err_and(|e| e.contains("`n/s` has no `.dockerconfigjson`"))
+        );
         let half = secret(json!({"tls.crt": STANDARD.encode("c")})).expect("data");
         assert!(half.tls().is_err_and(|e| e.contains("`tls.key`")));
         assert!(secret(json!({"a": "%"})).is_err_and(|e| e.contains("no base64 at `a`")));

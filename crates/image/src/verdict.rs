@@ -202,20 +202,32 @@ mod tests {
             ]
         );
         assert_eq!(
-            (working.observed_generation, working.last_handled_reconcile_at.clone()),
+            (
+                working.observed_generation,
+                working.last_handled_reconcile_at.clone()
+            ),
             (None, None)
         );
         let failing = pronounce(&working, &failed(Next::Backoff), &mk_at());
         assert_eq!(
             told(&failing),
-            ["Ready=False Failed: no", "Reconciling=True ProgressingWithRetry: no"]
+            [
+                "Ready=False Failed: no",
+                "Reconciling=True ProgressingWithRetry: no"
+            ]
         );
         assert_eq!(
-            (failing.observed_generation, failing.last_handled_reconcile_at.as_deref()),
+            (
+                failing.observed_generation,
+                failing.last_handled_reconcile_at.as_deref()
+            ),
             (None, Some("r"))
         );
         let stalled = pronounce(&failing, &failed(Next::Never), &mk_at());
-        assert_eq!(told(&stalled), ["Ready=False Failed: no", "Stalled=True Failed: no"]);
+        assert_eq!(
+            told(&stalled),
+            ["Ready=False Failed: no", "Stalled=True Failed: no"]
+        );
         assert_eq!(stalled.observed_generation, Some(2));
         let good = pronounce(&stalled, &Verdict::Succeeded("yes".into()), &mk_at());
         assert_eq!(told(&good), ["Ready=True Succeeded: yes"]);

@@ -44,7 +44,7 @@ pub fn artifacts(dir: &Path, clock: SharedClock) -> anyhow::Result<Storage> {
 
 /// All controllers, not yet running.
 pub fn all(context: &Context, artifacts: &Storage, options: &Options) -> Vec<Controller> {
-    let all = vec![
+    let mut all = vec![
         weir_source::controller(
             context,
             weir_source::Options::new(
@@ -63,6 +63,7 @@ pub fn all(context: &Context, artifacts: &Storage, options: &Options) -> Vec<Con
             },
         ),
     ];
+    all.extend(weir_image::controllers(context, weir_image::Options::default()));
     all
 }
 

@@ -141,7 +141,11 @@ mod tests {
             ("*", "latest", "1/1/0"),
             ("*", "1.2 1", "2/2/0"),
         ] {
-            assert_eq!(chosen(&semver(range), None, tags), expected, "{range} of {tags}");
+            assert_eq!(
+                chosen(&semver(range), None, tags),
+                expected,
+                "{range} of {tags}"
+            );
         }
     }
 
@@ -168,17 +172,32 @@ mod tests {
         let numerical = Rule::Numerical(Order::Asc);
         let pattern = "^main-[a-f0-9]+-(?P<ts>[0-9]+)$";
         let tags = "main-aaa-100 main-bbb-99 v1 dev-ccc-200";
-        assert_eq!(chosen(&numerical, Some((pattern, "$ts")), tags), "main-aaa-100");
+        assert_eq!(
+            chosen(&numerical, Some((pattern, "$ts")), tags),
+            "main-aaa-100"
+        );
         let alphabetical = Rule::Alphabetical(Order::Asc);
-        assert_eq!(chosen(&alphabetical, Some((pattern, "$ts")), tags), "main-bbb-99");
-        assert_eq!(chosen(&alphabetical, Some((pattern, "")), tags), "main-bbb-99");
+        assert_eq!(
+            chosen(&alphabetical, Some((pattern, "$ts")), tags),
+            "main-bbb-99"
+        );
+        assert_eq!(
+            chosen(&alphabetical, Some((pattern, "")), tags),
+            "main-bbb-99"
+        );
         let version = ("^v(.*)-alpine$", "$1");
         let tags = "v1.2.0-alpine v1.3.0 v1.1.0-alpine";
         assert_eq!(chosen(&semver("1.x"), Some(version), tags), "v1.2.0-alpine");
         // One value of two tags: the first of them in byte order.
-        assert_eq!(chosen(&numerical, Some(("([0-9]+)", "$1")), "b-5 a-5 c-4"), "a-5");
+        assert_eq!(
+            chosen(&numerical, Some(("([0-9]+)", "$1")), "b-5 a-5 c-4"),
+            "a-5"
+        );
         assert_eq!(chosen(&numerical, Some(("^x", "")), "a b"), "2/0/0");
         // Not anchored, as in Go.
-        assert_eq!(chosen(&alphabetical, Some(("rc", "")), "1-rc-1 1"), "1-rc-1");
+        assert_eq!(
+            chosen(&alphabetical, Some(("rc", "")), "1-rc-1 1"),
+            "1-rc-1"
+        );
     }
 }

@@ -230,11 +230,23 @@ mod tests {
     fn what_is_missing_is_told_and_waited_for() {
         let mut seen = mk_seen();
         for (scan, expected) in [
-            (Scan::NoRepository, "DependencyNotReady Event: the ImageRepository `demo/app`"),
-            (Scan::Denied, "AccessDenied Event: the ImageRepository `demo/app`"),
+            (
+                Scan::NoRepository,
+                "DependencyNotReady Event: the ImageRepository `demo/app`",
+            ),
+            (
+                Scan::Denied,
+                "AccessDenied Event: the ImageRepository `demo/app`",
+            ),
             (Scan::None, "DependencyNotReady Event: no tags"),
-            (mk_scan(&["2.0.0"]), "Failed Event: none of the 1 tags of `r/app` that count is a version in the range `1.x`"),
-            (mk_scan(&["latest"]), "Failed Event: none of the 1 tags of `r/app` that count is a version of three"),
+            (
+                mk_scan(&["2.0.0"]),
+                "Failed Event: none of the 1 tags of `r/app` that count is a version in the range `1.x`",
+            ),
+            (
+                mk_scan(&["latest"]),
+                "Failed Event: none of the 1 tags of `r/app` that count is a version of three",
+            ),
         ] {
             seen.scan = scan;
             let text = told(&seen);
@@ -259,14 +271,23 @@ mod tests {
         reflect(&mut seen, Reflection::IfNotPresent);
         assert_eq!(decide(&seen), Plan::Ask(mk_image("1.1.0", None)));
         seen.latest = Some(mk_image("1.1.0", Some("sha256:a")));
-        assert_eq!(decide(&seen), Plan::Settle(mk_image("1.1.0", Some("sha256:a"))));
+        assert_eq!(
+            decide(&seen),
+            Plan::Settle(mk_image("1.1.0", Some("sha256:a")))
+        );
         seen.latest = Some(mk_image("1.0.0", Some("sha256:a")));
         assert_eq!(decide(&seen), Plan::Ask(mk_image("1.1.0", None)));
-        reflect(&mut seen, Reflection::Always(std::time::Duration::from_mins(1)));
+        reflect(
+            &mut seen,
+            Reflection::Always(std::time::Duration::from_mins(1)),
+        );
         seen.latest = Some(mk_image("1.1.0", Some("sha256:a")));
         assert_eq!(decide(&seen), Plan::Ask(mk_image("1.1.0", None)));
         seen.digest = Digest::Known("sha256:b".into());
-        assert_eq!(decide(&seen), Plan::Settle(mk_image("1.1.0", Some("sha256:b"))));
+        assert_eq!(
+            decide(&seen),
+            Plan::Settle(mk_image("1.1.0", Some("sha256:b")))
+        );
         let trouble = Trouble::new("ReadOperationFailed", Next::Backoff, "no");
         seen.digest = Digest::Failed(trouble.clone());
         assert_eq!(decide(&seen), Plan::Fail(trouble));

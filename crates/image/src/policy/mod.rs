@@ -135,8 +135,7 @@ impl ImagePolicies {
         let read = ImageRepository::from_object_without_status(object).map_err(|_| gone())?;
         let wanted = repository::wanted(&read.spec)?;
         let namespace = object.namespace();
-        let access =
-            repository::access(&self.desk.api, &read.spec, namespace, &wanted).await?;
+        let access = repository::access(&self.desk.api, &read.spec, namespace, &wanted).await?;
         let tagged = wanted.image.with_tag(&image.tag);
         let found = self.oci.resolve(&tagged, &access).await;
         found.map(|descriptor| descriptor.digest).map_err(|e| {
@@ -148,7 +147,11 @@ impl ImagePolicies {
 
 fn repository_of(spec: &Spec, namespace: &str) -> Key {
     let reference = &spec.image_repository_ref;
-    let namespace = reference.namespace.as_deref().filter(|ns| !ns.is_empty()).unwrap_or(namespace);
+    let namespace = reference
+        .namespace
+        .as_deref()
+        .filter(|ns| !ns.is_empty())
+        .unwrap_or(namespace);
     Key::new(namespace, &reference.name)
 }
 
@@ -211,7 +214,10 @@ mod tests {
             requested: None,
         };
         let first = settled(&Status::default(), mk_image("1.0.0", None), &at);
-        assert_eq!(first.said(), "Latest image tag for r.io/app resolved to 1.0.0");
+        assert_eq!(
+            first.said(),
+            "Latest image tag for r.io/app resolved to 1.0.0"
+        );
         assert_eq!(first.observed_previous_ref, None);
         let second = settled(&first, mk_image("1.1.0", Some("sha256:a")), &at);
         let said = "Latest image tag for r.io/app resolved to 1.1.0 with digest sha256:a \

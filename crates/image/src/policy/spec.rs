@@ -132,7 +132,10 @@ mod tests {
             format!("{}: {}", trouble.reason, trouble.message)
         };
         let text = told(mk_spec("not a range"));
-        assert!(text.starts_with("InvalidPolicy: `spec.policy.semver.range`"), "{text}");
+        assert!(
+            text.starts_with("InvalidPolicy: `spec.policy.semver.range`"),
+            "{text}"
+        );
         assert!(told(Spec::default()).starts_with("InvalidPolicy: `spec.policy`"));
         let filter = Some(TagFilter {
             pattern: Some("(".into()),
@@ -142,7 +145,10 @@ mod tests {
             filter_tags: filter,
             ..mk_spec("*")
         });
-        assert!(text.starts_with("InvalidPolicy: `spec.filterTags.pattern`"), "{text}");
+        assert!(
+            text.starts_with("InvalidPolicy: `spec.filterTags.pattern`"),
+            "{text}"
+        );
         let always = Spec {
             digest_reflection_policy: Some(ReflectionPolicy::Always),
             ..mk_spec("*")

@@ -129,7 +129,10 @@ mod tests {
         assert_eq!(with(&|s| s.facts.asked = true), Plan::Scan(Why::Asked));
         assert_eq!(with(&|s| s.other_image = true), Plan::Scan(Why::OtherImage));
         assert_eq!(with(&|s| s.other_rules = true), Plan::Scan(Why::OtherRules));
-        assert_eq!(with(&|s| s.facts.settled = false), Plan::Scan(Why::Unsettled));
+        assert_eq!(
+            with(&|s| s.facts.settled = false),
+            Plan::Scan(Why::Unsettled)
+        );
         assert_eq!(with(&|s| s.held = false), Plan::Scan(Why::NothingHeld));
         let almost = Duration::from_millis(900);
         assert_eq!(with(&|s| s.due = Some(almost)), Plan::Scan(Why::Due));

@@ -132,7 +132,9 @@ impl ImageRepositories {
         );
         let mut status = pronounce(&before, &Verdict::Succeeded(message.clone()), &at);
         status.canonical_image_name = Some(wanted.image.name());
-        status.observed_exclusion_list.clone_from(&wanted.exclusion_list);
+        status
+            .observed_exclusion_list
+            .clone_from(&wanted.exclusion_list);
         status.last_scan_result = Some(ScanResult {
             revision: Some(checksum.to_string()),
             tag_count: tags.len() as i64,

@@ -39,7 +39,10 @@ impl Wanted {
 /// The first field set that is not supported.
 fn unsupported(spec: &Spec) -> Option<&'static str> {
     let fields = [
-        ("spec.serviceAccountName", spec.service_account_name.is_some()),
+        (
+            "spec.serviceAccountName",
+            spec.service_account_name.is_some(),
+        ),
         ("spec.proxySecretRef", spec.proxy_secret_ref.is_some()),
         (
             "spec.provider",
@@ -152,7 +155,10 @@ mod tests {
             ..mk_spec()
         };
         for bad in ["https://r.io/a/b", "r.io/a:1", "r.io/A b", ""] {
-            assert!(told(image(bad)).starts_with("ImageURLInvalid: `spec.image`"), "{bad}");
+            assert!(
+                told(image(bad)).starts_with("ImageURLInvalid: `spec.image`"),
+                "{bad}"
+            );
         }
         let list = |list: Vec<String>| Spec {
             exclusion_list: Some(list),
@@ -161,15 +167,39 @@ mod tests {
         assert!(told(list(vec!["(".into()])).contains("`(` is no regular expression"));
         assert!(told(list(vec!["a".into(); 26])).contains("more than 25"));
         for (spec, field) in [
-            (Spec { interval: "soon".into(), ..mk_spec() }, "`spec.interval`"),
-            (Spec { timeout: Some("x".into()), ..mk_spec() }, "`spec.timeout`"),
-            (Spec { provider: Some(Provider::Aws), ..mk_spec() }, "`spec.provider`"),
             (
-                Spec { service_account_name: Some("a".into()), ..mk_spec() },
+                Spec {
+                    interval: "soon".into(),
+                    ..mk_spec()
+                },
+                "`spec.interval`",
+            ),
+            (
+                Spec {
+                    timeout: Some("x".into()),
+                    ..mk_spec()
+                },
+                "`spec.timeout`",
+            ),
+            (
+                Spec {
+                    provider: Some(Provider::Aws),
+                    ..mk_spec()
+                },
+                "`spec.provider`",
+            ),
+            (
+                Spec {
+                    service_account_name: Some("a".into()),
+                    ..mk_spec()
+                },
                 "`spec.serviceAccountName`",
             ),
             (
-                Spec { proxy_secret_ref: Some(LocalObjectReference::new("a")), ..mk_spec() },
+                Spec {
+                    proxy_secret_ref: Some(LocalObjectReference::new("a")),
+                    ..mk_spec()
+                },
                 "`spec.proxySecretRef`",
             ),
         ] {

@@ -173,18 +173,30 @@ mod tests {
             change(&mut seen);
             decide(&seen)
         };
-        assert_eq!(with(&|s| s.facts.settled = false), Plan::Run(Why::Unsettled));
+        assert_eq!(
+            with(&|s| s.facts.settled = false),
+            Plan::Run(Why::Unsettled)
+        );
         assert_eq!(with(&|s| s.facts.asked = true), Plan::Run(Why::Asked));
-        assert_eq!(with(&|s| s.policies = mk_policies("2")), Plan::Run(Why::NewImages));
+        assert_eq!(
+            with(&|s| s.policies = mk_policies("2")),
+            Plan::Run(Why::NewImages)
+        );
         assert_eq!(with(&|s| s.policies.clear()), Plan::Run(Why::NewImages));
-        assert_eq!(with(&|s| s.upstream = mk_upstream("b")), Plan::Run(Why::NewRevision));
+        assert_eq!(
+            with(&|s| s.upstream = mk_upstream("b")),
+            Plan::Run(Why::NewRevision)
+        );
         let other = |tip: Option<&str>| Upstream::At {
             revision: "main@sha1:a".into(),
             switched: true,
             tip: tip.map(str::to_owned),
         };
         assert_eq!(with(&|s| s.upstream = other(None)), Plan::Keep);
-        assert_eq!(with(&|s| s.upstream = other(Some("x"))), Plan::Run(Why::OtherTip));
+        assert_eq!(
+            with(&|s| s.upstream = other(Some("x"))),
+            Plan::Run(Why::OtherTip)
+        );
         let pushed = |s: &mut Observation| {
             s.pushed = Some("x".into());
             s.upstream = other(Some("x"));

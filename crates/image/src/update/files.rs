@@ -133,22 +133,50 @@ mod tests {
             fs::create_dir_all(path.parent().expect("a parent")).expect("made");
             fs::write(path, text).expect("written");
         };
-        for path in ["b/x.yaml", "a.yml", ".hidden/x.yaml", "b/Kustomization", "x.txt", "x.yaml.bak"] {
+        for path in [
+            "b/x.yaml",
+            "a.yml",
+            ".hidden/x.yaml",
+            "b/Kustomization",
+            "x.txt",
+            "x.yaml.bak",
+        ] {
             write(path, marked.as_bytes());
         }
         write("plain.yaml", b"not: [closed\n");
         write("broken.yaml", format!("a: [\n{marked}").as_bytes());
         write("latin.yaml", &[b"# \xff\n", marked.as_bytes()].concat());
-        let report = update(dir.path(), "", &mk_images()).expect("read").expect("a report");
+        let report = update(dir.path(), "", &mk_images())
+            .expect("read")
+            .expect("a report");
         let paths: Vec<&str> = report.edited.iter().map(|f| f.path.as_str()).collect();
-        assert_eq!(paths, [".hidden/x.yaml", "a.yml", "b/Kustomization", "b/x.yaml"]);
-        assert!(report.edited.iter().all(|f| f.content.starts_with("tag: '2' # {")));
-        let bad: Vec<&str> = report.unreadable.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(
+            paths,
+            [".hidden/x.yaml", "a.yml", "b/Kustomization", "b/x.yaml"]
+        );
+        assert!(
+            report
+                .edited
+                .iter()
+                .all(|f| f.content.starts_with("tag: '2' # {"))
+        );
+        let bad: Vec<&str> = report
+            .unreadable
+            .iter()
+            .map(|(path, _)| path.as_str())
+            .collect();
         assert_eq!(bad, ["broken.yaml", "latin.yaml"]);
-        let below = update(dir.path(), "b", &mk_images()).expect("read").expect("a report");
+        let below = update(dir.path(), "b", &mk_images())
+            .expect("read")
+            .expect("a report");
         assert_eq!(below.edited.len(), 2);
-        let file = update(dir.path(), "a.yml", &mk_images()).expect("read").expect("a report");
+        let file = update(dir.path(), "a.yml", &mk_images())
+            .expect("read")
+            .expect("a report");
         assert_eq!(file.edited.len(), 1);
-        assert_eq!(update(dir.path(), "nowhere", &mk_images()).expect("read"), None);
+        assert_eq!(
+            update(dir.path(), "nowhere", &mk_images()).expect("read"),
+            None
+        );
     }
 }

@@ -102,7 +102,10 @@ fn by_object(objects: &BTreeMap<ObjectId, Vec<&Change>>) -> Value {
     let map = Map::typed(id_type(), Type::List(change_type().into()));
     for (object, changes) in objects {
         let changes = changes.iter().map(|change| change_value(change)).collect();
-        map.insert(id_value(object), Value::List(List::typed(change_type(), changes)));
+        map.insert(
+            id_value(object),
+            Value::List(List::typed(change_type(), changes)),
+        );
     }
     Value::Map(map)
 }
@@ -113,7 +116,10 @@ fn updated(files: &[EditedFile]) -> Value {
     let list = Type::List(Type::String.into());
     let by_file = Map::typed(Type::String, objects_type(&Type::String));
     let all = Map::typed(id_type(), list.clone());
-    let (mut every, mut of_object) = (BTreeSet::new(), BTreeMap::<&ObjectId, BTreeSet<&str>>::new());
+    let (mut every, mut of_object) = (
+        BTreeSet::new(),
+        BTreeMap::<&ObjectId, BTreeSet<&str>>::new(),
+    );
     for file in files {
         let mut here: BTreeMap<&ObjectId, BTreeSet<&str>> = BTreeMap::new();
         for change in &file.changes {
@@ -219,15 +225,26 @@ mod tests {
         for (text, expected) in [
             ("{{ .AutomationObject }}", "demo/auto"),
             ("a {{- .AutomationObject -}} b", "ademo/autob"),
-            ("{{ .AutomationObject.Name }}.{{ .AutomationObject.Namespace }}", "auto.demo"),
-            ("{{ range .Changed.Changes }}{{ .OldValue }}>{{ .NewValue }} {{ .Setter }};{{ end }}",
-             "1>2 demo:app:tag;0>2 demo:app:tag;"),
-            ("{{ range $f, $o := .Changed.FileChanges }}{{ $f }}:{{ range $id, $c := $o }} {{ $id.Kind }}/{{ $id.Namespace }}/{{ $id.Name }} {{ len $c }}{{ end }};{{ end }}",
-             "a.yaml: Deployment/demo/a 1 Deployment/demo/b 1;b/b.yaml: Deployment/demo/c 1;"),
-            ("{{ range $id, $c := .Changed.Objects }}{{ $id.APIVersion }} {{ $id.Name }} {{ range $c }}{{ .NewValue }}{{ end }};{{ end }}",
-             "apps/v1 a 2;apps/v1 b 2;apps/v1 c 2;"),
-            ("{{ range .Updated.Images }}{{ . }}{{ end }} {{ range $f, $_ := .Updated.Files }}{{ $f }} {{ end }}{{ range $id, $_ := .Updated.Objects }}{{ $id.Name }}{{ end }}",
-             "2 a.yaml b/b.yaml abc"),
+            (
+                "{{ .AutomationObject.Name }}.{{ .AutomationObject.Namespace }}",
+                "auto.demo",
+            ),
+            (
+                "{{ range .Changed.Changes }}{{ .OldValue }}>{{ .NewValue }} {{ .Setter }};{{ end }}",
+                "1>2 demo:app:tag;0>2 demo:app:tag;",
+            ),
+            (
+                "{{ range $f, $o := .Changed.FileChanges }}{{ $f }}:{{ range $id, $c := $o }} {{ $id.Kind }}/{{ $id.Namespace }}/{{ $id.Name }} {{ len $c }}{{ end }};{{ end }}",
+                "a.yaml: Deployment/demo/a 1 Deployment/demo/b 1;b/b.yaml: Deployment/demo/c 1;",
+            ),
+            (
+                "{{ range $id, $c := .Changed.Objects }}{{ $id.APIVersion }} {{ $id.Name }} {{ range $c }}{{ .NewValue }}{{ end }};{{ end }}",
+                "apps/v1 a 2;apps/v1 b 2;apps/v1 c 2;",
+            ),
+            (
+                "{{ range .Updated.Images }}{{ . }}{{ end }} {{ range $f, $_ := .Updated.Files }}{{ $f }} {{ end }}{{ range $id, $_ := .Updated.Objects }}{{ $id.Name }}{{ end }}",
+                "2 a.yaml b/b.yaml abc",
+            ),
             ("{{ .Values.who }}{{ index .Values \"who\" }}", "annann"),
             ("{{ with .Values.none }}x{{ end }}", DEFAULT),
             ("  \n", DEFAULT),

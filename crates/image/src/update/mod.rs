@@ -142,17 +142,16 @@ impl ImageUpdateAutomations {
             .map_err(|e| Trouble::stalled(reason::FAILED, e.to_string()))?;
         let namespace = subject.object.namespace();
         let wanted = spec::wanted(&read.spec, namespace, !self.no_cross_namespace_refs)?;
-        let away = |message: String| {
-            Trouble::new(reason::SOURCE_MANAGER_FAILED, Next::Event, message)
-        };
+        let away =
+            |message: String| Trouble::new(reason::SOURCE_MANAGER_FAILED, Next::Event, message);
         let source = self.sources.get(&wanted.source).ok_or_else(|| {
             away(format!(
                 "the GitRepository `{}` was not found; create it, or correct `spec.sourceRef`",
                 wanted.source
             ))
         })?;
-        let source = GitRepository::from_object_without_status(&source)
-            .map_err(|e| away(e.to_string()))?;
+        let source =
+            GitRepository::from_object_without_status(&source).map_err(|e| away(e.to_string()))?;
         let target = spec::target(&wanted, &source.spec)?;
         Ok((wanted, target, source))
     }
@@ -186,9 +185,8 @@ impl ImageUpdateAutomations {
         let namespace = &wanted.source.namespace;
         let field = "spec.secretRef";
         let data = secrets::read(&self.desk.api, namespace, &secret.name, field).await;
-        data.and_then(|data| data.git(remote)).map_err(|message| {
-            Trouble::new(reason::SOURCE_MANAGER_FAILED, Next::Backoff, message)
-        })
+        data.and_then(|data| data.git(remote))
+            .map_err(|message| Trouble::new(reason::SOURCE_MANAGER_FAILED, Next::Backoff, message))
     }
 }
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use weir_api::image_policy::ImageRef;
 use weir_api::names::reason;
-use weir_git::{Change, Checkout, Expected, Git, GitError, Head, NewCommit, Push, Reference, Remote, RemoteRef};
+use weir_git::{
+    Change, Checkout, Expected, Git, GitError, Head, NewCommit, Push, Reference, Remote, RemoteRef,
+};
 use weir_object::Key;
 use weir_runtime::SharedClock;
 
@@ -67,8 +69,10 @@ impl Run<'_> {
     pub(crate) async fn look(&self) -> Result<Seen, Trouble> {
         let refs = self.git.list(self.remote).await;
         let refs = refs.map_err(|e| self.trouble("listing the repository's references", &e))?;
-        let (reference, head) = head(&self.target.choice, &refs, &self.remote.shown())
-            .map_err(|message| Trouble::new(reason::GIT_OPERATION_FAILED, Next::Backoff, message))?;
+        let (reference, head) =
+            head(&self.target.choice, &refs, &self.remote.shown()).map_err(|message| {
+                Trouble::new(reason::GIT_OPERATION_FAILED, Next::Backoff, message)
+            })?;
         let tip = tip(&refs, &self.branch());
         Ok(Seen {
             refs,
@@ -140,7 +144,12 @@ impl Run<'_> {
     }
 
     /// Pushes to the refspec too. The branch comes first, as it is what the next update starts from.
-    async fn push_also(&self, checkout: &Checkout, pushed: &Pushed, seen: &Seen) -> Option<Trouble> {
+    async fn push_also(
+        &self,
+        checkout: &Checkout,
+        pushed: &Pushed,
+        seen: &Seen,
+    ) -> Option<Trouble> {
         let (reference, _) = self.target.also.clone()?;
         if reference == self.branch() {
             return None;

@@ -8,12 +8,14 @@ pub(crate) fn problem(selector: &LabelSelector) -> Option<String> {
     selector.match_expressions.iter().find_map(|need| {
         let values = !need.values.is_empty();
         match need.operator.as_str() {
-            "In" | "NotIn" if !values => {
-                Some(format!("`{}` of `{}` needs values", need.operator, need.key))
-            }
-            "Exists" | "DoesNotExist" if values => {
-                Some(format!("`{}` of `{}` takes no values", need.operator, need.key))
-            }
+            "In" | "NotIn" if !values => Some(format!(
+                "`{}` of `{}` needs values",
+                need.operator, need.key
+            )),
+            "Exists" | "DoesNotExist" if values => Some(format!(
+                "`{}` of `{}` takes no values",
+                need.operator, need.key
+            )),
             "In" | "NotIn" | "Exists" | "DoesNotExist" => None,
             other => Some(format!("`{other}` is no operator")),
         }

@@ -97,7 +97,10 @@ pub(crate) fn wanted(spec: &Spec, namespace: &str, cross: bool) -> Result<Wanted
     for (field, text) in [("email", &email), ("name", &name)] {
         if text.trim().is_empty() || text.contains(['<', '>', '\n', '\0']) {
             let field = format!("spec.git.commit.author.{field}");
-            return Err(Trouble::invalid(&field, &"it is empty or holds `<`, `>` or a line break"));
+            return Err(Trouble::invalid(
+                &field,
+                &"it is empty or holds `<`, `>` or a line break",
+            ));
         }
     }
     let template = set(&git.commit.message_template).map(|text| message::parse(&text));
@@ -140,7 +143,10 @@ pub(crate) fn target(wanted: &Wanted, source: &git_repository::Spec) -> Result<T
             "spec.provider",
             source.provider.is_some_and(|p| p != Provider::Generic),
         ),
-        ("spec.serviceAccountName", source.service_account_name.is_some()),
+        (
+            "spec.serviceAccountName",
+            source.service_account_name.is_some(),
+        ),
     ];
     let wrong = |reason, message: String| Trouble::new(reason, Next::Event, message);
     if let Some((field, _)) = unsupported.iter().find(|(_, set)| *set) {
@@ -199,7 +205,10 @@ fn choice(given: &SpecReference) -> Result<Choice, String> {
     let set = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
     let exact = if let Some(oid) = set(&given.commit) {
         // What is pushed follows from this commit, so its branch is not one to push to.
-        Reference::Commit { oid, branch: set(&given.branch) }
+        Reference::Commit {
+            oid,
+            branch: set(&given.branch),
+        }
     } else if let Some(name) = set(&given.name) {
         match name.strip_prefix("refs/heads/") {
             Some(branch) => Reference::Branch(branch.to_owned()),
@@ -229,7 +238,9 @@ fn destination(refspec: &str, branch: &str) -> Result<String, String> {
         name => format!("refs/heads/{name}"),
     };
     if from != "HEAD" && full(from) != full(branch) {
-        return Err(format!("its source is neither `HEAD` nor the branch `{branch}`"));
+        return Err(format!(
+            "its source is neither `HEAD` nor the branch `{branch}`"
+        ));
     }
     let to = full(to);
     let named = Reference::Name(to.clone()).validate();
@@ -238,7 +249,11 @@ fn destination(refspec: &str, branch: &str) -> Result<String, String> {
 }
 
 /// Where the revision to check out is now.
-pub(crate) fn head(choice: &Choice, refs: &[RemoteRef], url: &str) -> Result<(Reference, Head), String> {
+pub(crate) fn head(
+    choice: &Choice,
+    refs: &[RemoteRef],
+    url: &str,
+) -> Result<(Reference, Head), String> {
     let reference = match choice {
         Choice::Exact(reference) => reference.clone(),
         Choice::Range(range) => {
@@ -250,7 +265,9 @@ pub(crate) fn head(choice: &Choice, refs: &[RemoteRef], url: &str) -> Result<(Re
                 .max_by(|(a, x), (b, y)| a.cmp(b).then_with(|| x.cmp(y)));
             let (_, tag) = highest.ok_or_else(|| {
                 let range = range.original();
-                format!("no tag of `{url}` is a version in the range `{range}`; push one, or widen it")
+                format!(
+                    "no tag of `{url}` is a version in the range `{range}`; push one, or widen it"
+                )
             })?;
             Reference::Tag(tag.to_owned())
         }

@@ -30,7 +30,9 @@ fn told(change: Value, reference: Value) -> String {
                 Choice::Exact(reference) => reference.to_string(),
                 Choice::Range(range) => format!("range {}", range.original()),
             };
-            let also = target.also.map_or(String::new(), |(to, _)| format!(" and {to}"));
+            let also = target
+                .also
+                .map_or(String::new(), |(to, _)| format!(" and {to}"));
             let switched = if target.switched { " (switched)" } else { "" };
             format!("{from} to {}{also}{switched}", target.push_branch)
         }
@@ -45,8 +47,16 @@ fn where_to_push_follows_from_where_to_check_out() {
     for (change, reference, expected) in [
         (json!({}), main.clone(), "branch `main` to main"),
         (json!({}), Value::Null, "branch `master` to master"),
-        (json!({"git": {"push": {"branch": "main"}}}), main.clone(), "branch `main` to main"),
-        (json!({"git": {"push": {"branch": "up"}}}), main.clone(), "branch `main` to up (switched)"),
+        (
+            json!({"git": {"push": {"branch": "main"}}}),
+            main.clone(),
+            "branch `main` to main",
+        ),
+        (
+            json!({"git": {"push": {"branch": "up"}}}),
+            main.clone(),
+            "branch `main` to up (switched)",
+        ),
         (
             json!({"git": {"checkout": {"ref": {"branch": "dev"}}}}),
             main.clone(),
@@ -62,7 +72,11 @@ fn where_to_push_follows_from_where_to_check_out() {
             json!({"semver": "1.x"}),
             "range 1.x to up (switched)",
         ),
-        (json!({}), json!({"name": "refs/heads/x"}), "branch `x` to x"),
+        (
+            json!({}),
+            json!({"name": "refs/heads/x"}),
+            "branch `x` to x",
+        ),
         (
             json!({"git": {"push": {"refspec": "HEAD:refs/for/main"}}}),
             main.clone(),
@@ -73,14 +87,26 @@ fn where_to_push_follows_from_where_to_check_out() {
             main.clone(),
             "branch `main` to main and refs/heads/staging",
         ),
-        (json!({}), json!({"tag": "v1"}), "SourceManagerFailed Event: the revision to check out"),
+        (
+            json!({}),
+            json!({"tag": "v1"}),
+            "SourceManagerFailed Event: the revision to check out",
+        ),
         (
             json!({}),
             json!({"commit": oid, "branch": "main"}),
             "SourceManagerFailed Event: the revision to check out is not a branch",
         ),
-        (json!({}), json!({"semver": "nope"}), "SourceManagerFailed Event"),
-        (json!({}), json!({"branch": "a b"}), "SourceManagerFailed Event"),
+        (
+            json!({}),
+            json!({"semver": "nope"}),
+            "SourceManagerFailed Event",
+        ),
+        (
+            json!({}),
+            json!({"branch": "a b"}),
+            "SourceManagerFailed Event",
+        ),
     ] {
         let text = told(change, reference);
         assert!(text.starts_with(expected), "{text} is not {expected}");
@@ -91,7 +117,10 @@ fn where_to_push_follows_from_where_to_check_out() {
 fn each_field_that_stands_in_the_way_is_named() {
     let author = |author: Value| json!({"git": {"commit": {"author": author}}});
     for (change, expected) in [
-        (json!({"git": null}), "InvalidSourceConfiguration Never: `spec.git`"),
+        (
+            json!({"git": null}),
+            "InvalidSourceConfiguration Never: `spec.git`",
+        ),
         (json!({"interval": "x"}), "Failed Never: `spec.interval`"),
         (
             json!({"policySelector": {"matchExpressions": [{"key": "a", "operator": "Like"}]}}),
@@ -105,7 +134,10 @@ fn each_field_that_stands_in_the_way_is_named() {
             json!({"git": {"push": {"options": {"a": "b"}}}}),
             "Unsupported Never: `spec.git.push.options`",
         ),
-        (author(json!({"email": ""})), "Failed Never: `spec.git.commit.author.email`"),
+        (
+            author(json!({"email": ""})),
+            "Failed Never: `spec.git.commit.author.email`",
+        ),
         (
             author(json!({"email": "a", "name": "x <y>"})),
             "Failed Never: `spec.git.commit.author.name`",
@@ -114,7 +146,10 @@ fn each_field_that_stands_in_the_way_is_named() {
             json!({"git": {"commit": {"author": {"email": "a"}, "messageTemplate": "{{ if }}"}}}),
             "Failed Never: `spec.git.commit.messageTemplate`",
         ),
-        (json!({"update": {"path": "../x"}}), "Failed Never: `spec.update.path`"),
+        (
+            json!({"update": {"path": "../x"}}),
+            "Failed Never: `spec.update.path`",
+        ),
         (
             json!({"git": {"push": {"branch": "a..b"}}}),
             "Failed Never: `spec.git.push.branch`",
@@ -131,29 +166,45 @@ fn each_field_that_stands_in_the_way_is_named() {
         let text = told(change, json!({"branch": "main"}));
         assert!(text.starts_with(expected), "{text} is not {expected}");
     }
-    let far = mk_spec(json!({"sourceRef": {"kind": "GitRepository", "name": "c", "namespace": "far"}}));
-    let denied = wanted(&far, "demo", false).map(|w| w.source).expect_err("denied");
+    let far =
+        mk_spec(json!({"sourceRef": {"kind": "GitRepository", "name": "c", "namespace": "far"}}));
+    let denied = wanted(&far, "demo", false)
+        .map(|w| w.source)
+        .expect_err("denied");
     assert_eq!(denied.reason, "AccessDenied");
-    assert_eq!(wanted(&far, "demo", true).expect("read").source, Key::new("far", "c"));
+    assert_eq!(
+        wanted(&far, "demo", true).expect("read").source,
+        Key::new("far", "c")
+    );
 }
 
 #[test]
 fn the_revision_to_check_out_is_found() {
-    let refs: Vec<RemoteRef> = [("refs/heads/main", "a"), ("refs/tags/1.0.0", "b"), ("refs/tags/1.2.0", "c")]
-        .into_iter()
-        .map(|(name, oid)| RemoteRef {
-            name: name.into(),
-            oid: oid.into(),
-            peeled: None,
-        })
-        .collect();
+    let refs: Vec<RemoteRef> = [
+        ("refs/heads/main", "a"),
+        ("refs/tags/1.0.0", "b"),
+        ("refs/tags/1.2.0", "c"),
+    ]
+    .into_iter()
+    .map(|(name, oid)| RemoteRef {
+        name: name.into(),
+        oid: oid.into(),
+        peeled: None,
+    })
+    .collect();
     let at = |reference: Value, refs: &[RemoteRef]| {
         let reference: SpecReference = serde_json::from_value(reference).expect("a reference");
         let choice = choice(&reference).expect("a choice");
         head(&choice, refs, "http://git").map(|(_, head)| head.revision)
     };
-    assert_eq!(at(json!({"branch": "main"}), &refs), Ok("main@sha1:a".into()));
-    assert_eq!(at(json!({"semver": "1.x"}), &refs), Ok("1.2.0@sha1:c".into()));
+    assert_eq!(
+        at(json!({"branch": "main"}), &refs),
+        Ok("main@sha1:a".into())
+    );
+    assert_eq!(
+        at(json!({"semver": "1.x"}), &refs),
+        Ok("1.2.0@sha1:c".into())
+    );
     assert!(at(json!({"semver": "2.x"}), &refs).is_err_and(|e| e.contains("`2.x`")));
     assert!(at(json!({"branch": "x"}), &refs).is_err_and(|e| e.contains("branch `x`")));
     assert!(at(json!({"branch": "x"}), &[]).is_err_and(|e| e.contains("is empty")));
