@@ -63,7 +63,10 @@ pub fn all(context: &Context, artifacts: &Storage, options: &Options) -> Vec<Con
             },
         ),
     ];
-    all.extend(weir_image::controllers(context, weir_image::Options::default()));
+    all.extend(weir_image::controllers(
+        context,
+        weir_image::Options::default(),
+    ));
     all
 }
 

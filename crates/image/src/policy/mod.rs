@@ -178,7 +178,7 @@ async fn settle(
 fn settled(before: &Status, image: ImageRef, at: &At) -> Status {
     let mut status = before.clone();
     if before.latest_ref.as_ref() != Some(&image) {
-        status.observed_previous_ref = before.latest_ref.clone();
+        status.observed_previous_ref.clone_from(&before.latest_ref);
     }
     let mut message = format!(
         "Latest image tag for {} resolved to {}",

@@ -34,7 +34,7 @@ fn marked(text: &str) -> String {
             other => format!("demo:{other}"),
         };
         out.push_str(before);
-        out.push_str(&format!("{{\"$imagepolicy\": \"{setter}\"}}"));
+        out.extend(["{\"$imagepolicy\": \"", &setter, "\"}"]);
         rest = after;
     }
     out.push_str(rest);
@@ -112,6 +112,11 @@ fn quotes_stay_and_come_where_they_are_needed() {
 fn what_stands_around_stays() {
     check(&[
         ("tag: v1 # «tag»", "tag: v2.0.0 # «tag»"),
+        ("\u{feff}tag: v1 # «tag»\n", "\u{feff}tag: v2.0.0 # «tag»\n"),
+        (
+            "%YAML 1.1\n---\ntag: v1 # «tag»\n",
+            "%YAML 1.1\n---\ntag: v2.0.0 # «tag»\n",
+        ),
         (
             "\n\ntag:   v1     # «tag»   \n\n\n",
             "\n\ntag:   v2.0.0     # «tag»   \n\n\n",

@@ -231,12 +231,9 @@ async fn record(
         let message = format!("{rest} more files hold a marker and could not be read");
         subject.tell(EventKind::Warning, reason::UPDATE_FAILED, &message);
     }
-    match &done.afterwards {
+    if let Some(trouble) = &done.afterwards {
         // The branch has the commit; what is left is told, and tried with the next one.
-        Some(trouble) => {
-            subject.tell(EventKind::Warning, trouble.reason, &trouble.message);
-            Ok(Outcome::After(wanted.interval))
-        }
-        None => Ok(Outcome::After(wanted.interval)),
+        subject.tell(EventKind::Warning, trouble.reason, &trouble.message);
     }
+    Ok(Outcome::After(wanted.interval))
 }

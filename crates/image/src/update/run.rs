@@ -112,9 +112,12 @@ impl Run<'_> {
         };
         let report = self.edit(&checkout).await?;
         let unreadable = report.unreadable.clone();
-        let revision = |checkout: &Checkout| match self.target.switched {
-            true => seen.head.revision.clone(),
-            false => checkout.revision().to_owned(),
+        let revision = |checkout: &Checkout| {
+            if self.target.switched {
+                seen.head.revision.clone()
+            } else {
+                checkout.revision().to_owned()
+            }
         };
         let Some(pushed) = self.commit(&mut checkout, report).await? else {
             return Ok(Ok(Done {

@@ -1,7 +1,7 @@
 use super::*;
 use serde_json::{Value, json};
 
-fn mk_spec(change: Value) -> Spec {
+fn mk_spec(change: &Value) -> Spec {
     let mut spec = json!({"sourceRef": {"kind": "GitRepository", "name": "config"},
         "interval": "1m", "git": {"commit": {"author": {"email": "bot@example.com"}}}});
     let git = change.get("git").and_then(Value::as_object).cloned();
@@ -16,13 +16,13 @@ fn mk_spec(change: Value) -> Spec {
     serde_json::from_value(spec).expect("a spec")
 }
 
-fn mk_source(reference: Value) -> git_repository::Spec {
+fn mk_source(reference: &Value) -> git_repository::Spec {
     serde_json::from_value(json!({"url": "http://git/config.git", "interval": "1m",
         "ref": reference}))
     .expect("a source")
 }
 
-fn told(change: Value, reference: Value) -> String {
+fn told(change: &Value, reference: &Value) -> String {
     let read = wanted(&mk_spec(change), "demo", true);
     match read.and_then(|wanted| target(&wanted, &mk_source(reference))) {
         Ok(target) => {
@@ -108,7 +108,7 @@ fn where_to_push_follows_from_where_to_check_out() {
             "SourceManagerFailed Event",
         ),
     ] {
-        let text = told(change, reference);
+        let text = told(&change, &reference);
         assert!(text.starts_with(expected), "{text} is not {expected}");
     }
 }
@@ -163,11 +163,11 @@ fn each_field_that_stands_in_the_way_is_named() {
             "Failed Never: `spec.git.push.refspec`",
         ),
     ] {
-        let text = told(change, json!({"branch": "main"}));
+        let text = told(&change, &json!({"branch": "main"}));
         assert!(text.starts_with(expected), "{text} is not {expected}");
     }
     let far =
-        mk_spec(json!({"sourceRef": {"kind": "GitRepository", "name": "c", "namespace": "far"}}));
+        mk_spec(&json!({"sourceRef": {"kind": "GitRepository", "name": "c", "namespace": "far"}}));
     let denied = wanted(&far, "demo", false)
         .map(|w| w.source)
         .expect_err("denied");

@@ -18,6 +18,8 @@ pub(crate) struct Chronicle(Arc<Mutex<Page>>);
 #[derive(Default)]
 struct Page {
     began: bool,
+    /// The run's last event was told.
+    ended: bool,
     weights: Vec<u64>,
     weight: u64,
     counted: BTreeMap<String, u64>,
@@ -75,6 +77,11 @@ impl Chronicle {
         lock(&self.0).began
     }
 
+    /// Whether its end was told.
+    pub(crate) fn ended(&self) -> bool {
+        lock(&self.0).ended
+    }
+
     /// The weights that were in force since, in their order.
     pub(crate) fn weights(&self) -> Vec<u64> {
         lock(&self.0).weights.clone()
@@ -104,12 +111,10 @@ fn tell_event(event: &Object, narrator: &Narrator, page: &mut Page) {
         event.text(&["involvedObject", "kind"]),
         event.text(&["involvedObject", "name"]),
     );
-    let message = event
-        .text(&["message"])
-        .split('\n')
-        .next()
-        .unwrap_or_default();
+    let message = event.text(&["message"]).trim();
     let warning = event.text(&["type"]) == "Warning";
+    let last = ["Promotion completed!", "Canary failed!"];
+    page.ended |= kind == "Canary" && last.iter().any(|text| message.starts_with(text));
     if warning && kind == "Canary" && message.starts_with("Halt") {
         message.clone_into(&mut page.reason);
     }
@@ -118,7 +123,15 @@ fn tell_event(event: &Object, narrator: &Narrator, page: &mut Page) {
     } else {
         *about
     };
-    narrator.fact(about, &format!("{kind}/{name}: {message}"));
+    // An event of several objects has a line for each; a commit's has the whole message.
+    let lines = if kind == "Kustomization" {
+        usize::MAX
+    } else {
+        1
+    };
+    for line in message.lines().take(lines) {
+        narrator.fact(about, &format!("{kind}/{name}: {line}"));
+    }
 }
 
 fn tell_canary(canary: &Object, narrator: &Narrator, proxy: &ProxyMetrics, page: &mut Page) {

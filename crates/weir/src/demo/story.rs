@@ -133,7 +133,8 @@ async fn release(
         About::You,
         &format!("pushed image demo/app:{tag} to the registry"),
     );
-    let ended = || chronicle.began() && matches!(phase(world).as_str(), "Succeeded" | "Failed");
+    let over = || matches!(phase(world).as_str(), "Succeeded" | "Failed");
+    let ended = || chronicle.began() && chronicle.ended() && over();
     world
         .until(&format!("the run of version {tag} to end"), PATIENCE, ended)
         .await?;

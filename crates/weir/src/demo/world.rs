@@ -83,7 +83,7 @@ impl World {
         let kustomizations = watch(&weir_api::kustomization::KIND);
         let events = watch(&EVENT);
         let (tell, changed) = watch::channel(());
-        for store in [&canaries, &kustomizations] {
+        for store in [&canaries, &kustomizations, &events] {
             let tell = tell.clone();
             // Nobody may be waiting just now.
             store.on_change(move |_| {
@@ -214,10 +214,12 @@ impl World {
         self.sandbox.proxy()
     }
 
-    /// Calls `tell` for each new event.
+    /// Calls `tell` for each event, and again each time that it repeats.
     pub(super) fn on_event(&self, tell: impl Fn(&Object) + Send + Sync + 'static) {
+        let count = |event: &Object| event.get(&["count"]).and_then(Value::as_u64).unwrap_or(1);
         self.events.on_change(move |change| {
-            if let (None, Some(event)) = (&change.before, &change.after) {
+            let earlier = change.before.as_ref().map_or(0, |event| count(event));
+            if let Some(event) = change.after.as_ref().filter(|event| count(event) > earlier) {
                 tell(event);
             }
         });

@@ -6,7 +6,9 @@ use weir_api::git_repository::KIND as GIT_REPOSITORY;
 use weir_api::image_policy::KIND as IMAGE_POLICY;
 use weir_api::image_repository::KIND as IMAGE_REPOSITORY;
 use weir_api::kustomization::KIND as KUSTOMIZATION;
-use weir_object::Kind;
+use weir_object::{Key, Kind};
+use weir_runtime::Write;
+use weir_runtime::kinds::CRD;
 use weir_scenarios::{Stage, app_manifests};
 
 /// Changes an object and waits until it is not ready, with a message that has all of `words`.
@@ -77,9 +79,9 @@ async fn wrong_paths_and_manifests_say_what_is_wrong_and_heal() {
     for (from, to, words) in [
         ("replicas: 2", "replicas: [", vec!["deployment.yaml"]),
         (
-            "replicas: 2",
-            "replicas: many",
-            vec!["Deployment", "replicas"],
+            "containerPort: 9898",
+            "containerPort: many",
+            vec!["Deployment", "containerPort"],
         ),
         ("kind: Deployment", "kind: Deploymint", vec!["Deploymint"]),
     ] {
@@ -162,15 +164,38 @@ async fn wrong_canaries_say_what_is_wrong_and_move_nothing() {
 #[tokio::test(start_paused = true)]
 async fn one_malformed_object_never_stops_the_others() {
     let stage = Stage::with_app().await;
-    // Given a Canary that no schema admits, put there as an older version of the definition might
+    // Given a Canary that the definition does not admit, put there under a laxer one
+    let lax = json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true});
+    let definition = Key::new("", "canaries.flagger.app");
+    let before = stage
+        .api()
+        .get(&CRD, &definition)
+        .await
+        .expect("answered")
+        .expect("installed");
+    let schema = ["spec", "versions", "0", "schema", "openAPIV3Schema"];
+    let mut laxer = before.clone();
+    laxer.set(&schema, lax);
+    let replaced = stage
+        .api()
+        .write(&CRD, &definition, Write::Replace(laxer))
+        .await;
+    let version = replaced.expect("replaced").resource_version().to_owned();
     let odd = json!({
         "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
         "metadata": {"name": "odd", "namespace": "demo"},
         "spec": {"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "odd"},
-                 "service": {"port": 80}, "analysis": {"interval": "1m", "threshold": 1, "stepWeight": 10}},
+                 "service": {"port": 80}, "analysis": {"interval": "1m", "threshold": "many", "stepWeight": 10}},
     });
     let store = stage.server().store();
     store.create(&CANARY, odd).expect("created");
+    let mut strict = before;
+    strict.set(&["metadata", "resourceVersion"], json!(version));
+    let replaced = stage
+        .api()
+        .write(&CRD, &definition, Write::Replace(strict))
+        .await;
+    replaced.expect("replaced");
     // When a release goes its way beside it
     let _users = stage.users(20);
     stage.push_image("1.1.0", "0").await;
@@ -180,7 +205,7 @@ async fn one_malformed_object_never_stops_the_others() {
         .await;
     let (status, message) = stage.ready(&CANARY, "odd").await;
     assert!(
-        status == "False" && message.contains("odd"),
+        status == "False" && message.contains("spec.analysis.threshold"),
         "{status} {message}"
     );
 }

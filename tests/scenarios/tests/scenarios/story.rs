@@ -151,9 +151,11 @@ async fn a_suspended_canary_leaves_everything_as_it_is() {
 
     // When it is suspended (in Git, which owns the object)
     let suspend = |path: &str, text: String| match path {
-        "app/canary.yaml" => {
-            text.replace("spec:\n  provider:", "spec:\n  suspend: true\n  provider:")
-        }
+        "app/canary.yaml" => text.replacen(
+            "spec:\n  provider:",
+            "spec:\n  suspend: true\n  provider:",
+            1,
+        ),
         "app/deployment.yaml" => text.replace("app:1.0.0", "app:1.1.0"),
         _ => text,
     };
