@@ -134,6 +134,7 @@ pub fn build(files: &dyn Files, dir: &str, options: &Options) -> Result<Built, B
     let local = "config.kubernetes.io/local-config";
     all.retain(|r| r.object.annotation(local).is_none_or(|v| v == "false"));
     let mut objects: Vec<Object> = all.into_iter().map(|r| r.object).collect();
+    objects.iter_mut().for_each(annotations::drop_empty);
     if root.order.unwrap_or(options.order) == Order::Legacy {
         objects.sort_by(order::compare);
     }
@@ -449,13 +450,29 @@ fn failure(spot: &Spot, object: &Object) -> impl Fn((String, String)) -> BuildEr
 
 fn label(entry: &Placed<Labels>, all: &mut [Resource]) -> Result<(), BuildError> {
     let labels = &entry.value;
-    let mut places = labels.fields.clone();
+    let mut usual = Vec::new();
     if labels.selectors {
-        places.extend(labels::selectors());
+        usual.extend(labels::selectors());
     } else {
-        places.extend(labels::metadata());
         if labels.templates {
-            places.extend(labels::templates());
+            usual.extend(labels::templates());
+        }
+        usual.extend(labels::metadata());
+    }
+    let mut places = labels.fields.clone();
+    for place in usual {
+        match places.iter().find(|held| held.stands_for(&place)) {
+            None => places.push(place),
+            Some(held) if held.create == place.create => {}
+            Some(held) => {
+                return Err(BuildError::Field {
+                    spot: entry.spot.clone(),
+                    what: format!(
+                        "the field `{}` is labelled anyway, with `create: {}`; remove it from `fields`",
+                        held.path, place.create
+                    ),
+                });
+            }
         }
     }
     write_pairs(&labels.pairs, &places, &entry.spot, all)

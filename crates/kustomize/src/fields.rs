@@ -34,6 +34,16 @@ impl FieldSpec {
             && equal(&self.kind, object.kind())
     }
 
+    /// Whether `other` adds nothing to this one: the same path, for a kind that `other` covers. A field
+    /// given for one kind so takes the place of the same field for all kinds, as it always did.
+    pub(crate) fn stands_for(&self, other: &Self) -> bool {
+        let covered = |wide: &str, narrow: &str| wide.is_empty() || wide == narrow;
+        self.path == other.path
+            && covered(&other.group, &self.group)
+            && covered(&other.version, &self.version)
+            && covered(&other.kind, &self.kind)
+    }
+
     /// Calls `change` on each field of the object that the path leads to.
     ///
     /// With `map`, a missing last field is made a map; otherwise an empty string.
@@ -118,6 +128,8 @@ fn walk(
                 None if make.is_none() => return Ok(()),
                 None => drop(map.insert(name.to_owned(), fresh())),
                 Some(null @ Value::Null) if make.is_some() => *null = fresh(),
+                // A path that says "list" makes an empty one of nothing, even where it creates none.
+                Some(null @ Value::Null) if is_list => *null = Value::Array(Vec::new()),
                 Some(_) => {}
             }
             map.get_mut(name)
