@@ -262,7 +262,10 @@ fn deepen(repo: &Repository, reference: &str, stop: &Stop) -> Result<(), git2::E
     const ALL: i32 = i32::MAX;
     let mut remote = repo.remote_anonymous(URL)?;
     let connection = remote.connect_auth(Direction::Fetch, None, None)?;
-    let there = connection.list()?.iter().any(|head| head.name() == reference);
+    let there = connection
+        .list()?
+        .iter()
+        .any(|head| head.name() == reference);
     drop(connection);
     // A new reference has no history of its own; it follows from one of the branches.
     let refspec = if there {

@@ -231,7 +231,7 @@ impl Build<'_> {
             };
             match self.files.entry(&at).map_err(failed)? {
                 Entry::Directory => {
-                    self.bound(
+                    bound(
                         depth,
                         self.limits.depth,
                         "directories inside of each other",
@@ -244,7 +244,7 @@ impl Build<'_> {
                         continue;
                     }
                     seen += names.len();
-                    self.bound(seen, self.limits.files, "files", &at)?;
+                    bound(seen, self.limits.files, "files", &at)?;
                     for name in names.into_iter().rev() {
                         stack.push((inside(&at, &name), depth + 1));
                     }
@@ -256,26 +256,9 @@ impl Build<'_> {
         Ok(out)
     }
 
-    fn bound(
-        &self,
-        n: usize,
-        limit: usize,
-        what: &'static str,
-        at: &str,
-    ) -> Result<(), BuildError> {
-        if n > limit {
-            return Err(BuildError::TooMuch {
-                spot: Spot::file(shown(at)),
-                limit,
-                what,
-            });
-        }
-        Ok(())
-    }
-
     fn read(&mut self, path: &str, named_at: &Spot) -> Result<String, BuildError> {
         self.count += 1;
-        self.bound(self.count, self.limits.files, "files", path)?;
+        bound(self.count, self.limits.files, "files", path)?;
         let text = self
             .files
             .read(path, self.limits.file_bytes)
@@ -284,12 +267,12 @@ impl Build<'_> {
                 what,
             })?;
         self.bytes += text.len();
-        self.bound(self.bytes, self.limits.bytes, "bytes", path)?;
+        bound(self.bytes, self.limits.bytes, "bytes", path)?;
         Ok(text)
     }
 
     fn accumulate(&mut self, dir: &str, of: &Kustomization) -> Result<Vec<Resource>, BuildError> {
-        self.bound(
+        bound(
             self.visiting.len(),
             self.limits.depth,
             "kustomizations inside of each other",
@@ -308,7 +291,7 @@ impl Build<'_> {
                     });
                 }
                 out.push(resource);
-                self.bound(out.len(), self.limits.objects, "objects", dir)?;
+                bound(out.len(), self.limits.objects, "objects", dir)?;
             }
         }
         transform(of, &mut out)?;
@@ -362,6 +345,17 @@ impl Build<'_> {
             }
         }
     }
+}
+
+fn bound(n: usize, limit: usize, what: &'static str, at: &str) -> Result<(), BuildError> {
+    if n > limit {
+        return Err(BuildError::TooMuch {
+            spot: Spot::file(shown(at)),
+            limit,
+            what,
+        });
+    }
+    Ok(())
 }
 
 fn inside(dir: &str, name: &str) -> String {

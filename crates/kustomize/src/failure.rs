@@ -11,29 +11,29 @@ use crate::files::FileError;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Spot {
     /// Path below the root.
-    pub file: String,
+    pub file: Box<str>,
     /// Line from one; zero where there is none to tell.
     pub line: usize,
     /// Field, empty where the whole file is meant.
-    pub field: String,
+    pub field: Box<str>,
 }
 
 impl Spot {
     /// The file as a whole.
     pub fn file(file: impl Into<String>) -> Self {
         Self {
-            file: file.into(),
+            file: file.into().into_boxed_str(),
             line: 0,
-            field: String::new(),
+            field: Box::default(),
         }
     }
 
     /// A field in the file.
     pub fn new(file: impl Into<String>, line: usize, field: impl Into<String>) -> Self {
         Self {
-            file: file.into(),
+            file: file.into().into_boxed_str(),
             line,
-            field: field.into(),
+            field: field.into().into_boxed_str(),
         }
     }
 }

@@ -153,15 +153,21 @@ impl DirectoryFiles {
                 Ok(found) if found.is_symlink() => return Err(FileError::Link(path.to_owned())),
                 Ok(found) if found.is_dir() => Entry::Directory,
                 Ok(found) if found.is_file() => Entry::File,
-                Ok(_) => return Ok((at, Entry::Absent)),
-                Err(e) if e.kind() == std::io::ErrorKind::PermissionDenied => {
-                    return Err(unreadable(path, &e));
-                }
-                Err(_) => return Ok((at, Entry::Absent)),
+                Err(e) if !is_absence(e.kind()) => return Err(unreadable(path, &e)),
+                Ok(_) | Err(_) => return Ok((at, Entry::Absent)),
             };
         }
         Ok((at, entry))
     }
+}
+
+/// Whether a failure only says that nothing is there, or that nothing with that name could be.
+fn is_absence(kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind::{InvalidFilename, InvalidInput, NotADirectory, NotFound};
+    matches!(
+        kind,
+        NotFound | NotADirectory | InvalidFilename | InvalidInput
+    )
 }
 
 fn unreadable(path: &str, e: &std::io::Error) -> FileError {

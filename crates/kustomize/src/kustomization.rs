@@ -68,6 +68,9 @@ const NOT_BUILT: [&str; 24] = [
     "vars",
 ];
 
+/// A field: its name in small letters, the way to it, its value.
+type Field<'v> = (String, Vec<String>, &'v Value);
+
 /// The place in one file.
 struct At<'a> {
     file: &'a str,
@@ -99,7 +102,7 @@ impl At<'_> {
         let mut field = String::new();
         for step in path {
             if step.parse::<usize>().is_ok() {
-                field.push_str(&format!("[{step}]"));
+                field.extend(["[", step, "]"]);
             } else {
                 if !field.is_empty() {
                     field.push('.');
@@ -145,11 +148,7 @@ impl At<'_> {
         }
     }
 
-    fn fields<'v>(
-        &self,
-        path: &[String],
-        value: &'v Value,
-    ) -> Result<Vec<(String, Vec<String>, &'v Value)>, BuildError> {
+    fn fields<'v>(&self, path: &[String], value: &'v Value) -> Result<Vec<Field<'v>>, BuildError> {
         match value {
             Value::Null => Ok(vec![]),
             Value::Object(map) => Ok(map
@@ -197,6 +196,7 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Kustomization, BuildError> 
         file,
         root: &document.root,
     };
+    refuse_repeated(&at)?;
     let mut out = Kustomization {
         file: file.to_owned(),
         ..Kustomization::default()
@@ -205,7 +205,9 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Kustomization, BuildError> 
     let (mut bases, mut common_labels, mut met) = (Vec::new(), None, false);
     for (name, path, value) in at.fields(&[], &value)? {
         let absent = is_absent(value);
-        met |= !absent && !matches!(name.as_str(), "apiversion" | "kind");
+        // An empty list or map is a way to say "nothing"; a null or an empty text says nothing.
+        let said = !absent || value.is_array() || value.is_object();
+        met |= said && !matches!(name.as_str(), "apiversion" | "kind");
         match name.as_str() {
             "apiversion" => api_version = at.text(&path, value)?,
             "kind" => kind = at.text(&path, value)?,
@@ -258,6 +260,28 @@ pub(crate) fn read(file: &str, text: &str) -> Result<Kustomization, BuildError> 
     out.resources.extend(bases);
     out.labels.extend(common_labels);
     Ok(out)
+}
+
+/// Of a field that is there twice only one could count, and the other would be left out silently.
+fn refuse_repeated(at: &At<'_>) -> Result<(), BuildError> {
+    let Content::Mapping { entries, .. } = &at.root.content else {
+        return Ok(());
+    };
+    let mut seen: Vec<(String, usize)> = Vec::new();
+    for entry in entries {
+        let Some((key, _)) = entry.key.scalar() else {
+            continue;
+        };
+        let (name, line) = (key.to_ascii_lowercase(), entry.key.place.line);
+        if let Some((_, first)) = seen.iter().find(|(held, _)| *held == name) {
+            return Err(BuildError::Field {
+                spot: Spot::new(at.file, line, key),
+                what: format!("the field is already there at line {first}; join the two"),
+            });
+        }
+        seen.push((name, line));
+    }
+    Ok(())
 }
 
 fn is_absent(value: &Value) -> bool {
@@ -434,6 +458,13 @@ mod tests {
             "`a/kustomization.yaml` line 5, field `images[0].newtag`: text (quote it) belongs here, \
              found a number"
         );
+        assert_eq!(
+            refused("resources: [a.yaml]\nResources: []\n"),
+            "`a/kustomization.yaml` line 2, field `Resources`: the field is already there at line 1; \
+             join the two"
+        );
+        assert!(read("k", "resources: []\n").is_ok());
+        assert!(refused("resources:\n").contains("is empty"));
         assert_eq!(
             refused("resource: [a]\n"),
             "`a/kustomization.yaml` line 1, field `resource`: there is no such field in a \

@@ -121,7 +121,7 @@ fn upstream_builds_of_covered_fields_come_out_the_same() {
                 differ.push(format!("{}: {what}", case.display()));
             }
             (Ok(_), Err(_)) => {
-                differ.push(format!("{}: built, but upstream refuses", case.display()))
+                differ.push(format!("{}: built, but upstream refuses", case.display()));
             }
             (Err(BuildError::NotBuilt(_)), _) => other += 1,
             (Err(_), Err(_)) => refused += 1,

@@ -122,6 +122,9 @@ const GATEWAY: u8 = 5;
 const PROXY_METRICS: (u8, u16) = (6, 9100);
 const ARTIFACTS: u8 = 7;
 
+/// How long pods, and then the rest, may take to end.
+const END: Duration = Duration::from_secs(10);
+
 /// A running sandbox.
 pub struct Sandbox {
     server: ApiServer,
@@ -265,30 +268,29 @@ impl Sandbox {
 
     /// Ends pods, controllers and servers, and waits for their end.
     pub async fn stop(mut self) {
-        self.context.stop.cancel();
+        // First what would make new pods; then the pods, while the kubelet still listens; then the
+        // rest.
+        self.background.cancel();
         let pods = self.context.caches.watch(WatchOf::all(&POD));
         for pod in pods.list() {
             // Deleted pods are ended by their supervisors as at any other time.
             let (key, policy) = (pod.key(), weir_runtime::Propagation::Background);
-            let deleted = self
-                .context
-                .api
-                .delete(&POD, &key, Some(pod.uid()), policy)
-                .await;
+            let api = &self.context.api;
+            let deleted = api.delete(&POD, &key, Some(pod.uid()), policy).await;
             if let Err(failure) = deleted {
                 tracing::debug!(%failure, "a pod could not be deleted at the end");
             }
         }
-        self.background.cancel();
         self.supervisors.close();
-        let ended = async {
-            self.supervisors.wait().await;
-            while self.running.join_next().await.is_some() {}
-        };
-        if tokio::time::timeout(Duration::from_secs(10), ended)
+        if tokio::time::timeout(END, self.supervisors.wait())
             .await
             .is_err()
         {
+            tracing::warn!("a pod did not end in time and was cut off");
+        }
+        self.context.stop.cancel();
+        let ended = async { while self.running.join_next().await.is_some() {} };
+        if tokio::time::timeout(END, ended).await.is_err() {
             tracing::warn!("a part of the sandbox did not end in time and was cut off");
         }
     }
@@ -492,7 +494,12 @@ async fn install(context: &Context) -> Result<(), StartFailure> {
     let kind = Kind::cluster("", "v1", "Node", "nodes");
     let key = node.key();
     api.write(&kind, &key, Write::Create(node.clone())).await?;
-    api.write_status(&kind, &key, Write::Merge(json!({"status": node.get(&["status"])}))).await?;
+    api.write_status(
+        &kind,
+        &key,
+        Write::Merge(json!({"status": node.get(&["status"])})),
+    )
+    .await?;
     Ok(())
 }
 

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, anyhow, bail};
 use serde_json::Value;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use weir_object::{Key, Kind, Object};
 use weir_runtime::http::Request;
@@ -41,7 +40,6 @@ pub(super) struct World {
     canaries: Arc<Store>,
     kustomizations: Arc<Store>,
     events: Arc<Store>,
-    changed: watch::Receiver<()>,
     kubeconfig: PathBuf,
     app: Vec<u8>,
     stop: CancellationToken,
@@ -82,14 +80,6 @@ impl World {
         let canaries = watch(&weir_api::canary::KIND);
         let kustomizations = watch(&weir_api::kustomization::KIND);
         let events = watch(&EVENT);
-        let (tell, changed) = watch::channel(());
-        for store in [&canaries, &kustomizations, &events] {
-            let tell = tell.clone();
-            // Nobody may be waiting just now.
-            store.on_change(move |_| {
-                let _ = tell.send(());
-            });
-        }
         Ok(Self {
             sandbox,
             context,
@@ -97,7 +87,6 @@ impl World {
             canaries,
             kustomizations,
             events,
-            changed,
             kubeconfig,
             app,
             stop,
@@ -161,10 +150,18 @@ impl World {
         limit: Duration,
         holds: impl Fn() -> bool,
     ) -> anyhow::Result<()> {
-        let mut changed = self.changed.clone();
+        // Marked after the chronicle was told of a change, so what it knows counts too.
+        let mut canaries = self.canaries.changes();
+        let mut kustomizations = self.kustomizations.changes();
+        let mut events = self.events.changes();
         let waited = tokio::time::timeout(limit, async {
             while !holds() {
-                if changed.changed().await.is_err() {
+                let changed = tokio::select! {
+                    changed = canaries.changed() => changed,
+                    changed = kustomizations.changed() => changed,
+                    changed = events.changed() => changed,
+                };
+                if changed.is_err() {
                     bail!("the watches ended");
                 }
             }
