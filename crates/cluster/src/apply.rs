@@ -1,6 +1,7 @@
 //! Owns applying: a dry run tells whether an object would change, and only then is it sent. The
 //! labels of the owner are put on every object; borrowed fields are left out.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -122,8 +123,35 @@ impl Applier {
         }
     }
 
-    /// The objects as they will be applied, with namespaces checked, so that an inventory can be
-    /// recorded before anything is sent. Kinds that this very set defines are taken as given.
+    /// The objects with a namespace only where their kind has one, as the server will name them. A
+    /// build can't know the scope of every kind; the record of what is applied must.
+    ///
+    /// Kinds that are not served yet are judged by the definitions among the objects, or left.
+    ///
+    /// # Errors
+    /// [`ClusterError::Discovery`].
+    pub async fn settle(&self, mut objects: Vec<Object>) -> Result<Vec<Object>, ClusterError> {
+        let without_namespace: HashSet<(String, String)> = objects
+            .iter()
+            .filter(|o| o.kind() == "CustomResourceDefinition")
+            .filter(|o| o.text(&["spec", "scope"]) == "Cluster")
+            .map(|o| {
+                let text = |path: &[&str]| o.text(path).to_owned();
+                (text(&["spec", "group"]), text(&["spec", "names", "kind"]))
+            })
+            .collect();
+        for object in objects.iter_mut().filter(|o| !o.namespace().is_empty()) {
+            let served = self.discovery.find(object.api_version(), object.kind()).await?;
+            let reference = object.reference();
+            let id = (reference.group().to_owned(), reference.kind);
+            if served.map_or(without_namespace.contains(&id), |kind| !kind.namespaced) {
+                object.remove(&["metadata", "namespace"]);
+            }
+        }
+        Ok(objects)
+    }
+
+    /// The inventory of settled objects, so that it can be recorded before anything is sent.
     pub fn planned(objects: &[Object]) -> Inventory {
         Inventory(
             objects
@@ -194,6 +222,9 @@ impl Applier {
             json!(owner.namespace),
         );
         object.remove(&["status"]);
+        for field in ["managedFields", "creationTimestamp"] {
+            object.remove(&["metadata", field]);
+        }
         for field in borrowed(&object) {
             let field: Vec<&str> = field.iter().map(String::as_str).collect();
             object.remove(&field);
@@ -220,9 +251,14 @@ impl Applier {
         let action = match self.api.dry_run(&kind, &key, apply()).await {
             Ok(result) => match &live {
                 None => Action::Created,
-                Some(live) if same(live, &result) => Action::Unchanged,
+                Some(live) if same(live, &result, self.api.manager()) => Action::Unchanged,
                 Some(_) => Action::Configured,
             },
+            Err(failure) if failure.is_not_found() => {
+                // The kind may be served no more, or served elsewhere.
+                self.discovery.forget(&kind);
+                return Err(refused(failure));
+            }
             Err(failure) => match &live {
                 Some(live)
                     if is_immutable(&failure)
@@ -322,8 +358,10 @@ impl Applier {
     }
 }
 
-/// Whether a dry run's result is what is there: everything but status and what every write changes.
-fn same(live: &Object, result: &Object) -> bool {
+/// Whether a dry run's result is what is there: everything but status and what every write changes,
+/// and which fields are ours. A field that the source let go of may keep its value through another
+/// owner; it has to be sent all the same, so that it is ours no more.
+fn same(live: &Object, result: &Object, manager: &str) -> bool {
     let essence = |object: &Object| {
         let mut value = object.0.clone();
         path::remove(&mut value, &["status"]);
@@ -345,7 +383,16 @@ fn same(live: &Object, result: &Object) -> bool {
         }
         value
     };
-    essence(live) == essence(result)
+    essence(live) == essence(result) && owned(live, manager) == owned(result, manager)
+}
+
+/// The fields that the manager has applied.
+fn owned<'a>(object: &'a Object, manager: &str) -> Option<&'a Value> {
+    let entries = object.get(&["metadata", "managedFields"])?.as_array()?;
+    let ours = |e: &&Value| {
+        e["manager"] == manager && e["operation"] == "Apply" && e.get("subresource").is_none()
+    };
+    entries.iter().find(ours)?.get("fieldsV1")
 }
 
 fn is_immutable(failure: &ApiFailure) -> bool {

@@ -68,6 +68,13 @@ impl Discovery {
         Ok(known(self))
     }
 
+    /// Forgets a kind, so that it is asked for again.
+    pub(crate) fn forget(&self, kind: &Kind) {
+        let id = (kind.api_version(), kind.kind.to_string());
+        let mut known = self.0.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.remove(&id);
+    }
+
     async fn ask(&self, api_version: &str) -> Result<(), ClusterError> {
         let failed = |what: String| ClusterError::Discovery {
             api_version: api_version.to_owned(),

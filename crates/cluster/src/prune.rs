@@ -16,8 +16,18 @@ pub struct Pruned {
     pub deleted: Vec<Entry>,
     /// Left alone, since they ask for it or belong to somebody else.
     pub skipped: Vec<Entry>,
+    /// Deleted before, and not gone yet.
+    pub going: Vec<Entry>,
     /// Could not be deleted; they stay in the inventory.
     pub left: Vec<Entry>,
+}
+
+/// What became of one object.
+enum Fate {
+    Deleted,
+    Skipped,
+    Going,
+    Absent,
 }
 
 impl Applier {
@@ -29,9 +39,10 @@ impl Applier {
         let mut failures = Vec::new();
         for entry in order.into_iter().rev() {
             match self.prune_one(entry, owner).await {
-                Ok(Some(true)) => out.deleted.push(entry.clone()),
-                Ok(Some(false)) => out.skipped.push(entry.clone()),
-                Ok(None) => {}
+                Ok(Fate::Deleted) => out.deleted.push(entry.clone()),
+                Ok(Fate::Skipped) => out.skipped.push(entry.clone()),
+                Ok(Fate::Going) => out.going.push(entry.clone()),
+                Ok(Fate::Absent) => {}
                 Err(failure) => {
                     out.left.push(entry.clone());
                     failures.push(failure);
@@ -41,16 +52,19 @@ impl Applier {
         (out, ClusterError::of(failures))
     }
 
-    /// Whether it was deleted; `None` when it was not there.
-    async fn prune_one(&self, entry: &Entry, owner: &Owner) -> Result<Option<bool>, ClusterError> {
+    async fn prune_one(&self, entry: &Entry, owner: &Owner) -> Result<Fate, ClusterError> {
         let object = &entry.object;
         let Some(kind) = self
             .discovery
             .find(&object.api_version, &object.kind)
             .await?
         else {
-            return Ok(None); // with its definition went the object
+            return Ok(Fate::Absent); // with its definition went the object
         };
+        if kind.namespaced == object.namespace.is_empty() {
+            // No object has such a name. Asking for it could find another one, without a namespace.
+            return Ok(Fate::Absent);
+        }
         let refused = |failure| ClusterError::Refused {
             object: object.clone(),
             step: "delete",
@@ -58,10 +72,13 @@ impl Applier {
         };
         let key = object.key();
         let Some(live) = self.api.get(&kind, &key).await.map_err(refused)? else {
-            return Ok(None);
+            return Ok(Fate::Absent);
         };
         if policy::is_kept(&live) || !policy::is_owned(&live, owner) {
-            return Ok(Some(false));
+            return Ok(Fate::Skipped);
+        }
+        if live.is_deleting() {
+            return Ok(Fate::Going);
         }
         let uid = Some(live.uid());
         match self
@@ -69,9 +86,9 @@ impl Applier {
             .delete(&kind, &key, uid, Propagation::Background)
             .await
         {
-            Ok(_) => Ok(Some(true)),
+            Ok(_) => Ok(Fate::Deleted),
             // Another object of this name is there by now, and it is not ours.
-            Err(failure) if failure.is_conflict() => Ok(Some(false)),
+            Err(failure) if failure.is_conflict() => Ok(Fate::Skipped),
             Err(failure) => Err(refused(failure)),
         }
     }

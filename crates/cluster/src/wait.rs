@@ -96,8 +96,8 @@ impl Applier {
     ) -> Result<Waited, ClusterError> {
         let mut watched: Vec<(ObjectRef, u64, Arc<Store>)> = Vec::new();
         for (object, version) in &waiting.objects {
-            if ALWAYS.contains(&object.kind.as_str()) {
-                continue;
+            if *version > 0 && ALWAYS.contains(&object.kind.as_str()) {
+                continue; // it was applied, so it is there
             }
             let kind = self
                 .discovery

@@ -9,7 +9,7 @@ use weir_cluster::Applier;
 use weir_object::{Key, Object, ObjectRef};
 use weir_runtime::{Change, Context, Controller, ControllerOptions, Store, WatchOf};
 
-use crate::pass::Kustomizations;
+use crate::pass::{Kustomizations, source_of};
 
 /// How Kustomizations are worked on.
 #[derive(Clone, Debug)]
@@ -78,19 +78,16 @@ fn keys(store: &Store, asks: impl Fn(&Object) -> bool) -> Vec<Key> {
 
 /// A new artifact asks for those that are built from it.
 fn of_source(change: &Change, store: &Store) -> Vec<Key> {
-    let revision = |o| text(o, &["status", "artifact", "revision"]);
+    let artifact = |o| {
+        let field = |name| text(o, &["status", "artifact", name]);
+        (field("revision"), field("digest"))
+    };
     let (before, after) = (change.before.as_ref(), change.after.as_ref());
-    if revision(before) == revision(after) && before.is_some() == after.is_some() {
+    if artifact(before) == artifact(after) && before.is_some() == after.is_some() {
         return Vec::new();
     }
-    keys(store, |o| {
-        let namespace = match o.text(&["spec", "sourceRef", "namespace"]) {
-            "" => o.namespace(),
-            given => given,
-        };
-        let named = (namespace, o.text(&["spec", "sourceRef", "name"]));
-        named == (change.key.namespace.as_str(), change.key.name.as_str())
-    })
+    let kind = git_repository::KIND.kind;
+    keys(store, |o| source_of(o) == (kind.to_string(), change.key.clone()))
 }
 
 /// A Kustomization that became ready, or stopped being so, asks for those that stand on it.

@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use serde::Serialize;
-use weir_api::kustomization::{DeletionPolicy, SourceKind, Spec};
-use weir_object::{Key, ObjectRef};
+use serde_json::Value;
+use weir_api::kustomization::{SourceKind, Spec};
+use weir_object::{Key, Object, ObjectRef};
+
+/// The least time that apply, health and deletion may take.
+const LEAST: Duration = Duration::from_secs(30);
 
 /// Why a Kustomization cannot be worked on until it changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -28,7 +32,6 @@ pub(crate) struct Wanted {
     pub(crate) wait: bool,
     pub(crate) checks: Vec<ObjectRef>,
     pub(crate) dependencies: Vec<Key>,
-    pub(crate) deletion: Deletion,
     pub(crate) build: weir_kustomize::Options,
     pub(crate) labels: Vec<(String, String)>,
     pub(crate) annotations: Vec<(String, String)>,
@@ -38,7 +41,40 @@ pub(crate) struct Wanted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum Deletion {
     Delete,
+    /// And the Kustomization stays until they are gone.
+    DeleteAndWait,
     Orphan,
+}
+
+/// What becomes of the objects when this Kustomization is deleted. A suspended one leaves them.
+pub(crate) fn deletion(object: &Object) -> Deletion {
+    let flag = |field: &str| object.get(&["spec", field]) == Some(&Value::Bool(true));
+    if flag("suspend") {
+        return Deletion::Orphan;
+    }
+    match object.text(&["spec", "deletionPolicy"]) {
+        "Orphan" => Deletion::Orphan,
+        "Delete" => Deletion::Delete,
+        "WaitForTermination" => Deletion::DeleteAndWait,
+        _ if flag("prune") => Deletion::Delete,
+        _ => Deletion::Orphan,
+    }
+}
+
+/// How long deletion may take; the least there is where the spec cannot be read.
+pub(crate) fn timeout(object: &Object) -> Duration {
+    let read = |field: &str| {
+        let text = object.text(&["spec", field]);
+        weir_api::GoDuration::from(text).get().ok().filter(|_| !text.is_empty())
+    };
+    limit(read("timeout"), read("interval").unwrap_or_default())
+}
+
+/// The time that apply, health and deletion may take.
+fn limit(timeout: Option<Duration>, interval: Duration) -> Duration {
+    timeout
+        .unwrap_or_else(|| interval.saturating_sub(LEAST))
+        .max(LEAST)
 }
 
 /// Reads a spec.
@@ -61,10 +97,8 @@ pub(crate) fn wanted(spec: &Spec, namespace: &str) -> Result<Wanted, Problem> {
         None => interval,
     };
     let timeout = match &spec.timeout {
-        Some(timeout) => duration("timeout", timeout)?,
-        None => interval
-            .saturating_sub(Duration::from_secs(30))
-            .max(Duration::from_secs(30)),
+        Some(timeout) => Some(duration("timeout", timeout)?),
+        None => None,
     };
     let common = spec.common_metadata.clone().unwrap_or_default();
     let or_own = |ns: &Option<String>| ns.clone().unwrap_or_else(|| namespace.to_owned());
@@ -76,7 +110,7 @@ pub(crate) fn wanted(spec: &Spec, namespace: &str) -> Result<Wanted, Problem> {
         path: clean(spec.path.as_deref().unwrap_or_default()),
         interval,
         retry,
-        timeout,
+        timeout: limit(timeout, interval),
         prune: spec.prune,
         force: spec.force,
         wait: spec.wait,
@@ -98,12 +132,6 @@ pub(crate) fn wanted(spec: &Spec, namespace: &str) -> Result<Wanted, Problem> {
             .iter()
             .map(|d| Key::new(or_own(&d.namespace), d.name.as_str()))
             .collect(),
-        deletion: match spec.deletion_policy {
-            Some(DeletionPolicy::Orphan) => Deletion::Orphan,
-            Some(DeletionPolicy::Delete) => Deletion::Delete,
-            _ if spec.prune => Deletion::Delete,
-            _ => Deletion::Orphan,
-        },
         build: weir_kustomize::Options {
             overrides: weir_kustomize::Overrides {
                 namespace: spec.target_namespace.clone(),
@@ -135,6 +163,7 @@ fn unsupported(spec: &Spec) -> Option<&'static str> {
         ),
         ("patches", !spec.patches.is_empty()),
         ("components", !spec.components.is_empty()),
+        ("ignoreMissingComponents", spec.ignore_missing_components),
         ("postBuild", spec.post_build.is_some()),
         ("decryption", spec.decryption.is_some()),
         ("serviceAccountName", spec.service_account_name.is_some()),
@@ -147,10 +176,6 @@ fn unsupported(spec: &Spec) -> Option<&'static str> {
         (
             "dependsOn[].readyExpr",
             spec.depends_on.iter().any(|d| d.ready_expr.is_some()),
-        ),
-        (
-            "deletionPolicy",
-            spec.deletion_policy == Some(DeletionPolicy::WaitForTermination),
         ),
     ];
     fields
@@ -195,6 +220,27 @@ mod tests {
     }
 
     #[test]
+    fn deletion_is_read_from_any_spec() {
+        use serde_json::json;
+        for (spec, expected) in [
+            (json!({"prune": true, "patches": "odd"}), Deletion::Delete),
+            (json!({"prune": false}), Deletion::Orphan),
+            (json!({"prune": true, "suspend": true}), Deletion::Orphan),
+            (json!({"prune": true, "deletionPolicy": "Orphan"}), Deletion::Orphan),
+            (json!({"deletionPolicy": "Delete"}), Deletion::Delete),
+            (json!({"deletionPolicy": "WaitForTermination"}), Deletion::DeleteAndWait),
+            (json!({"deletionPolicy": "MirrorPrune"}), Deletion::Orphan),
+            (json!(null), Deletion::Orphan),
+        ] {
+            assert_eq!(deletion(&Object(json!({"spec": spec}))), expected, "{spec}");
+        }
+        let times = |spec| timeout(&Object(json!({"spec": spec}))).as_secs();
+        assert_eq!(times(json!({"timeout": "5s"})), 30);
+        assert_eq!(times(json!({"interval": "10m"})), 570);
+        assert_eq!(times(json!({"timeout": "soon"})), 30);
+    }
+
+    #[test]
     fn times_and_paths_have_the_known_defaults() {
         let read = wanted(
             &Spec {
@@ -208,10 +254,7 @@ mod tests {
             (read.retry, read.timeout),
             (Duration::from_mins(10), Duration::from_secs(570))
         );
-        assert_eq!(
-            (read.path.as_str(), read.deletion),
-            ("a/b", Deletion::Delete)
-        );
+        assert_eq!(read.path, "a/b");
         let bad = wanted(
             &Spec {
                 interval: "soon".into(),

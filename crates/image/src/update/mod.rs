@@ -190,6 +190,25 @@ impl ImageUpdateAutomations {
     }
 }
 
+/// The others are as they should be; a marked file that cannot be read is not, and says so until
+/// it is mended.
+fn verdict(unreadable: &[(String, String)], wanted: &Wanted) -> Verdict {
+    let told: Vec<String> = unreadable
+        .iter()
+        .take(NAMED)
+        .map(|(path, what)| format!("`{path}` holds a marker and was left as it is: {what}"))
+        .collect();
+    if told.is_empty() {
+        return Verdict::Succeeded(UP_TO_DATE.to_owned());
+    }
+    let message = format!("{}; mend the file, or remove the marker", told.join("; "));
+    Verdict::Failed(Trouble::new(
+        reason::UPDATE_FAILED,
+        Next::After(wanted.interval),
+        message,
+    ))
+}
+
 async fn record(
     subject: &mut Subject<'_, Status>,
     wanted: &Wanted,
@@ -207,7 +226,7 @@ async fn record(
         status.last_push_commit = Some(pushed.commit.clone());
         status.last_push_time = Some(at.now.into());
     }
-    let verdict = Verdict::Succeeded(UP_TO_DATE.to_owned());
+    let verdict = verdict(&done.unreadable, wanted);
     subject.record(pronounce(&status, &verdict, &at)).await?;
     if let Some(pushed) = &done.pushed {
         let short = pushed.commit.get(..7).unwrap_or(&pushed.commit);

@@ -48,6 +48,16 @@ async fn files_that_cannot_be_read_are_told_and_the_others_go_on() {
     world
         .told("Warning UpdateFailed: `a.yaml` holds a marker and was left as it is: line ")
         .await;
+    let auto = key("auto");
+    let message = world.failed(&AUTOMATION, &auto, "UpdateFailed").await;
+    assert!(
+        message.contains("`a.yaml`") && message.ends_with("remove the marker"),
+        "{message}"
+    );
+    world.commit("main", &[("a.yaml", &manifest("0.9.0"))]);
+    world.ask(&AUTOMATION, &auto, "mended").await;
+    world.ready(&AUTOMATION, &auto).await;
+    assert_eq!(world.file("main", "a.yaml").0, manifest("1.0.0"));
 }
 
 #[tokio::test(start_paused = true)]
