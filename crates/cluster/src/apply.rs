@@ -141,7 +141,10 @@ impl Applier {
             })
             .collect();
         for object in objects.iter_mut().filter(|o| !o.namespace().is_empty()) {
-            let served = self.discovery.find(object.api_version(), object.kind()).await?;
+            let served = self
+                .discovery
+                .find(object.api_version(), object.kind())
+                .await?;
             let reference = object.reference();
             let id = (reference.group().to_owned(), reference.kind);
             if served.map_or(without_namespace.contains(&id), |kind| !kind.namespaced) {

@@ -87,7 +87,9 @@ fn of_source(change: &Change, store: &Store) -> Vec<Key> {
         return Vec::new();
     }
     let kind = git_repository::KIND.kind;
-    keys(store, |o| source_of(o) == (kind.to_string(), change.key.clone()))
+    keys(store, |o| {
+        source_of(o) == (kind.to_string(), change.key.clone())
+    })
 }
 
 /// A Kustomization that became ready, or stopped being so, asks for those that stand on it.

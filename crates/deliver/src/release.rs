@@ -42,10 +42,11 @@ impl Pass<'_> {
                 if !self.is_late() {
                     return Ok(Outcome::After(LOOK));
                 }
-                let left: Vec<String> =
-                    pruned.going.iter().map(|e| e.object.to_string()).collect();
-                let message =
-                    format!("failed to wait for resources termination: {}", left.join(", "));
+                let left: Vec<String> = pruned.going.iter().map(|e| e.object.to_string()).collect();
+                let message = format!(
+                    "failed to wait for resources termination: {}",
+                    left.join(", ")
+                );
                 self.tell(EventKind::Warning, reason::PRUNE_FAILED, &message, None);
             }
         }
@@ -60,7 +61,9 @@ impl Pass<'_> {
     fn is_late(&self) -> bool {
         let asked: Result<Timestamp, _> =
             self.object.text(&["metadata", "deletionTimestamp"]).parse();
-        let end = asked.ok().and_then(|at| at.checked_add(timeout(&self.object)).ok());
+        let end = asked
+            .ok()
+            .and_then(|at| at.checked_add(timeout(&self.object)).ok());
         end.is_none_or(|end| self.all.clock.now() >= end)
     }
 }

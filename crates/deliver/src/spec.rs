@@ -65,7 +65,10 @@ pub(crate) fn deletion(object: &Object) -> Deletion {
 pub(crate) fn timeout(object: &Object) -> Duration {
     let read = |field: &str| {
         let text = object.text(&["spec", field]);
-        weir_api::GoDuration::from(text).get().ok().filter(|_| !text.is_empty())
+        weir_api::GoDuration::from(text)
+            .get()
+            .ok()
+            .filter(|_| !text.is_empty())
     };
     limit(read("timeout"), read("interval").unwrap_or_default())
 }
@@ -226,9 +229,15 @@ mod tests {
             (json!({"prune": true, "patches": "odd"}), Deletion::Delete),
             (json!({"prune": false}), Deletion::Orphan),
             (json!({"prune": true, "suspend": true}), Deletion::Orphan),
-            (json!({"prune": true, "deletionPolicy": "Orphan"}), Deletion::Orphan),
+            (
+                json!({"prune": true, "deletionPolicy": "Orphan"}),
+                Deletion::Orphan,
+            ),
             (json!({"deletionPolicy": "Delete"}), Deletion::Delete),
-            (json!({"deletionPolicy": "WaitForTermination"}), Deletion::DeleteAndWait),
+            (
+                json!({"deletionPolicy": "WaitForTermination"}),
+                Deletion::DeleteAndWait,
+            ),
             (json!({"deletionPolicy": "MirrorPrune"}), Deletion::Orphan),
             (json!(null), Deletion::Orphan),
         ] {

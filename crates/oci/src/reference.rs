@@ -174,7 +174,10 @@ mod tests {
                 "registry.sandbox:5000/demo/app",
                 "registry.sandbox:5000/demo/app".to_owned(),
             ),
-            ("registry.example.com/a/b/c:v1", "registry.example.com/a/b/c:v1".to_owned()),
+            (
+                "registry.example.com/a/b/c:v1",
+                "registry.example.com/a/b/c:v1".to_owned(),
+            ),
         ] {
             assert_eq!(ImageReference::parse(text).expect(text).to_string(), shown);
             let pinned = ImageReference::parse(&format!("{text}@{digest}")).expect(text);

@@ -62,18 +62,18 @@ impl Metrics {
         let mut registry = Registry::default();
         registry.register(
             "gotk_reconcile_duration_seconds",
-            "The duration in seconds of a reconciliation.",
+            "The duration in seconds of a reconciliation",
             durations.clone(),
         );
         // The encoder appends `_total`.
         registry.register(
             "controller_runtime_reconcile",
-            "How reconciliations ended, by controller.",
+            "How reconciliations ended, by controller",
             results.clone(),
         );
         registry.register(
             "workqueue_depth",
-            "Keys waiting, by controller.",
+            "Keys waiting, by controller",
             depth.clone(),
         );
         Self {

@@ -183,7 +183,11 @@ impl Sandbox {
         install(&context).await?;
 
         let git_root = sub_dir(&options.dir, "git")?;
-        let git = GitServer::new(&git_root, GitServerOptions::default());
+        let git_options = GitServerOptions {
+            create_on_push: true,
+            ..GitServerOptions::default()
+        };
+        let git = GitServer::new(&git_root, git_options);
         let registry = Registry::new(RegistryOptions::default());
         let scrape = ScrapeOptions {
             interval: options.scrape_interval,

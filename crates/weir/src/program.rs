@@ -1,7 +1,7 @@
 //! Owns the program's start: the runtime, the log, and how a failure becomes an exit code.
 //! 0 is success, 1 a failure told on standard error, 2 a command line that cannot be read.
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -50,7 +50,8 @@ fn log(line: &Line) {
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(line.log_level()));
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     // A second subscriber can only come from a test harness, which then keeps its own.
     let _ = if line.logs_json() {
         log.json().try_init()
