@@ -2,7 +2,7 @@
 //!
 //! This room owns how two versions of an object become one, and who owns which field afterwards:
 //! [`managed`] (structured merge with `metadata.managedFields`), [`strategic`], [`json_merge`] and
-//! [`json_patch`].
+//! [`json_patch()`].
 //!
 //! It refuses defaulting and validation (`weir-schema`, the API server), storage, and any notion
 //! of time but the text it is given.

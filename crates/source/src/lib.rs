@@ -1,7 +1,7 @@
 //! Sources: from what people push to artifacts that others build from.
 //!
 //! This room owns GitRepository. One pass is *observe → decide → intend → act → record*: the facts
-//! are gathered into one value, [`decide`](decide::decide) makes a plan of it without any effect,
+//! are gathered into one value, `decide` makes a plan of it without any effect,
 //! and the plan's outcome is recorded as conditions, an artifact and events under the names that
 //! other tools know.
 //!

@@ -162,8 +162,11 @@ impl World {
             "kind": "Kustomization", "metadata": {"name": name, "namespace": "demo"},
             "spec": {"interval": "10m", "retryInterval": "1m", "prune": true,
                 "sourceRef": {"kind": "GitRepository", "name": "config"}}}));
-        for (field, value) in spec.as_object().expect("a map") {
-            object.set(&["spec", field], value.clone());
+        let Value::Object(fields) = spec else {
+            panic!("a spec is a map, not {spec}")
+        };
+        for (field, value) in fields {
+            object.set(&["spec", &field], value);
         }
         self.api
             .store()

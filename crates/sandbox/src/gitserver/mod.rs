@@ -1,7 +1,7 @@
 //! A Git server: smart HTTP, protocol version 0, over bare repositories on disk.
 //!
 //! It owns who may come in, which repository a path names, and telling others of pushes. The two
-//! services are next door: [`upload`] answers fetches, shallow ones included, and [`receive`]
+//! services are next door: `upload` answers fetches, shallow ones included, and `receive`
 //! takes pushes with compare-and-swap on each reference. It refuses the dumb protocol, version 2
 //! (clients fall back by themselves) and partial clones.
 

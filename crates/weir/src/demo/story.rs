@@ -1,5 +1,5 @@
 //! Owns the story: what a person would do, and what is waited for. What happens in between is told
-//! by the [`Chronicle`](super::chronicle::Chronicle) as it happens.
+//! by the chronicle as it happens.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
