@@ -39,6 +39,8 @@ pub mod reason {
     pub const PROGRESSING_WITH_RETRY: &str = "ProgressingWithRetry";
     /// The object is suspended.
     pub const SUSPENDED: &str = "Suspended";
+    /// A field asks for what this version does not do.
+    pub const UNSUPPORTED: &str = "Unsupported";
     /// A dependency is not ready.
     pub const DEPENDENCY_NOT_READY: &str = "DependencyNotReady";
     /// A reference to another namespace is not allowed.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use weir_api::canary::{Metric, Provider, Spec, TargetKind};
 use weir_api::metric_template::{self, ProviderKind};
+use weir_api::names::reason::UNSUPPORTED;
 use weir_api::{GoDuration, MetricTemplate};
 use weir_object::{Key, Object};
 use weir_rollout::{Limits, Refusal, Strategy, weighted_steps};
@@ -79,7 +80,7 @@ pub(crate) fn window_text(metric: &Metric) -> String {
 fn unsupported(spec: &Spec, options: &Options) -> Option<Refusal> {
     let no = |field: &str, message: String| {
         Some(Refusal {
-            reason: "Unsupported",
+            reason: UNSUPPORTED,
             field: field.to_owned(),
             message,
         })
@@ -229,7 +230,7 @@ pub(crate) fn templates(
             let object = find(&template_key(metric, namespace)?)?;
             let template = MetricTemplate::from_object(&object).ok()?;
             (template.spec.provider.kind != ProviderKind::Prometheus).then(|| Refusal {
-                reason: "Unsupported",
+                reason: UNSUPPORTED,
                 field: format!("analysis.metrics[{i}].templateRef"),
                 message: format!(
                     "MetricTemplate {} asks a provider other than `prometheus`, which this version \

@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use weir_api::names::FLAGGER;
 use weir_object::{Key, Object};
@@ -172,7 +173,9 @@ impl Canaries {
                 return Ok(Next::Wait(Outcome::Wait));
             }
         };
+        // Whole milliseconds: finer than any interval, and readable in a status.
         let now = self.clock.now();
+        let now = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
         // Asked only before the first step: from then on the canary owns what it applied.
         let unclaimed = facts.state.is_none() && !facts.canary.is_deleting();
         let claimed = !unclaimed || self.actor.claimed(&facts).await?;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 use weir_api::kustomization::{SourceKind, Spec};
+use weir_api::names::reason;
 use weir_object::{Key, Object, ObjectRef};
 
 /// The least time that apply, health and deletion may take.
@@ -84,13 +85,13 @@ fn limit(timeout: Option<Duration>, interval: Duration) -> Duration {
 pub(crate) fn wanted(spec: &Spec, namespace: &str) -> Result<Wanted, Problem> {
     if let Some(field) = unsupported(spec) {
         return Err(Problem {
-            reason: "Unsupported",
+            reason: reason::UNSUPPORTED,
             message: format!("`spec.{field}` is not supported by this version; remove it"),
         });
     }
     let duration = |field: &str, value: &weir_api::GoDuration| {
         value.get().map_err(|e| Problem {
-            reason: weir_api::names::reason::BUILD_FAILED,
+            reason: reason::BUILD_FAILED,
             message: format!("`spec.{field}` cannot be read: {e}"),
         })
     };

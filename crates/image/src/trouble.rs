@@ -7,9 +7,6 @@ use weir_api::names::reason;
 use weir_git::GitError;
 use weir_oci::OciError;
 
-/// The reason of a field that this version does not have.
-pub(crate) const UNSUPPORTED: &str = "Unsupported";
-
 /// When a pass that did not succeed goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub(crate) enum Next {
@@ -51,7 +48,7 @@ impl Trouble {
     /// A field is set that this version does not have.
     pub(crate) fn unsupported(field: &str) -> Self {
         Self::stalled(
-            UNSUPPORTED,
+            reason::UNSUPPORTED,
             format!("`{field}` is not supported by this version; remove it to go on"),
         )
     }

@@ -51,7 +51,7 @@ pub(crate) fn wanted(spec: &Spec) -> Result<Wanted, Problem> {
         let message =
             format!("`spec.{field}` is not supported by this version; remove it to go on");
         return Err(Problem {
-            reason: "Unsupported",
+            reason: reason::UNSUPPORTED,
             message,
         });
     }
