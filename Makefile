@@ -32,7 +32,7 @@ gen: check-tools ## write the generated files: crds/, docs/cli.md
 fmt: ## format the code
 	$(CARGO) fmt --all
 
-bench: check-tools ## measure: build, demo time and memory, sandbox start
+bench: check-tools ## measure: demo time and memory, sandbox start
 	./tests/bench/run
 
 .PHONY: check-tools
