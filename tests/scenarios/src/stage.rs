@@ -308,6 +308,13 @@ impl Stage {
             .to_owned()
     }
 
+    /// The replicas that a Deployment asks for.
+    pub async fn replicas(&self, deployment: &str) -> u64 {
+        let object = self.get(&DEPLOYMENT, deployment).await.unwrap_or_default();
+        let replicas = object.get(&["spec", "replicas"]);
+        replicas.and_then(Value::as_u64).unwrap_or_default()
+    }
+
     /// The version that answers a user, or the status that came instead.
     pub async fn answer(&self) -> String {
         let url = self.sandbox.gateway_url(8080).expect("a URL");

@@ -44,45 +44,63 @@ async fn a_restart_at_each_step_loses_and_repeats_nothing() {
     );
 }
 
-#[tokio::test(start_paused = true)]
-async fn a_crash_after_any_write_of_a_promotion_ends_the_same() {
-    // Given how many writes an undisturbed promotion takes
-    let total = {
-        let stage = Stage::with_app().await;
-        let _users = stage.users(20);
-        let before = stage.faults().writes();
-        stage.push_image("1.1.0", "0").await;
-        stage
-            .until("it is promoted", async |s| s.phase().await == "Succeeded")
-            .await;
-        stage.faults().writes() - before
-    };
-    assert!(total > 10, "{total}");
-    // When the process crashes after write k, for a spread of k
-    for k in (1..=total).step_by(usize::try_from(total / 8).unwrap_or(1).max(1)) {
-        let mut stage = Stage::with_app().await;
-        let users = stage.users(20);
-        stage.faults().plan(k, 1, Fault::CrashAfter);
-        stage.push_image("1.1.0", "0").await;
-        stage
-            .until("the crash, or the end", async |s| {
-                s.faults().crashed() || s.phase().await == "Succeeded"
-            })
-            .await;
+/// Plays one release to its end, with a crash after write `crash` where one is given; says how many
+/// writes the controllers made meanwhile.
+async fn release(error_rate: &str, ends: &str, crash: Option<u64>) -> u64 {
+    let mut stage = Stage::with_app().await;
+    let users = stage.users(20);
+    let before = stage.faults().writes();
+    if let Some(write) = crash {
+        stage.faults().plan(write, 1, Fault::CrashAfter);
+    }
+    stage.push_image("1.1.0", error_rate).await;
+    let ended = async |s: &Stage| s.faults().crashed() || s.phase().await == ends;
+    stage.until("the crash, or the end", ended).await;
+    if crash.is_some() {
         stage.faults().clear();
         stage.kill_controllers().await;
         stage.start_controllers();
-        // Then the end is that of the undisturbed run
-        stage
-            .until("it is promoted", async |s| s.phase().await == "Succeeded")
-            .await;
-        assert_eq!(
-            stage.tag("app-primary").await,
-            "1.1.0",
-            "after write {k} of {total}"
-        );
-        assert_eq!(stage.route().await, (100, 0), "after write {k} of {total}");
-        assert_eq!(users.report().failed, 0, "after write {k} of {total}");
+    }
+    let ended = async |s: &Stage| s.phase().await == ends;
+    stage.until("the end", ended).await;
+    let writes = stage.faults().writes() - before;
+    let at = format!("after write {crash:?}");
+    let primary = if ends == "Succeeded" {
+        "1.1.0"
+    } else {
+        "1.0.0"
+    };
+    assert_eq!(stage.tag("app-primary").await, primary, "{at}");
+    assert_eq!(stage.route().await, (100, 0), "{at}");
+    stage
+        .until("the target is at rest", async |s| {
+            s.replicas("app").await == 0
+        })
+        .await;
+    let report = users.report();
+    if ends == "Succeeded" {
+        assert_eq!(report.failed, 0, "{at}");
+    } else {
+        assert!(report.failed * 5 <= report.total, "{at}: {report:?}");
+    }
+    writes
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_after_any_write_of_a_promotion_ends_the_same() {
+    let writes = release("0", "Succeeded", None).await;
+    assert!(writes > 10, "{writes}");
+    for write in 1..=writes {
+        release("0", "Succeeded", Some(write)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_crash_after_any_write_of_a_rollback_ends_the_same() {
+    let writes = release("0.5", "Failed", None).await;
+    assert!(writes > 10, "{writes}");
+    for write in 1..=writes {
+        release("0.5", "Failed", Some(write)).await;
     }
 }
 
