@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -121,6 +122,10 @@ const PROMETHEUS: (u8, u16) = (4, 9090);
 const GATEWAY: u8 = 5;
 const PROXY_METRICS: (u8, u16) = (6, 9100);
 const ARTIFACTS: u8 = 7;
+const LOCK: (u8, u16) = (254, 6440);
+/// The blocks that sandboxes take, `127.20.0.0/16` and those after it.
+const FIRST_BLOCK: u8 = 20;
+const BLOCKS: u32 = 200;
 
 /// How long pods, and then the rest, may take to end.
 const END: Duration = Duration::from_secs(10);
@@ -136,6 +141,7 @@ pub struct Sandbox {
     git: GitServer,
     git_root: PathBuf,
     api_port: Option<ApiPort>,
+    _lock: Option<TcpListener>,
     served: Mutex<Vec<Served>>,
     running: JoinSet<()>,
     supervisors: TaskTracker,
@@ -145,8 +151,8 @@ pub struct Sandbox {
 impl Sandbox {
     /// Starts everything; returns once the API answers and the definitions are installed.
     pub async fn start(options: Options) -> Result<Self, StartFailure> {
-        let (block, reserved) = reserve(&options.network, options.api_port).await?;
-        let addresses = Arc::new(Addresses::new(block));
+        let block = reserve(&options.network, options.api_port).await?;
+        let addresses = Arc::new(Addresses::new(block.number));
         let clock = options.clock.clone();
         let now = clock.clone();
         let server = ApiServer::with(
@@ -159,7 +165,7 @@ impl Sandbox {
                 ..Tuning::default()
             },
         );
-        let api_port = match reserved {
+        let api_port = match block.api {
             Some(listener) => Some(ApiPort::serve(server.clone(), listener)?),
             None => None,
         };
@@ -211,6 +217,7 @@ impl Sandbox {
             git: git.clone(),
             git_root,
             api_port,
+            _lock: block.lock,
             served: Mutex::default(),
             running,
             supervisors: TaskTracker::new(),
@@ -450,23 +457,41 @@ async fn until(stop: CancellationToken, part: impl Future<Output = ()>) {
     }
 }
 
-/// Finds a block of loopback addresses whose API address is free, and keeps that address. Two
-/// sandboxes on one machine so never share a block.
-async fn reserve(
-    network: &Network,
-    port: u16,
-) -> Result<(u8, Option<tokio::net::TcpListener>), StartFailure> {
+/// A block of loopback addresses, and the sockets that hold it.
+struct Block {
+    number: u8,
+    /// Held while the sandbox lives: whoever holds this port has the block, whatever the API's port.
+    lock: Option<TcpListener>,
+    api: Option<TcpListener>,
+}
+
+/// Finds a block that no other sandbox on this machine has.
+async fn reserve(network: &Network, port: u16) -> Result<Block, StartFailure> {
     if matches!(network, Network::Memory(_)) {
-        return Ok((64, None));
+        return Ok(Block {
+            number: 64,
+            lock: None,
+            api: None,
+        });
     }
-    let first = (std::process::id() % 200) as u8;
     let mut refusal = String::new();
-    for step in 0..200_u8 {
-        let block = 20 + first.wrapping_add(step) % 200;
-        let address = Addresses::new(block).own(API);
-        match tokio::net::TcpListener::bind((address, port)).await {
-            Ok(listener) => return Ok((block, Some(listener))),
-            Err(e) => refusal = format!("{address}:{port}: {e}"),
+    for step in 0..BLOCKS {
+        let number = FIRST_BLOCK + ((std::process::id() % BLOCKS + step) % BLOCKS) as u8;
+        let addresses = Addresses::new(number);
+        let bound = async {
+            let lock = TcpListener::bind((addresses.own(LOCK.0), LOCK.1)).await?;
+            let api = TcpListener::bind((addresses.own(API), port)).await?;
+            Ok::<_, std::io::Error>((lock, api))
+        };
+        match bound.await {
+            Ok((lock, api)) => {
+                return Ok(Block {
+                    number,
+                    lock: Some(lock),
+                    api: Some(api),
+                });
+            }
+            Err(e) => refusal = format!("127.{number}.0.0/16: {e}"),
         }
     }
     Err(StartFailure::NoBlock(refusal))

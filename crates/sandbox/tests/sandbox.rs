@@ -270,3 +270,21 @@ async fn on_loopback_the_api_is_reached_over_tls_with_the_token_alone() {
     );
     sandbox.stop().await;
 }
+
+#[tokio::test]
+async fn sandboxes_on_one_machine_keep_out_of_each_others_way() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut all = Vec::new();
+    for name in ["a", "b", "c"] {
+        let mut options = Options::loopback(&dir.path().join(name));
+        options.api_port = 0;
+        all.push(Sandbox::start(options).await.expect("started"));
+    }
+    let mut registries: Vec<String> = all.iter().map(Sandbox::registry_address).collect();
+    registries.sort();
+    registries.dedup();
+    assert_eq!(registries.len(), 3, "{registries:?}");
+    for sandbox in all {
+        sandbox.stop().await;
+    }
+}
