@@ -1,3 +1,5 @@
+//! Tests of reading a spec and its source.
+
 use super::*;
 use serde_json::{Value, json};
 
