@@ -20,7 +20,7 @@ use weir_cluster::{Applier, ClusterError, Inventory};
 use weir_kustomize::DirectoryFiles;
 use weir_object::Object;
 use weir_runtime::conditions::requested_at;
-use weir_runtime::{ApiFailure, EventKind, Outcome};
+use weir_runtime::{ApiFailure, EventKind, Outcome, jittered};
 
 use crate::controller::is_ready;
 use crate::decide::Artifact;
@@ -127,7 +127,11 @@ impl Pass<'_> {
                         Some(&artifact.revision),
                     );
                 }
-                Ok(Outcome::After(wanted.interval))
+                Ok(Outcome::After(jittered(
+                    wanted.interval,
+                    &self.object,
+                    at.now,
+                )))
             }
             Err(failure) => {
                 let (at, took) = (self.at(), started.elapsed());

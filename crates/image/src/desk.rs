@@ -1,5 +1,7 @@
 //! Owns what every pass does with its object: reading its status, writing it, and telling of it.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -7,7 +9,7 @@ use weir_api::names::{EVENT_METADATA_PREFIX, FINALIZER};
 use weir_object::{Kind, Object};
 use weir_runtime::conditions::requested_at;
 use weir_runtime::{
-    ApiClient, ApiFailure, EventKind, Outcome, Recorder, SharedClock, patch_status,
+    ApiClient, ApiFailure, EventKind, Outcome, Recorder, SharedClock, jittered, patch_status,
 };
 
 use crate::trouble::{Next, Trouble};
@@ -120,6 +122,11 @@ impl<'a, S: Told + Default + Serialize + DeserializeOwned + PartialEq> Subject<'
             self.status = status;
             return Ok(());
         }
+    }
+
+    /// At the interval, spread.
+    pub(crate) fn next(&self, interval: Duration) -> Outcome {
+        Outcome::After(jittered(interval, &self.object, self.at().now))
     }
 
     /// Records that the pass did not succeed, and tells of it.

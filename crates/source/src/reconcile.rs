@@ -10,7 +10,6 @@
 //! A pass that changes nothing writes nothing. The artifact that the status names is served until a
 //! newer one is stored. An object that cannot be read stalls alone.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -22,7 +21,7 @@ use weir_git::{Checkout, Git, Reference, Remote};
 use weir_object::{Key, Object};
 use weir_runtime::conditions::requested_at;
 use weir_runtime::{
-    ApiClient, ApiFailure, EventKind, Outcome, Reconciler, Recorder, SharedClock, Store,
+    ApiClient, ApiFailure, EventKind, Outcome, Reconciler, Recorder, SharedClock, Store, jittered,
     patch_status,
 };
 
@@ -412,10 +411,7 @@ impl<'a> Pass<'a> {
     /// The interval, up to a twentieth longer or shorter, so that sources made together do not ask
     /// together for ever. The same moment and object give the same answer, so scenarios repeat.
     fn jittered(&self, interval: Duration) -> Duration {
-        let mut hasher = DefaultHasher::new();
-        (self.object.uid(), self.all.clock.now().as_second()).hash(&mut hasher);
-        let part = (hasher.finish() % 1001) as f64 / 1000.0;
-        interval.mul_f64(0.95 + part / 10.0)
+        jittered(interval, &self.object, self.all.clock.now())
     }
 }
 

@@ -148,7 +148,7 @@ impl ImageRepositories {
         if before.said() != message || !before.is_ready() || asked {
             subject.tell(EventKind::Normal, reason::SUCCEEDED, &message);
         }
-        Ok(Outcome::After(wanted.interval))
+        Ok(subject.next(wanted.interval))
     }
 }
 

@@ -129,7 +129,7 @@ impl ImageUpdateAutomations {
                 }
             }
             (Plan::Fail(trouble), _) => subject.fail(&trouble).await,
-            _ => Ok(Outcome::After(wanted.interval)),
+            _ => Ok(subject.next(wanted.interval)),
         }
     }
 
@@ -254,5 +254,5 @@ async fn record(
         // The branch has the commit; what is left is told, and tried with the next one.
         subject.tell(EventKind::Warning, trouble.reason, &trouble.message);
     }
-    Ok(Outcome::After(wanted.interval))
+    Ok(subject.next(wanted.interval))
 }
