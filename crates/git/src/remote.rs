@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use url::Url;
-use weir_runtime::Secret;
 use weir_runtime::http::{Request, Tls, masked};
+use weir_runtime::{Secret, SecretData, UnusableSecret};
 
 use crate::GitError;
 
@@ -111,6 +111,35 @@ impl Remote {
             self.credentials = credentials;
         }
         self
+    }
+
+    /// Uses the login and the certificates that a Secret holds.
+    ///
+    /// # Errors
+    /// [`UnusableSecret`] where it holds a half of what belongs together.
+    pub fn login(self, data: &SecretData) -> Result<Self, UnusableSecret> {
+        let given = (
+            data.text("bearerToken")?,
+            data.text("username")?,
+            data.text("password")?,
+        );
+        // A token leaves the password out of account, as one request carries one of them.
+        let credentials = match given {
+            (Some(token), _, _) => Credentials::Bearer(Secret::new(token)),
+            (None, Some(username), Some(password)) => Credentials::Basic {
+                username,
+                password: Secret::new(password),
+            },
+            (None, None, None) => Credentials::None,
+            (None, Some(_), None) => {
+                return Err(data.unusable("holds a `username` and no `password`; add it"));
+            }
+            (None, None, Some(_)) => {
+                return Err(data.unusable("holds a `password` and no `username`; add it"));
+            }
+        };
+        let tls = data.tls()?;
+        Ok(self.credentials(credentials).tls(tls))
     }
 
     /// Sets the TLS wishes.

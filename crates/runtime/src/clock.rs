@@ -50,15 +50,10 @@ impl Clock for VirtualClock {
     }
 }
 
-/// The time from now until `at`, zero when it has passed.
-pub(crate) fn until(clock: &dyn Clock, at: Timestamp) -> Duration {
-    Duration::try_from(at.duration_since(clock.now())).unwrap_or_default()
-}
-
 impl dyn Clock {
     /// The time from now until `at`, zero when it has passed.
     pub fn until(&self, at: Timestamp) -> Duration {
-        until(self, at)
+        Duration::try_from(at.duration_since(self.now())).unwrap_or_default()
     }
 }
 

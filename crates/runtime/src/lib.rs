@@ -22,6 +22,7 @@ mod metrics;
 pub mod queue;
 mod recorder;
 mod secret;
+mod secret_data;
 mod status;
 pub mod tls;
 
@@ -35,4 +36,5 @@ pub use interval::jittered;
 pub use metrics::Metrics;
 pub use recorder::{EventKind, Recorder};
 pub use secret::Secret;
+pub use secret_data::{SecretData, UnusableSecret};
 pub use status::{merge_between, patch_status};

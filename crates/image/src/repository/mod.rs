@@ -14,10 +14,12 @@ use weir_api::image_repository::{ScanResult, Spec, Status};
 use weir_api::names::reason;
 use weir_object::{Key, Object};
 use weir_oci::{Access, Oci};
-use weir_runtime::{ApiClient, ApiFailure, EventKind, Outcome, Reconciler, Store};
+use weir_runtime::{
+    ApiClient, ApiFailure, EventKind, Outcome, Reconciler, SecretData, Store, UnusableSecret,
+};
 
 use crate::desk::{Desk, Subject};
-use crate::secrets;
+use crate::secrets::registry_login;
 use crate::tags::TagStore;
 use crate::trouble::{Next, Trouble};
 use crate::verdict::{Told as _, Verdict, pronounce};
@@ -159,19 +161,22 @@ pub(crate) async fn access(
     namespace: &str,
     wanted: &Wanted,
 ) -> Result<Access, Trouble> {
-    let trouble = |message| Trouble::new(reason::AUTHENTICATION_FAILED, Next::Backoff, message);
+    let trouble = |unusable: UnusableSecret| {
+        let message = unusable.to_string();
+        Trouble::new(reason::AUTHENTICATION_FAILED, Next::Backoff, message)
+    };
     let mut access = Access {
         insecure: spec.insecure,
         timeout: wanted.timeout,
         ..Access::default()
     };
     if let Some(secret) = &spec.secret_ref {
-        let data = secrets::read(api, namespace, &secret.name, "spec.secretRef").await;
-        let credentials = data.and_then(|data| data.registry(&wanted.image.registry));
+        let data = SecretData::read(api, namespace, &secret.name, "spec.secretRef").await;
+        let credentials = data.and_then(|data| registry_login(&data, &wanted.image.registry));
         access.credentials = credentials.map_err(trouble)?;
     }
     if let Some(secret) = &spec.cert_secret_ref {
-        let data = secrets::read(api, namespace, &secret.name, "spec.certSecretRef").await;
+        let data = SecretData::read(api, namespace, &secret.name, "spec.certSecretRef").await;
         access.tls = data.and_then(|data| data.tls()).map_err(trouble)?;
     }
     Ok(access)

@@ -18,10 +18,9 @@ use weir_api::names::reason;
 use weir_api::{GitRepository, ImageUpdateAutomation};
 use weir_git::{Git, Remote};
 use weir_object::Key;
-use weir_runtime::{ApiFailure, EventKind, Outcome, Reconciler, Store};
+use weir_runtime::{ApiFailure, EventKind, Outcome, Reconciler, SecretData, Store};
 
 use crate::desk::{Desk, Subject};
-use crate::secrets;
 use crate::trouble::{Next, Trouble};
 use crate::verdict::{Told as _, Verdict, pronounce};
 
@@ -184,9 +183,12 @@ impl ImageUpdateAutomations {
         };
         let namespace = &wanted.source.namespace;
         let field = "spec.secretRef";
-        let data = secrets::read(&self.desk.api, namespace, &secret.name, field).await;
-        data.and_then(|data| data.git(remote))
-            .map_err(|message| Trouble::new(reason::SOURCE_MANAGER_FAILED, Next::Backoff, message))
+        let data = SecretData::read(&self.desk.api, namespace, &secret.name, field).await;
+        data.and_then(|data| remote.login(&data))
+            .map_err(|unusable| {
+                let message = unusable.to_string();
+                Trouble::new(reason::SOURCE_MANAGER_FAILED, Next::Backoff, message)
+            })
     }
 }
 
