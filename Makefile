@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Tools that the checks need and a new machine lacks go here, not into the system.
 TOOLS := target/tools
 
-.PHONY: help demo test lint gen fmt bench
+.PHONY: help demo test lint fuzz gen fmt bench
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -20,10 +20,14 @@ test: check-tools ## all tests that need no cluster
 
 lint: check-tools $(TOOLS)/bin/cargo-deny ## format, clippy, dependencies, docs, generated files
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(TOOLS)/bin/cargo-deny --log-level error check bans licenses sources
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
 	./.ci/generated
+
+fuzz: check-tools ## feed the sandbox's API hostile requests, patches and applies, from a fixed seed
+	./tests/fuzz/run 20000
 
 gen: check-tools ## write the generated files: crds/, docs/cli.md
 	$(CARGO) run --locked --quiet -p weir-api --features schema --bin weir-gen-crds
