@@ -36,8 +36,8 @@ pub(crate) fn json(code: u16, value: &Value) -> Response<ApiBody> {
 }
 
 /// A plain text answer.
-pub(crate) fn text(code: u16, body: &'static str) -> Response<ApiBody> {
-    let mut response = bytes(code, body.as_bytes().to_vec());
+pub(crate) fn text(code: u16, body: impl Into<Vec<u8>>) -> Response<ApiBody> {
+    let mut response = bytes(code, body.into());
     response.headers_mut().insert(
         CONTENT_TYPE,
         HeaderValue::from_static("text/plain; charset=utf-8"),

@@ -1,6 +1,10 @@
 //! Owns how a write is asked for: by whom, how strictly, for real or not, and through which door.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
+
+use crate::identity::User;
 
 /// What to do with fields that the schema does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -45,6 +49,8 @@ impl Part {
 /// One write.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
+    /// Who asks for it; the server itself for what this process does.
+    pub(crate) user: Arc<User>,
     pub(crate) manager: String,
     pub(crate) dry_run: bool,
     pub(crate) validation: Validation,
@@ -57,6 +63,7 @@ pub(crate) struct Call {
 impl Call {
     pub(crate) fn new(manager: &str, now: Timestamp) -> Self {
         Self {
+            user: User::server(),
             manager: manager.to_owned(),
             dry_run: false,
             validation: Validation::Warn,

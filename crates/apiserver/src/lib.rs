@@ -10,6 +10,7 @@
 mod addresses;
 mod admit;
 mod answer;
+mod authorize;
 mod body;
 mod builtin;
 mod call;
@@ -19,6 +20,7 @@ mod convert;
 mod custom;
 mod discovery;
 mod exposure;
+mod identity;
 mod meta;
 mod objects;
 mod openapi;
@@ -44,6 +46,7 @@ mod write;
 
 pub use addresses::{Addresses, SequentialAddresses};
 pub use body::ApiBody;
+pub use identity::User;
 pub use refusal::{Cause, Refusal, ResourceName};
 pub use selector::Selector;
 pub use server::{ApiServer, Now, Options, Tuning};

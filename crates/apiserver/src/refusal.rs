@@ -89,7 +89,7 @@ pub enum Refusal {
     #[error("{0}")]
     BadRequest(String),
     /// Admission or a rule forbids it (403). Terminal until the rule or the request changes.
-    #[error("{resource} \"{name}\" is forbidden: {why}")]
+    #[error("{}", forbidden_message(.resource, .name, .why))]
     Forbidden {
         /// What was asked for.
         resource: ResourceName,
@@ -100,6 +100,9 @@ pub enum Refusal {
         /// Details for machines.
         causes: Vec<Cause>,
     },
+    /// The credentials prove nothing (401). Terminal until they change.
+    #[error("Unauthorized")]
+    Unauthorized,
     /// There is no such object (404). Retryable once it is created.
     #[error("{resource} \"{name}\" not found")]
     NotFound {
@@ -196,6 +199,19 @@ pub enum Refusal {
     },
 }
 
+fn forbidden_message(resource: &ResourceName, name: &str, why: &str) -> String {
+    if resource.plural.is_empty() {
+        format!("forbidden: {why}")
+    } else if name.is_empty() {
+        format!("{resource} is forbidden: {why}")
+    } else {
+        format!(
+            "{resource} {} is forbidden: {why}",
+            weir_gocompat::quote(name)
+        )
+    }
+}
+
 fn invalid_message(kind: &str, group: &str, name: &str, causes: &[Cause]) -> String {
     let qualified = if group.is_empty() {
         kind.to_owned()
@@ -220,6 +236,7 @@ impl Refusal {
     pub fn code(&self) -> u16 {
         match self {
             Self::BadRequest(_) => 400,
+            Self::Unauthorized => 401,
             Self::Forbidden { .. } => 403,
             Self::NotFound { .. } | Self::NoResource => 404,
             Self::MethodNotAllowed => 405,
@@ -238,6 +255,7 @@ impl Refusal {
     pub fn reason(&self) -> &'static str {
         match self {
             Self::BadRequest(_) => "BadRequest",
+            Self::Unauthorized => "Unauthorized",
             Self::Forbidden { .. } => "Forbidden",
             Self::NotFound { .. } | Self::NoResource => "NotFound",
             Self::MethodNotAllowed => "MethodNotAllowed",
@@ -275,7 +293,9 @@ impl Refusal {
             if !resource.group.is_empty() {
                 details.insert("group".into(), resource.group.clone().into());
             }
-            details.insert("kind".into(), resource.plural.clone().into());
+            if !resource.plural.is_empty() {
+                details.insert("kind".into(), resource.plural.clone().into());
+            }
         };
         let mut causes: &[Cause] = &[];
         let mut metadata = json!({});
@@ -333,8 +353,11 @@ impl Refusal {
             "kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure",
             "message": self.to_string(), "reason": self.reason(),
         });
-        let keep_details =
-            !details.is_empty() || matches!(self, Self::NoResource | Self::MethodNotAllowed);
+        let keep_details = !details.is_empty()
+            || matches!(
+                self,
+                Self::NoResource | Self::MethodNotAllowed | Self::Forbidden { .. }
+            );
         if let Value::Object(map) = &mut status {
             if keep_details {
                 map.insert("details".into(), details.into());

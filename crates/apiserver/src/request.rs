@@ -29,7 +29,8 @@ pub(crate) fn segments(path: &str) -> Option<Vec<String>> {
         .collect()
 }
 
-fn decode(text: &str) -> Option<String> {
+/// Text with its escaped bytes put back. `None` when it is not text then.
+pub(crate) fn decode(text: &str) -> Option<String> {
     if !text.contains('%') {
         return Some(text.to_owned());
     }

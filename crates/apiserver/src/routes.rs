@@ -1,6 +1,8 @@
 //! Owns which request means what: it reads, asks the rooms that know, and shows what they say.
 //! It refuses rules of its own.
 
+use std::sync::Arc;
+
 use http::request::Parts;
 use http::{Method, Response};
 use serde_json::{Value, json};
@@ -9,6 +11,7 @@ use crate::answer;
 use crate::body::ApiBody;
 use crate::call::{Call, Part};
 use crate::discovery;
+use crate::identity::User;
 use crate::objects;
 use crate::openapi;
 use crate::read;
@@ -22,8 +25,13 @@ use crate::stream;
 use crate::write::{self, PatchKind};
 
 /// Answers a request.
-pub(crate) fn serve(server: &ApiServer, head: &Parts, body: &[u8]) -> Response<ApiBody> {
-    match route(server, head, body) {
+pub(crate) fn serve(
+    server: &ApiServer,
+    user: &Arc<User>,
+    head: &Parts,
+    body: &[u8],
+) -> Response<ApiBody> {
+    match route(server, user, head, body) {
         Ok(response) => response,
         Err(refusal) => answer::refusal(&refusal),
     }
@@ -33,7 +41,12 @@ fn header<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
     head.headers.get(name)?.to_str().ok()
 }
 
-fn route(server: &ApiServer, head: &Parts, body: &[u8]) -> Result<Response<ApiBody>, Refusal> {
+fn route(
+    server: &ApiServer,
+    user: &Arc<User>,
+    head: &Parts,
+    body: &[u8],
+) -> Result<Response<ApiBody>, Refusal> {
     let Some(segments) = request::segments(head.uri.path()) else {
         return Err(Refusal::BadRequest("the path is not text".to_owned()));
     };
@@ -67,6 +80,7 @@ fn route(server: &ApiServer, head: &Parts, body: &[u8]) -> Result<Response<ApiBo
         &manager.unwrap_or_else(|| request::manager_of(header(head, "user-agent"))),
         server.0.now(),
     );
+    call.user = user.clone();
     call.dry_run = query.dry_run;
     call.force = query.force;
     call.validation = query.validation.unwrap_or_default();
@@ -202,7 +216,7 @@ fn write_request(
     let part = part(target, &resource)?;
     let namespace = target.namespace.as_deref();
     let include = query.include.as_deref();
-    let shown = |code: u16, object: &std::sync::Arc<Value>| {
+    let shown = |code: u16, object: &Arc<Value>| {
         answer::object(code, &resource, object, view, include, now)
     };
     match (&head.method, target.name.as_deref(), parsed) {

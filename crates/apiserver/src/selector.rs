@@ -111,6 +111,15 @@ impl Selector {
             .all(|(field, equal, value)| (field_text(object, field) == *value) == *equal)
     }
 
+    /// The value that a field must equal, if one is asked for.
+    pub(crate) fn exact(&self, field: &str) -> Option<&str> {
+        let mut asked = self
+            .fields
+            .iter()
+            .filter(|(f, equal, _)| f == field && *equal);
+        asked.next().map(|(_, _, value)| value.as_str())
+    }
+
     /// The fields that are selected by, for the check of what a kind supports.
     pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
         self.fields.iter().map(|(field, _, _)| field.as_str())

@@ -12,6 +12,7 @@ use http_body_util::BodyExt as _;
 use tower::Service;
 
 use crate::answer;
+use crate::authorize;
 use crate::body::ApiBody;
 use crate::refusal::Refusal;
 use crate::request::BODY_LIMIT;
@@ -48,8 +49,12 @@ where
         let server = self.server.clone();
         Box::pin(async move {
             let (head, body) = request.into_parts();
+            let user = match authorize::enter(&server, &head) {
+                Ok(user) => user,
+                Err(answer) => return Ok(answer),
+            };
             let answer = match gather(body).await {
-                Ok(body) => routes::serve(&server, &head, &body),
+                Ok(body) => routes::serve(&server, &user, &head, &body),
                 Err(refusal) => answer::refusal(&refusal),
             };
             Ok(answer)

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use weir_object::{Key, path};
 
 use crate::addresses::Addresses;
+use crate::authorize::Bindings;
 use crate::random::Random;
 use crate::registry::{Registry, Storage};
 
@@ -107,6 +108,11 @@ impl Bucket {
         Some(out)
     }
 
+    /// The version of the last change.
+    pub(crate) fn last(&self) -> u64 {
+        *self.signal.borrow()
+    }
+
     pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
         self.signal.subscribe()
     }
@@ -136,6 +142,8 @@ pub(crate) struct State {
     /// The last resourceVersion given out.
     pub(crate) version: u64,
     pub(crate) registry: Registry,
+    /// Who is bound to which role.
+    pub(crate) bindings: Bindings,
     buckets: Vec<Bucket>,
     by_uid: HashMap<Box<str>, (Storage, Key)>,
     dependents: HashMap<Box<str>, BTreeSet<(Storage, Key)>>,
@@ -163,6 +171,7 @@ impl State {
             namespaces: registry.get("", "v1", "namespaces").map(|r| r.storage),
             chores: watch::Sender::new(0),
             version: 1,
+            bindings: Bindings::new(&registry),
             registry,
             buckets: (0..storages).map(|_| Bucket::new(1)).collect(),
             by_uid: HashMap::new(),

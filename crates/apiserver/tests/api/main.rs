@@ -1,6 +1,7 @@
 //! Owns the tests of the HTTP face: requests in, whole answers out, no sockets.
 
 mod apply;
+mod authorization;
 mod client;
 mod controllers;
 mod definitions;
