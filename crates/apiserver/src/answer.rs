@@ -5,15 +5,16 @@ use std::sync::Arc;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WARNING};
 use http::{HeaderName, Response, StatusCode};
 use jiff::Timestamp;
-use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::{Value, json};
 use weir_object::path;
 
 use crate::body::ApiBody;
+use crate::convert;
 use crate::read::Page;
 use crate::refusal::Refusal;
 use crate::registry::Resource;
 use crate::request::View;
+use crate::stored::Stored;
 use crate::table;
 
 /// A JSON answer.
@@ -116,6 +117,22 @@ pub(crate) fn object(
     }
 }
 
+/// One kept object in the wanted form.
+pub(crate) fn kept(
+    code: u16,
+    resource: &Resource,
+    stored: &Stored,
+    view: View,
+    include: Option<&str>,
+    now: Timestamp,
+) -> Response<ApiBody> {
+    if view == View::Plain && convert::as_kept(resource, stored) {
+        return bytes(code, stored.to_vec());
+    }
+    let shown = convert::outward(resource, &stored.read());
+    object(code, resource, &shown, view, include, now)
+}
+
 /// The object with its metadata alone.
 pub(crate) fn partial(object: &Value) -> Value {
     json!({
@@ -124,28 +141,10 @@ pub(crate) fn partial(object: &Value) -> Value {
     })
 }
 
-/// A built-in object inside a list does not repeat what the list says.
-struct Untyped<'a>(&'a Value);
-
-impl Serialize for Untyped<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Value::Object(map) = self.0 else {
-            return self.0.serialize(serializer);
-        };
-        let mut out = serializer.serialize_map(None)?;
-        for (key, value) in map {
-            if key != "apiVersion" && key != "kind" {
-                out.serialize_entry(key, value)?;
-            }
-        }
-        out.end()
-    }
-}
-
 /// A page in the wanted form.
 pub(crate) fn list(
-    resource: &Resource,
-    page: &Page,
+    resource: &Arc<Resource>,
+    page: Page,
     view: View,
     include: Option<&str>,
     now: Timestamp,
@@ -157,13 +156,16 @@ pub(crate) fn list(
     if let Some(remaining) = page.remaining {
         path::set(&mut meta, &["remainingItemCount"], remaining.into());
     }
+    let shown = |stored: Arc<Stored>| convert::outward(resource, &stored.read());
     match view {
-        View::Table => json(
-            200,
-            &table::render(resource, &page.items, &meta, include, now, true),
-        ),
+        View::Table => {
+            let items: Vec<Arc<Value>> = page.items.into_iter().map(shown).collect();
+            let table = table::render(resource, &items, &meta, include, now, true);
+            json(200, &table)
+        }
         View::Partial => {
-            let items: Vec<Value> = page.items.iter().map(|o| partial(o)).collect();
+            let items = page.items.into_iter().map(shown);
+            let items: Vec<Value> = items.map(|object| partial(&object)).collect();
             let list = json!({
                 "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
                 "metadata": meta, "items": items,
@@ -178,20 +180,64 @@ pub(crate) fn list(
             // Opens the object's last brace for the items.
             out.pop();
             out.extend_from_slice(b",\"items\":[");
-            out.reserve(page.items.len() * 1024);
-            for (i, item) in page.items.iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                // Writing a value to memory cannot fail.
-                let _ = if resource.custom.is_some() {
-                    serde_json::to_writer(&mut out, &**item)
-                } else {
-                    serde_json::to_writer(&mut out, &Untyped(item))
-                };
-            }
-            out.extend_from_slice(b"]}");
-            bytes(200, out)
+            pieces(Items {
+                resource: resource.clone(),
+                left: page.items.into_iter(),
+                first: true,
+                out,
+            })
         }
     }
+}
+
+/// A list is written in pieces of about this length.
+const PIECE: usize = 128 * 1024;
+
+/// The objects of a list that are still to be written, and what is written of the next piece.
+struct Items {
+    resource: Arc<Resource>,
+    left: std::vec::IntoIter<Arc<Stored>>,
+    first: bool,
+    out: Vec<u8>,
+}
+
+impl Items {
+    /// Fills the piece; true when the list is at its end.
+    fn fill(&mut self) -> bool {
+        // A built-in object inside a list does not repeat what the list says.
+        let typed = self.resource.custom.is_some();
+        let upcoming = self.left.as_slice().iter().map(|s| s.len() + 1);
+        let room: usize = upcoming.take(PIECE / 512).sum();
+        self.out.reserve(room.min(PIECE) + 4096);
+        while self.out.len() < PIECE {
+            let Some(stored) = self.left.next() else {
+                self.out.extend_from_slice(b"]}");
+                return true;
+            };
+            if !std::mem::take(&mut self.first) {
+                self.out.push(b',');
+            }
+            convert::write(&self.resource, &stored, typed, &mut self.out);
+        }
+        false
+    }
+}
+
+/// A list as an answer: whole when it is short, in pieces otherwise.
+fn pieces(mut items: Items) -> Response<ApiBody> {
+    let mut response = bytes(200, Vec::new());
+    if items.fill() {
+        *response.body_mut() = ApiBody::whole(items.out);
+        return response;
+    }
+    let mut over = false;
+    let pieces = std::iter::from_fn(move || {
+        if items.out.is_empty() && !over {
+            over = items.fill();
+        }
+        let piece = std::mem::take(&mut items.out);
+        (!piece.is_empty()).then(|| piece.into())
+    });
+    *response.body_mut() = ApiBody::stream(futures::stream::iter(pieces));
+    response
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use crate::registry::Resource;
+use crate::stored::{Recent, Stored};
 
 /// Core name and events.k8s.io name of the same field.
 const EVENT: [(&str, &str); 6] = [
@@ -33,6 +34,40 @@ pub(crate) fn outward(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
         map.insert("apiVersion".into(), resource.api_version.clone().into());
     }
     Arc::new(out)
+}
+
+/// Whether the kept text is what the resource shows.
+pub(crate) fn as_kept(resource: &Resource, stored: &Stored) -> bool {
+    *stored.head.api_version == *resource.api_version
+}
+
+/// A kept object as the resource shows it.
+pub(crate) fn shown(resource: &Resource, stored: &Stored, recent: &Recent) -> Arc<Value> {
+    outward(resource, &stored.value(recent))
+}
+
+/// Writes a kept object as the resource shows it, with or without its type header.
+pub(crate) fn write(resource: &Resource, stored: &Stored, typed: bool, out: &mut Vec<u8>) {
+    if as_kept(resource, stored) {
+        if typed {
+            stored.write(out);
+        } else {
+            stored.write_untyped(out);
+        }
+        return;
+    }
+    let object = outward(resource, &stored.read());
+    // Writing a value to memory cannot fail.
+    let _ = match &*object {
+        Value::Object(fields) if !typed => {
+            let fields = fields
+                .iter()
+                .filter(|(k, _)| *k != "apiVersion" && *k != "kind");
+            let bare: Map<String, Value> = fields.map(|(k, v)| (k.clone(), v.clone())).collect();
+            serde_json::to_writer(out, &bare)
+        }
+        whole => serde_json::to_writer(out, whole),
+    };
 }
 
 /// The object as it is kept, from what the resource was given.

@@ -19,6 +19,7 @@ use crate::registry::Resource;
 use crate::remove;
 use crate::scale;
 use crate::state::State;
+use crate::stored::Stored;
 use crate::write::{self, PatchKind};
 
 /// The key of a name in the resource's scope.
@@ -33,6 +34,19 @@ pub(crate) fn not_found(resource: &Resource, name: &str) -> Refusal {
     }
 }
 
+/// The object as it is kept.
+pub(crate) fn stored(
+    state: &State,
+    resource: &Resource,
+    namespace: Option<&str>,
+    name: &str,
+) -> Result<Arc<Stored>, Refusal> {
+    state
+        .stored(resource.storage, &key(namespace, name))
+        .cloned()
+        .ok_or_else(|| not_found(resource, name))
+}
+
 /// The object as the resource shows it.
 pub(crate) fn get(
     state: &State,
@@ -42,7 +56,7 @@ pub(crate) fn get(
 ) -> Result<Arc<Value>, Refusal> {
     state
         .get(resource.storage, &key(namespace, name))
-        .map(|object| convert::outward(resource, object))
+        .map(|object| convert::outward(resource, &object))
         .ok_or_else(|| not_found(resource, name))
 }
 
@@ -81,10 +95,7 @@ fn insert(
         for _ in 0..8 {
             let room = prefix.chars().take(58).collect::<String>();
             name = format!("{room}{}", state.random.suffix());
-            if state
-                .get(resource.storage, &key(namespace, &name))
-                .is_none()
-            {
+            if !state.contains(resource.storage, &key(namespace, &name)) {
                 break;
             }
         }
@@ -101,7 +112,7 @@ fn insert(
         call.warn(text.clone());
     }
     let at = key(namespace, &name);
-    if state.get(resource.storage, &at).is_some() {
+    if state.contains(resource.storage, &at) {
         return Err(Refusal::AlreadyExists {
             resource: resource.name(),
             name,
@@ -159,7 +170,7 @@ fn admit_namespace(
     let Some(live) = state.get(namespaces.storage, &Key::new("", namespace)) else {
         return Err(not_found(namespaces, namespace));
     };
-    if path::get(live, &["metadata", "deletionTimestamp"]).is_some() {
+    if path::get(&live, &["metadata", "deletionTimestamp"]).is_some() {
         let why = format!(
             "unable to create new content in namespace {namespace} because it is being terminated"
         );
@@ -230,7 +241,6 @@ fn live(
 ) -> Result<Arc<Value>, Refusal> {
     state
         .get(resource.storage, &key(namespace, name))
-        .cloned()
         .ok_or_else(|| not_found(resource, name))
 }
 

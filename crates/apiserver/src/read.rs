@@ -5,27 +5,24 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
-use weir_object::{Key, path};
+use weir_object::path;
 
-use crate::convert;
 use crate::refusal::Refusal;
 use crate::registry::Resource;
 use crate::request::Query;
 use crate::selector::Selector;
 use crate::state::State;
+use crate::stored::{Place, Stored};
 
 /// A part of a collection at one version.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
-    pub(crate) items: Vec<Arc<Value>>,
+    pub(crate) items: Vec<Arc<Stored>>,
     pub(crate) version: u64,
     /// The token of the next page.
     pub(crate) next: Option<String>,
     pub(crate) remaining: Option<usize>,
 }
-
-/// No page is longer, whatever was asked.
-const PAGE: usize = 100_000;
 
 /// Reads the resourceVersion of a query. `None` is "whatever is newest".
 pub(crate) fn version(query: &Query) -> Result<Option<u64>, Refusal> {
@@ -39,12 +36,12 @@ pub(crate) fn version(query: &Query) -> Result<Option<u64>, Refusal> {
     })
 }
 
-fn token(version: i64, after: &Key) -> String {
+fn token(version: i64, after: &Place) -> String {
     let text = json!({"v": "meta.k8s.io/v1", "rv": version, "start": format!("{}/{}\0", after.namespace, after.name)});
     URL_SAFE_NO_PAD.encode(text.to_string())
 }
 
-fn read_token(text: &str) -> Result<(i64, Key), Refusal> {
+fn read_token(text: &str) -> Result<(i64, Place), Refusal> {
     let bad = || {
         Refusal::BadRequest("continue key is not valid: send the one of the last page".to_owned())
     };
@@ -58,7 +55,7 @@ fn read_token(text: &str) -> Result<(i64, Key), Refusal> {
         .and_then(|s| s.split_once('/'))
         .ok_or_else(bad)?;
     let version = value.get("rv").and_then(Value::as_i64).ok_or_else(bad)?;
-    Ok((version, Key::new(namespace, name)))
+    Ok((version, Place::new(namespace, name)))
 }
 
 const STALE: &str = "The provided continue parameter is too old to display a consistent list \
@@ -136,8 +133,8 @@ pub(crate) fn list(
             .is_none_or(|mut changes| changes.next().is_some())
     });
     if !changed {
-        let objects = bucket.range(namespace);
-        return Ok(take(objects, from.as_ref(), resource, query, version));
+        let objects = bucket.range(namespace, from.as_ref());
+        return Ok(take(objects, query, version));
     }
     let Some(snapshot) = bucket.at(version, namespace) else {
         return Err(match from {
@@ -153,56 +150,35 @@ pub(crate) fn list(
             },
         });
     };
-    Ok(take(
-        snapshot.iter(),
-        from.as_ref(),
-        resource,
-        query,
-        version,
-    ))
+    let objects = snapshot
+        .iter()
+        .filter(|stored| from.as_ref().is_none_or(|from| stored.place > *from));
+    Ok(take(objects, query, version))
 }
 
 fn take<'a>(
-    objects: impl Iterator<Item = (&'a Key, &'a Arc<Value>)>,
-    from: Option<&Key>,
-    resource: &Resource,
+    mut objects: impl Iterator<Item = &'a Arc<Stored>>,
     query: &Query,
     version: u64,
 ) -> Page {
     let limit = if query.limit == 0 {
-        PAGE
+        usize::MAX
     } else {
-        query.limit.min(PAGE)
+        query.limit
     };
     let mut page = Page {
         version,
         ..Page::default()
     };
     let everything = query.selector.is_everything();
-    let mut last: Option<&Key> = None;
-    let mut more = 0;
-    for (key, object) in objects {
-        if from.is_some_and(|from| key <= from) {
-            continue;
-        }
-        if !everything && !query.selector.matches(object) {
-            continue;
-        }
-        if page.items.len() < limit {
-            page.items.push(convert::outward(resource, object));
-            last = Some(key);
-            continue;
-        }
-        more += 1;
-        if !everything {
-            break;
-        }
-    }
-    if more > 0
-        && let Some(last) = last
-    {
-        page.next = Some(token(i64::try_from(version).unwrap_or(-1), last));
-        page.remaining = everything.then_some(more);
+    let mut selected = objects
+        .by_ref()
+        .filter(|stored| everything || query.selector.selects(stored, || stored.read()));
+    page.items.extend(selected.by_ref().take(limit).cloned());
+    let more = selected.next().is_some();
+    if more && let Some(last) = page.items.last() {
+        page.next = Some(token(i64::try_from(version).unwrap_or(-1), &last.place));
+        page.remaining = everything.then(|| 1 + objects.count());
     }
     page
 }

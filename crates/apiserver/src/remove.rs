@@ -50,7 +50,6 @@ pub(crate) fn delete(
     let at = key(namespace, name);
     let old = state
         .get(resource.storage, &at)
-        .cloned()
         .ok_or_else(|| not_found(resource, name))?;
     check_preconditions(resource, &old, options)?;
     if resource.is("", "Namespace") && matches!(name, "default" | "kube-system" | "kube-public") {
@@ -169,13 +168,13 @@ pub(crate) fn settle(state: &mut State, resource: &Resource, at: &Key) {
     let Some(object) = state.get(resource.storage, at) else {
         return;
     };
-    let held = path::get(object, &["metadata", "deletionTimestamp"]).is_none()
-        || !finalizers(object).is_empty()
-        || path::get(object, &["metadata", "deletionGracePeriodSeconds"])
+    let held = path::get(&object, &["metadata", "deletionTimestamp"]).is_none()
+        || !finalizers(&object).is_empty()
+        || path::get(&object, &["metadata", "deletionGracePeriodSeconds"])
             .and_then(Value::as_i64)
             .is_some_and(|grace| grace > 0)
         || (resource.is("", "Namespace")
-            && path::get(object, &["spec", "finalizers"])
+            && path::get(&object, &["spec", "finalizers"])
                 .and_then(Value::as_array)
                 .is_some_and(|f| !f.is_empty()));
     if !held {
@@ -200,7 +199,7 @@ fn finish(state: &mut State, resource: &Resource, at: &Key) -> Option<Arc<Value>
         state.registry.remove(group, plural);
     }
     if let Some(custom) = &resource.custom
-        && state.range(resource.storage, None).next().is_none()
+        && state.all(resource.storage, None).next().is_none()
     {
         let name = custom.definition.clone();
         release_definition(state, &name);
@@ -215,8 +214,8 @@ fn clean_definition(state: &mut State, definition: &Value, call: &Call) {
     let resource = state.registry.iter().find(of).cloned();
     if let Some(resource) = resource {
         let keys: Vec<Key> = state
-            .range(resource.storage, None)
-            .map(|(k, _)| k.clone())
+            .all(resource.storage, None)
+            .map(|stored| stored.place.key())
             .collect();
         for at in keys {
             let namespace = resource.kind.namespaced.then_some(at.namespace.as_str());
@@ -224,7 +223,7 @@ fn clean_definition(state: &mut State, definition: &Value, call: &Call) {
             // An object that cannot go now holds the definition until its finalizers are done.
             let _ = delete(state, &resource, namespace, &at.name, &options, call);
         }
-        if state.range(resource.storage, None).next().is_some() {
+        if state.all(resource.storage, None).next().is_some() {
             return;
         }
     }
@@ -244,15 +243,15 @@ fn release_definition(state: &mut State, name: &str) {
     let Some(live) = state.get(definitions.storage, &at) else {
         return;
     };
-    if path::get(live, &["metadata", "deletionTimestamp"]).is_none() {
+    if path::get(&live, &["metadata", "deletionTimestamp"]).is_none() {
         return;
     }
-    let mut wanted = finalizers(live);
+    let mut wanted = finalizers(&live);
     wanted.retain(|f| f != custom::CLEANUP);
     if wanted.is_empty() {
         finish(state, &definitions, &at);
     } else {
-        let mut new = (**live).clone();
+        let mut new = (*live).clone();
         path::set(&mut new, &["metadata", "finalizers"], json!(wanted));
         state.put(definitions.storage, &at, new);
     }

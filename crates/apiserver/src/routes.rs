@@ -139,13 +139,7 @@ fn read_request(
         let page = read::list(&state, &resource, namespace, query)?;
         // Writing the text needs no lock.
         drop(state);
-        return Ok(answer::list(
-            &resource,
-            &page,
-            view,
-            include,
-            server.0.now(),
-        ));
+        return Ok(answer::list(&resource, page, view, include, server.0.now()));
     };
     if query.watch {
         let mut one = query.clone();
@@ -161,15 +155,16 @@ fn read_request(
             current: state.version,
         });
     }
-    let object = objects::get(&state, &resource, namespace, name)?;
+    let stored = objects::stored(&state, &resource, namespace, name)?;
     drop(state);
     if part == Part::Scale {
+        let object = crate::convert::outward(&resource, &stored.read());
         return Ok(answer::json(200, &scale::read(&resource, &object)?));
     }
-    Ok(answer::object(
+    Ok(answer::kept(
         200,
         &resource,
-        &object,
+        &stored,
         view,
         include,
         server.0.now(),
@@ -298,15 +293,14 @@ fn write_request(
                 return Err(Refusal::MethodNotAllowed);
             }
             let page = read::list(&state, &resource, namespace, query)?;
-            for object in &page.items {
-                let name = weir_object::path::text(object, &["metadata", "name"]);
-                let own = weir_object::path::text(object, &["metadata", "namespace"]);
+            for stored in &page.items {
+                let (own, name) = (&*stored.place.namespace, &*stored.place.name);
                 let namespace = resource.kind.namespaced.then_some(own);
                 // Objects that went meanwhile are what was asked for.
                 let _ = remove::delete(&mut state, &resource, namespace, name, &query.delete, call);
             }
             drop(state);
-            Ok(answer::list(&resource, &page, view, include, now))
+            Ok(answer::list(&resource, page, view, include, now))
         }
         _ => Err(Refusal::MethodNotAllowed),
     }

@@ -1,10 +1,13 @@
 //! Owns label and field selectors: their text, and whether an object matches. It refuses regular
 //! expressions and anything else the API does not have.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use weir_object::path;
 
 use crate::refusal::Refusal;
+use crate::stored::Stored;
 
 /// One requirement on a label.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +99,30 @@ impl Selector {
     /// Whether the object is selected.
     pub fn matches(&self, object: &Value) -> bool {
         let labels = path::get(object, &["metadata", "labels"]);
-        let label = |key: &str| labels.and_then(|l| l.get(key)).and_then(Value::as_str);
+        self.labels_match(|key| labels.and_then(|l| l.get(key)).and_then(Value::as_str))
+            && self
+                .fields
+                .iter()
+                .all(|(field, equal, value)| (field_text(object, field) == *value) == *equal)
+    }
+
+    /// Whether a kept object is selected; its tree is only asked for where a field is in it.
+    pub(crate) fn selects(&self, stored: &Stored, tree: impl FnOnce() -> Arc<Value>) -> bool {
+        if !self.labels_match(|key| stored.label(key)) {
+            return false;
+        }
+        let tree = std::cell::LazyCell::new(tree);
+        self.fields.iter().all(|(field, equal, value)| {
+            let is = match field.as_str() {
+                "metadata.name" => *stored.place.name == **value,
+                "metadata.namespace" => *stored.place.namespace == **value,
+                _ => field_text(&tree, field) == *value,
+            };
+            is == *equal
+        })
+    }
+
+    fn labels_match<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
         let number = |key: &str| label(key).and_then(|v| v.parse::<i64>().ok());
         self.labels.iter().all(|need| match need {
             Need::In(key, values) => label(key).is_some_and(|v| values.iter().any(|o| o == v)),
@@ -105,10 +131,7 @@ impl Selector {
             Need::Absent(key) => label(key).is_none(),
             Need::Greater(key, than) => number(key).is_some_and(|v| v > *than),
             Need::Less(key, than) => number(key).is_some_and(|v| v < *than),
-        }) && self
-            .fields
-            .iter()
-            .all(|(field, equal, value)| (field_text(object, field) == *value) == *equal)
+        })
     }
 
     /// The value that a field must equal, if one is asked for.

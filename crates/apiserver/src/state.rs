@@ -1,133 +1,20 @@
-//! Owns the objects: one counter of versions, a bucket for each kind with a bounded history, and
-//! indices by uid and owner. Writers hold the lock, so each request is atomic.
+//! Owns the objects: one counter of versions, a bucket for each kind, and indices by uid and owner.
+//! Writers hold the lock, so each request is atomic.
 //! It refuses rules: what may be written is decided before.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::ops::Bound;
-use std::sync::{Arc, OnceLock};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use serde_json::Value;
 use tokio::sync::watch;
 use weir_object::{Key, path};
 
 use crate::addresses::Addresses;
 use crate::authorize::Bindings;
+use crate::bucket::{Bucket, Change, What};
 use crate::random::Random;
 use crate::registry::{Registry, Storage};
-
-/// What happened to an object.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum What {
-    Put,
-    Removed,
-}
-
-/// One entry of a bucket's history.
-#[derive(Debug)]
-pub(crate) struct Change {
-    pub(crate) version: u64,
-    pub(crate) what: What,
-    /// The object after the change; its last form when it was removed.
-    pub(crate) object: Arc<Value>,
-    pub(crate) before: Option<Arc<Value>>,
-    /// The watch event's text, made once for all watchers that see it unchanged.
-    pub(crate) text: OnceLock<Bytes>,
-}
-
-/// The objects of one kind.
-#[derive(Debug)]
-pub(crate) struct Bucket {
-    pub(crate) objects: BTreeMap<Key, Arc<Value>>,
-    history: VecDeque<Arc<Change>>,
-    /// History up to and including this version is gone.
-    pub(crate) compacted: u64,
-    /// Wakes watchers; holds the version of the last change.
-    signal: watch::Sender<u64>,
-    /// The kind is not served any more: watchers end.
-    pub(crate) closed: bool,
-}
-
-impl Bucket {
-    fn new(version: u64) -> Self {
-        Self {
-            objects: BTreeMap::new(),
-            history: VecDeque::new(),
-            // Nothing was ever forgotten of a bucket that starts empty.
-            compacted: 0,
-            signal: watch::Sender::new(version),
-            closed: false,
-        }
-    }
-
-    /// Objects of one namespace, or all, in order of their keys.
-    pub(crate) fn range<'a>(
-        &'a self,
-        namespace: Option<&'a str>,
-    ) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
-        let start = Key::new(namespace.unwrap_or_default(), "");
-        self.objects
-            .range((Bound::Included(start), Bound::Unbounded))
-            .take_while(move |(key, _)| namespace.is_none_or(|ns| key.namespace == ns))
-    }
-
-    /// The changes after a version, or `None` when they are not kept any more.
-    pub(crate) fn since(&self, version: u64) -> Option<impl Iterator<Item = &Arc<Change>>> {
-        if version < self.compacted {
-            return None;
-        }
-        let start = self.history.partition_point(|c| c.version <= version);
-        Some(self.history.range(start..))
-    }
-
-    /// What was there at an earlier version, or `None` when that is not known any more.
-    pub(crate) fn at(
-        &self,
-        version: u64,
-        namespace: Option<&str>,
-    ) -> Option<BTreeMap<Key, Arc<Value>>> {
-        let mut undone: HashMap<Key, Option<Arc<Value>>> = HashMap::new();
-        for change in self.since(version)? {
-            undone
-                .entry(key_of(&change.object))
-                .or_insert_with(|| change.before.clone());
-        }
-        let mut out: BTreeMap<Key, Arc<Value>> = self
-            .range(namespace)
-            .map(|(k, v)| (k.clone(), v.clone()))
-            .collect();
-        for (key, before) in undone {
-            if namespace.is_some_and(|ns| ns != key.namespace) {
-                continue;
-            }
-            match before {
-                Some(object) => out.insert(key, object),
-                None => out.remove(&key),
-            };
-        }
-        Some(out)
-    }
-
-    /// The version of the last change.
-    pub(crate) fn last(&self) -> u64 {
-        *self.signal.borrow()
-    }
-
-    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
-        self.signal.subscribe()
-    }
-
-    fn record(&mut self, change: Change, keep: usize) {
-        let version = change.version;
-        self.history.push_back(Arc::new(change));
-        while self.history.len() > keep {
-            if let Some(old) = self.history.pop_front() {
-                self.compacted = old.version;
-            }
-        }
-        self.signal.send_replace(version);
-    }
-}
+use crate::stored::{Common, Place, ROOM, Recent, Stored};
 
 /// The key of an object.
 pub(crate) fn key_of(object: &Value) -> Key {
@@ -145,8 +32,10 @@ pub(crate) struct State {
     /// Who is bound to which role.
     pub(crate) bindings: Bindings,
     buckets: Vec<Bucket>,
-    by_uid: HashMap<Box<str>, (Storage, Key)>,
-    dependents: HashMap<Box<str>, BTreeSet<(Storage, Key)>>,
+    by_uid: HashMap<Uid, Arc<Stored>>,
+    dependents: HashMap<Uid, BTreeSet<(Storage, Place)>>,
+    common: Common,
+    pub(crate) recent: Arc<Recent>,
     /// Uids that are named as owners and do not exist.
     ownerless: BTreeSet<Box<str>>,
     /// Uids of objects that wait for their dependents.
@@ -173,9 +62,12 @@ impl State {
             version: 1,
             bindings: Bindings::new(&registry),
             registry,
-            buckets: (0..storages).map(|_| Bucket::new(1)).collect(),
+            // Nothing was ever forgotten of a bucket that starts empty.
+            buckets: (0..storages).map(|_| Bucket::new(1, 0)).collect(),
             by_uid: HashMap::new(),
             dependents: HashMap::new(),
+            common: Common::default(),
+            recent: Arc::new(Recent::new(ROOM)),
             random: Random::new(seed),
             addresses,
             keep: keep.max(1),
@@ -184,7 +76,7 @@ impl State {
 
     /// A new bucket for a kind that a definition brought.
     pub(crate) fn open(&mut self) -> Storage {
-        self.buckets.push(Bucket::new(self.version));
+        self.buckets.push(Bucket::new(self.version, 0));
         self.buckets.len() - 1
     }
 
@@ -192,10 +84,7 @@ impl State {
     pub(crate) fn close(&mut self, storage: Storage) {
         let version = self.version;
         if let Some(bucket) = self.buckets.get_mut(storage) {
-            bucket.closed = true;
-            bucket.history = VecDeque::new();
-            bucket.compacted = version;
-            bucket.signal.send_replace(version);
+            bucket.close(version);
         }
     }
 
@@ -203,8 +92,31 @@ impl State {
         self.buckets.get(storage)
     }
 
-    pub(crate) fn get(&self, storage: Storage, key: &Key) -> Option<&Arc<Value>> {
-        self.buckets.get(storage)?.objects.get(key)
+    /// An object as it is kept.
+    pub(crate) fn stored(&self, storage: Storage, key: &Key) -> Option<&Arc<Stored>> {
+        let place = Place::new(&key.namespace, &key.name);
+        self.buckets.get(storage)?.objects.get(&place)
+    }
+
+    pub(crate) fn get(&self, storage: Storage, key: &Key) -> Option<Arc<Value>> {
+        let stored = self.stored(storage, key)?;
+        Some(stored.value(&self.recent))
+    }
+
+    pub(crate) fn contains(&self, storage: Storage, key: &Key) -> bool {
+        self.stored(storage, key).is_some()
+    }
+
+    /// Objects of one namespace, or all, as they are kept.
+    pub(crate) fn all<'a>(
+        &'a self,
+        storage: Storage,
+        namespace: Option<&'a str>,
+    ) -> impl Iterator<Item = &'a Arc<Stored>> {
+        self.buckets
+            .get(storage)
+            .into_iter()
+            .flat_map(move |b| b.range(namespace, None))
     }
 
     /// Objects of one namespace, or all.
@@ -212,25 +124,21 @@ impl State {
         &'a self,
         storage: Storage,
         namespace: Option<&'a str>,
-    ) -> impl Iterator<Item = (&'a Key, &'a Arc<Value>)> {
-        self.buckets
-            .get(storage)
-            .into_iter()
-            .flat_map(move |b| b.range(namespace))
+    ) -> impl Iterator<Item = (Key, Arc<Value>)> + 'a {
+        self.all(storage, namespace)
+            .map(|stored| (stored.place.key(), stored.read()))
     }
 
     /// Where the object of a uid is.
-    pub(crate) fn find(&self, uid: &str) -> Option<&(Storage, Key)> {
-        self.by_uid.get(uid)
+    pub(crate) fn find(&self, text: &str) -> Option<(Storage, Key)> {
+        let stored = self.by_uid.get(&uid(text))?;
+        Some((stored.storage, stored.place.key()))
     }
 
-    /// The objects that name `uid` as an owner.
-    pub(crate) fn dependents(&self, uid: &str) -> Vec<(Storage, Key)> {
-        self.dependents
-            .get(uid)
-            .into_iter()
-            .flatten()
-            .cloned()
+    /// The objects that name a uid as an owner.
+    pub(crate) fn dependents(&self, text: &str) -> Vec<(Storage, Key)> {
+        let set = self.dependents.get(&uid(text)).into_iter().flatten();
+        set.map(|(storage, place)| (*storage, place.key()))
             .collect()
     }
 
@@ -244,45 +152,65 @@ impl State {
             version.to_string().into(),
         );
         let object = Arc::new(object);
-        let before = match self.buckets.get_mut(storage) {
-            Some(bucket) => bucket.objects.insert(key.clone(), object.clone()),
-            None => return object,
+        let place = match self.stored(storage, key) {
+            Some(old) => old.place.clone(),
+            None => Place {
+                namespace: self.common.word(&key.namespace),
+                name: key.name.as_str().into(),
+            },
         };
+        let stored = self.common.store(storage, place, version, &object);
+        self.recent.note(object.clone(), stored.len());
+        let stored = Arc::new(stored);
+        self.keep(stored.clone(), &object);
+        self.note_waiting(storage, key, &object);
+        object
+    }
+
+    /// Puts an object in its bucket and the indices, and tells watchers.
+    fn keep(&mut self, stored: Arc<Stored>, object: &Value) {
+        let (storage, place) = (stored.storage, stored.place.clone());
+        let Some(bucket) = self.buckets.get_mut(storage) else {
+            return;
+        };
+        let before = bucket.objects.insert(place.clone(), stored.clone());
+        let own = path::text(object, &["metadata", "uid"]);
+        self.by_uid.insert(uid(own), stored.clone());
         match &before {
-            Some(old) => self.reindex(storage, key, old, &object),
+            Some(old) => {
+                let old = old.value(&self.recent);
+                self.reindex(storage, &place, &old, object);
+            }
             None => {
-                let uid = path::text(&object, &["metadata", "uid"]);
-                self.by_uid.insert(uid.into(), (storage, key.clone()));
-                self.ownerless.remove(uid);
-                for owner in owners(&object) {
-                    self.link(owner, storage, key);
+                self.ownerless.remove(own);
+                for owner in owners(object) {
+                    self.link(owner, storage, &place);
                 }
             }
         }
-        self.note_waiting(storage, key, &object);
-        self.tell(storage, What::Put, object.clone(), before);
-        object
+        self.tell(What::Put, stored, before);
     }
 
     /// Removes an object under the next version and tells watchers.
     pub(crate) fn remove(&mut self, storage: Storage, key: &Key) -> Option<Arc<Value>> {
-        let before = self.buckets.get_mut(storage)?.objects.remove(key)?;
+        let place = Place::new(&key.namespace, &key.name);
+        let before = self.buckets.get_mut(storage)?.objects.remove(&place)?;
         self.version += 1;
-        let mut last = (*before).clone();
+        let mut last = (*before.read()).clone();
         path::set(
             &mut last,
             &["metadata", "resourceVersion"],
             self.version.to_string().into(),
         );
         let last = Arc::new(last);
-        let uid = path::text(&last, &["metadata", "uid"]);
-        self.by_uid.remove(uid);
-        self.waiting.remove(uid);
+        let own = path::text(&last, &["metadata", "uid"]);
+        self.by_uid.remove(&uid(own));
+        self.waiting.remove(own);
         for owner in owners(&last) {
-            self.unlink(owner, storage, key);
+            self.unlink(owner, storage, &place);
         }
-        if self.dependents.contains_key(uid) {
-            self.ownerless.insert(uid.into());
+        if self.dependents.contains_key(&uid(own)) {
+            self.ownerless.insert(own.into());
             self.remind();
         }
         if Some(storage) == self.namespaces {
@@ -291,39 +219,43 @@ impl State {
         if self.ending.contains(&key.namespace) {
             self.remind();
         }
-        self.tell(storage, What::Removed, last.clone(), Some(before));
+        let place = before.place.clone();
+        let stored = self.common.store(storage, place, self.version, &last);
+        self.recent.note(last.clone(), stored.len());
+        self.tell(What::Removed, Arc::new(stored), Some(before));
         Some(last)
     }
 
-    fn reindex(&mut self, storage: Storage, key: &Key, old: &Value, new: &Value) {
+    fn reindex(&mut self, storage: Storage, place: &Place, old: &Value, new: &Value) {
         let same = path::get(old, &["metadata", "ownerReferences"])
             == path::get(new, &["metadata", "ownerReferences"]);
         if same {
             return;
         }
         for owner in owners(old) {
-            self.unlink(owner, storage, key);
+            self.unlink(owner, storage, place);
         }
         for owner in owners(new) {
-            self.link(owner, storage, key);
+            self.link(owner, storage, place);
         }
     }
 
-    fn link(&mut self, owner: &str, storage: Storage, key: &Key) {
+    fn link(&mut self, owner: &str, storage: Storage, place: &Place) {
         self.dependents
-            .entry(owner.into())
+            .entry(uid(owner))
             .or_default()
-            .insert((storage, key.clone()));
-        if !self.by_uid.contains_key(owner) && self.ownerless.insert(owner.into()) {
+            .insert((storage, place.clone()));
+        if !self.by_uid.contains_key(&uid(owner)) && self.ownerless.insert(owner.into()) {
             self.remind();
         }
     }
 
-    fn unlink(&mut self, owner: &str, storage: Storage, key: &Key) {
-        if let Some(set) = self.dependents.get_mut(owner) {
-            set.remove(&(storage, key.clone()));
+    fn unlink(&mut self, owner: &str, storage: Storage, place: &Place) {
+        let id = uid(owner);
+        if let Some(set) = self.dependents.get_mut(&id) {
+            set.remove(&(storage, place.clone()));
             if set.is_empty() {
-                self.dependents.remove(owner);
+                self.dependents.remove(&id);
                 self.ownerless.remove(owner);
             }
         }
@@ -375,27 +307,38 @@ impl State {
         self.ending.iter().cloned().collect()
     }
 
-    fn tell(
-        &mut self,
-        storage: Storage,
-        what: What,
-        object: Arc<Value>,
-        before: Option<Arc<Value>>,
-    ) {
-        let (version, keep) = (self.version, self.keep);
-        if let Some(bucket) = self.buckets.get_mut(storage) {
-            bucket.record(
-                Change {
-                    version,
-                    what,
-                    object,
-                    before,
-                    text: OnceLock::new(),
-                },
-                keep,
-            );
+    fn tell(&mut self, what: What, object: Arc<Stored>, before: Option<Arc<Stored>>) {
+        let (version, keep) = (object.version, self.keep);
+        if let Some(bucket) = self.buckets.get_mut(object.storage) {
+            let change = Change {
+                version,
+                what,
+                object,
+                before,
+            };
+            bucket.record(change, keep);
         }
     }
+}
+
+/// A uid as a number: its own bits, or those of a hash where a client made one up.
+type Uid = u128;
+
+fn uid(text: &str) -> Uid {
+    let digits = || text.bytes().filter(|b| *b != b'-');
+    let own = digits().count() == 32
+        && text.len() == 36
+        && digits().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+    if own {
+        return digits().fold(0, |n, b| {
+            (n << 4) | u128::from(char::from(b).to_digit(16).unwrap_or_default())
+        });
+    }
+    // FNV-1a of 128 bits.
+    text.bytes()
+        .fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d, |h, b| {
+            (h ^ u128::from(b)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+        })
 }
 
 /// The uids of an object's owners.
@@ -429,13 +372,17 @@ mod tests {
         let names = |state: &State| {
             let bucket = state.bucket(0)?;
             let at = bucket.at(then, Some("a"))?;
-            Some(at.values().map(|v| v["value"].clone()).collect::<Vec<_>>())
+            Some(
+                at.iter()
+                    .map(|v| v.read()["value"].clone())
+                    .collect::<Vec<_>>(),
+            )
         };
         assert_eq!(names(&state), Some(vec![json!(1)]));
         state.put(0, &key("z"), named("z", 1));
         assert_eq!(names(&state), None);
         assert_eq!(state.find("x"), None);
-        assert_eq!(state.find("z"), Some(&(0, key("z"))));
+        assert_eq!(state.find("z"), Some((0, key("z"))));
     }
 
     #[test]

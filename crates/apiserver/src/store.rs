@@ -16,6 +16,7 @@ use crate::remove::{self, Removed};
 use crate::selector::Selector;
 use crate::server::Inner;
 use crate::state::State;
+use crate::stored::{Recent, Stored};
 use crate::watch::{End, Feed, Notice, Word};
 use crate::write::PatchKind;
 
@@ -56,6 +57,8 @@ impl Event {
 
 /// A stream of changes. It ends with a refusal when it fell behind the kept history.
 pub struct Watch {
+    resource: Arc<Resource>,
+    recent: Arc<Recent>,
     feed: Option<Feed>,
     ready: VecDeque<Notice>,
     end: Option<Refusal>,
@@ -75,10 +78,11 @@ impl Watch {
     pub async fn next(&mut self) -> Option<Result<Event, Refusal>> {
         loop {
             if let Some(notice) = self.ready.pop_front() {
+                let object = notice.object(&self.resource, &self.recent);
                 return Some(Ok(match notice.word {
-                    Word::Deleted => Event::Deleted(notice.object),
-                    Word::Modified => Event::Modified(notice.object),
-                    _ => Event::Added(notice.object),
+                    Word::Deleted => Event::Deleted(object),
+                    Word::Modified => Event::Modified(object),
+                    _ => Event::Added(object),
                 }));
             }
             if let Some(refusal) = self.end.take() {
@@ -155,12 +159,16 @@ impl Store {
         let Ok(resource) = Self::resource(&state, kind) else {
             return (Vec::new(), state.version);
         };
-        let items = state
-            .range(resource.storage, namespace)
-            .filter(|(_, object)| selector.matches(object))
-            .map(|(_, object)| convert::outward(&resource, object))
+        let kept: Vec<Arc<Stored>> = state
+            .all(resource.storage, namespace)
+            .filter(|stored| selector.selects(stored, || stored.read()))
+            .cloned()
             .collect();
-        (items, state.version)
+        let (version, recent) = (state.version, state.recent.clone());
+        // Reading texts needs no lock.
+        drop(state);
+        let shown = |stored: &Arc<Stored>| convert::shown(&resource, stored, &recent);
+        (kept.iter().map(shown).collect(), version)
     }
 
     /// The objects of a kind that name `uid` as an owner.
@@ -173,7 +181,7 @@ impl Store {
             .dependents(uid)
             .into_iter()
             .filter(|(s, _)| *s == resource.storage);
-        keys.filter_map(|(storage, key)| state.get(storage, &key).cloned())
+        keys.filter_map(|(storage, key)| state.get(storage, &key))
             .collect()
     }
 
@@ -334,25 +342,24 @@ impl Store {
         let resource = Self::resource(&state, kind)?;
         let mut ready = VecDeque::new();
         if from.is_none() {
-            for (_, object) in state.range(resource.storage, namespace) {
-                if selector.matches(object) {
-                    ready.push_back(Notice::new(
-                        Word::Added,
-                        convert::outward(&resource, object),
-                    ));
+            for stored in state.all(resource.storage, namespace) {
+                if selector.selects(stored, || stored.read()) {
+                    ready.push_back(Notice::kept(Word::Added, stored.clone()));
                 }
             }
         }
         let feed = Feed::open(
             self.inner.clone(),
             &state,
-            resource,
+            resource.clone(),
             namespace.map(str::to_owned),
             selector.clone(),
             from.unwrap_or(state.version),
         );
         match feed {
             Ok(feed) => Ok(Watch {
+                resource,
+                recent: state.recent.clone(),
                 feed: Some(feed),
                 ready,
                 end: None,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderName, Response};
 use serde_json::{Value, json};
@@ -14,13 +14,13 @@ use weir_object::path;
 
 use crate::answer;
 use crate::body::ApiBody;
-use crate::convert;
 use crate::read;
 use crate::refusal::Refusal;
 use crate::registry::Resource;
 use crate::request::{Query, View};
 use crate::server::{ApiServer, Now};
 use crate::state::State;
+use crate::stored::Recent;
 use crate::table;
 use crate::watch::{End, Feed, Notice, Word, bookmark};
 
@@ -73,9 +73,9 @@ pub(crate) fn watch(
     let mut pending = VecDeque::new();
     let from_now = asked.is_none_or(|v| v == 0) || query.initial_events.is_some();
     if query.initial_events != Some(false) && from_now {
-        for (_, object) in state.range(resource.storage, namespace) {
-            if query.selector.matches(object) {
-                pending.push_back(Notice::new(Word::Added, convert::outward(resource, object)));
+        for stored in state.all(resource.storage, namespace) {
+            if query.selector.selects(stored, || stored.read()) {
+                pending.push_back(Notice::kept(Word::Added, stored.clone()));
             }
         }
     }
@@ -120,6 +120,7 @@ pub(crate) fn watch(
         view,
         include: query.include.clone(),
         now: server.0.now.clone(),
+        recent: state.recent.clone(),
         first: true,
         over: false,
     };
@@ -151,6 +152,7 @@ struct Lines {
     view: View,
     include: Option<String>,
     now: Now,
+    recent: Arc<Recent>,
     first: bool,
     over: bool,
 }
@@ -165,7 +167,9 @@ impl Lines {
             if let Some(refusal) = self.last.take() {
                 self.feed = None;
                 let notice = Notice::new(Word::Error, Arc::new(refusal.status()));
-                return Some(notice.line());
+                let mut line = Vec::new();
+                notice.write(&self.resource, &mut line);
+                return Some(line.into());
             }
             if self.over {
                 return None;
@@ -208,37 +212,37 @@ impl Lines {
     }
 
     fn piece(&mut self) -> Bytes {
-        let mut out = BytesMut::new();
+        let mut out = Vec::with_capacity(4096);
         while let Some(notice) = self.pending.pop_front() {
-            let line = self.shown(&notice);
-            if out.is_empty() && self.pending.is_empty() {
-                return line;
+            match self.view {
+                View::Plain => notice.write(&self.resource, &mut out),
+                _ => self.shown(&notice).write(&self.resource, &mut out),
             }
-            out.extend_from_slice(&line);
             if out.len() >= PIECE {
                 break;
             }
         }
-        out.freeze()
+        out.into()
     }
 
-    fn shown(&mut self, notice: &Notice) -> Bytes {
-        let object = match self.view {
-            View::Plain => return notice.line(),
-            View::Partial => answer::partial(&notice.object),
+    /// The event in a form that is not the object's own.
+    fn shown(&mut self, notice: &Notice) -> Notice {
+        let object = notice.object(&self.resource, &self.recent);
+        let shown = match self.view {
             View::Table => {
-                let version = path::text(&notice.object, &["metadata", "resourceVersion"]);
+                let version = path::text(&object, &["metadata", "resourceVersion"]);
                 let meta = json!({"resourceVersion": version});
                 let rows: &[Arc<Value>] = if notice.word == Word::Bookmark {
                     &[]
                 } else {
-                    std::slice::from_ref(&notice.object)
+                    std::slice::from_ref(&object)
                 };
                 let include = self.include.as_deref();
                 let first = std::mem::take(&mut self.first);
                 table::render(&self.resource, rows, &meta, include, (self.now)(), first)
             }
+            _ => answer::partial(&object),
         };
-        Notice::new(notice.word, Arc::new(object)).line()
+        Notice::new(notice.word, Arc::new(shown))
     }
 }

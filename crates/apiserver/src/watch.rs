@@ -3,17 +3,18 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use weir_object::path;
 
+use crate::bucket::{Change, What};
 use crate::convert;
 use crate::refusal::Refusal;
 use crate::registry::Resource;
 use crate::selector::Selector;
 use crate::server::Inner;
-use crate::state::{Change, State, What};
+use crate::state::State;
+use crate::stored::{Recent, Stored};
 
 /// The word of a watch event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,36 +42,52 @@ impl Word {
 #[derive(Clone, Debug)]
 pub(crate) struct Notice {
     pub(crate) word: Word,
-    pub(crate) object: Arc<Value>,
-    /// The change whose common text this notice is, if it is.
-    shared: Option<Arc<Change>>,
+    what: Shown,
+}
+
+/// What an event shows.
+#[derive(Clone, Debug)]
+enum Shown {
+    /// A kept object, whose text all followers share.
+    Kept(Arc<Stored>),
+    /// Something made for this event.
+    Made(Arc<Value>),
 }
 
 impl Notice {
+    /// An event with an object of its own.
     pub(crate) fn new(word: Word, object: Arc<Value>) -> Self {
-        Self {
-            word,
-            object,
-            shared: None,
+        let what = Shown::Made(object);
+        Self { word, what }
+    }
+
+    /// An event that shows a kept object.
+    pub(crate) fn kept(word: Word, stored: Arc<Stored>) -> Self {
+        let what = Shown::Kept(stored);
+        Self { word, what }
+    }
+
+    /// The object, as the resource shows it.
+    pub(crate) fn object(&self, resource: &Resource, recent: &Recent) -> Arc<Value> {
+        match &self.what {
+            Shown::Kept(stored) => convert::shown(resource, stored, recent),
+            Shown::Made(object) => object.clone(),
         }
     }
 
-    /// The event as one line of JSON; common ones are written once for all followers.
-    pub(crate) fn line(&self) -> Bytes {
-        let write = || {
-            let mut out = Vec::with_capacity(1024);
-            out.extend_from_slice(b"{\"type\":\"");
-            out.extend_from_slice(self.word.text().as_bytes());
-            out.extend_from_slice(b"\",\"object\":");
+    /// Writes the event as one line of JSON.
+    pub(crate) fn write(&self, resource: &Resource, out: &mut Vec<u8>) {
+        out.extend_from_slice(b"{\"type\":\"");
+        out.extend_from_slice(self.word.text().as_bytes());
+        out.extend_from_slice(b"\",\"object\":");
+        match &self.what {
+            Shown::Kept(stored) => convert::write(resource, stored, true, out),
             // Writing a value to memory cannot fail.
-            let _ = serde_json::to_writer(&mut out, &*self.object);
-            out.extend_from_slice(b"}\n");
-            Bytes::from(out)
-        };
-        match &self.shared {
-            Some(change) => change.text.get_or_init(write).clone(),
-            None => write(),
+            Shown::Made(object) => {
+                let _ = serde_json::to_writer(&mut *out, &**object);
+            }
         }
+        out.extend_from_slice(b"}\n");
     }
 }
 
@@ -91,6 +108,7 @@ pub(crate) struct Feed {
     selector: Selector,
     position: u64,
     signal: watch::Receiver<u64>,
+    recent: Arc<Recent>,
 }
 
 /// Changes looked at in one go.
@@ -116,6 +134,7 @@ impl Feed {
             selector,
             position: from,
             signal,
+            recent: state.recent.clone(),
         };
         if bucket.since(from).is_none() {
             return Err(feed.expired(bucket.compacted));
@@ -176,23 +195,16 @@ impl Feed {
         self.position
     }
 
-    fn seen(&self, change: &Arc<Change>) -> Option<Notice> {
+    fn seen(&self, change: &Change) -> Option<Notice> {
         if let Some(namespace) = &self.namespace
-            && path::text(&change.object, &["metadata", "namespace"]) != namespace
+            && *change.object.place.namespace != **namespace
         {
             return None;
         }
-        let everything = self.selector.is_everything();
-        let matched = |object: Option<&Arc<Value>>| {
-            object.is_some_and(|object| everything || self.selector.matches(object))
-        };
-        let (was, is) = match change.what {
-            What::Put => (
-                matched(change.before.as_ref()),
-                matched(Some(&change.object)),
-            ),
-            What::Removed => (matched(change.before.as_ref()), false),
-        };
+        let recent = &self.recent;
+        let matched = |object: &Arc<Stored>| self.selector.selects(object, || object.value(recent));
+        let was = change.before.as_ref().is_some_and(matched);
+        let is = change.what == What::Put && matched(&change.object);
         let word = match (was, is) {
             (false, false) => return None,
             (false, true) => Word::Added,
@@ -200,23 +212,16 @@ impl Feed {
             (true, false) => Word::Deleted,
         };
         // What left the selection is shown as it was while in it, at the version of leaving.
-        let left = change.what == What::Put && word == Word::Deleted;
-        let object = match (&change.before, left) {
-            (Some(before), true) => {
-                let mut last = (**before).clone();
+        match &change.before {
+            Some(before) if change.what == What::Put && word == Word::Deleted => {
+                let mut last = (*before.read()).clone();
                 let version = change.version.to_string();
                 path::set(&mut last, &["metadata", "resourceVersion"], version.into());
-                Arc::new(last)
+                let last = convert::outward(&self.resource, &Arc::new(last));
+                Some(Notice::new(word, last))
             }
-            _ => change.object.clone(),
-        };
-        let entered = word == Word::Added && change.before.is_some();
-        let common = !left && !entered && !self.resource.converts(&object);
-        Some(Notice {
-            word,
-            object: convert::outward(&self.resource, &object),
-            shared: common.then(|| change.clone()),
-        })
+            _ => Some(Notice::kept(word, change.object.clone())),
+        }
     }
 }
 

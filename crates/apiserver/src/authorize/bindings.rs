@@ -109,11 +109,11 @@ impl Bindings {
             ..Index::default()
         };
         for (_, binding) in state.range(self.cluster_bindings, None) {
-            index.cluster.add(binding, "");
+            index.cluster.add(&binding, "");
         }
         for (key, binding) in state.range(self.bindings, None) {
             let scope = index.namespaces.entry(key.namespace.clone());
-            scope.or_default().add(binding, &key.namespace);
+            scope.or_default().add(&binding, &key.namespace);
         }
         let index = Arc::new(index);
         *held = Some(index.clone());
@@ -180,12 +180,12 @@ fn applies(subject: &Value, user: &User, namespace: &str) -> bool {
     }
 }
 
-/// The rules of the role that a binding refers to, or why there are none.
-pub(crate) fn role_rules<'a>(
-    state: &'a State,
+/// The role that a binding refers to, or why there is none.
+pub(crate) fn role(
+    state: &State,
     reference: &Value,
     namespace: &str,
-) -> Result<&'a [Value], String> {
+) -> Result<Arc<Value>, String> {
     let rbac = &state.bindings;
     let name = path::text(reference, &["name"]);
     let (storage, key, kind) = match path::text(reference, &["kind"]) {
@@ -193,11 +193,15 @@ pub(crate) fn role_rules<'a>(
         "ClusterRole" => (rbac.cluster_roles, Key::new("", name), "clusterrole"),
         other => return Err(format!("unsupported role reference kind: {}", quote(other))),
     };
-    let role = state
+    state
         .get(storage, &key)
-        .ok_or_else(|| format!("{kind}.{GROUP} {} not found", quote(name)))?;
+        .ok_or_else(|| format!("{kind}.{GROUP} {} not found", quote(name)))
+}
+
+/// The rules of a role.
+pub(crate) fn rules(role: &Value) -> &[Value] {
     let rules = role.get("rules").and_then(Value::as_array);
-    Ok(rules.map(Vec::as_slice).unwrap_or_default())
+    rules.map(Vec::as_slice).unwrap_or_default()
 }
 
 /// Shows each rule that concerns the user in a namespace (empty: in the cluster) until the visitor
@@ -215,8 +219,8 @@ pub(crate) fn visit(
     for (namespace, scope) in scopes {
         for binding in scope.into_iter().flat_map(|scope| scope.of(user)) {
             let reference = binding.get("roleRef").unwrap_or(&Value::Null);
-            let rules = match role_rules(state, reference, namespace) {
-                Ok(rules) => rules,
+            let role = match role(state, reference, namespace) {
+                Ok(role) => role,
                 Err(fault) => {
                     faults.push(fault);
                     continue;
@@ -227,7 +231,7 @@ pub(crate) fn visit(
                 user,
                 namespace,
             };
-            for rule in rules {
+            for rule in rules(&role) {
                 if !visitor(&source, rule) {
                     return faults;
                 }

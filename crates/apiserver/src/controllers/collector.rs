@@ -42,7 +42,7 @@ fn round(inner: &Inner) {
         }
     }
     for uid in state.waiting_owners() {
-        let Some((storage, key)) = state.find(&uid).cloned() else {
+        let Some((storage, key)) = state.find(&uid) else {
             continue;
         };
         settle_owner(&mut state, storage, &key, &uid, &call);
@@ -78,7 +78,7 @@ fn rewrite(
     value: Vec<Value>,
     call: &Call,
 ) {
-    let Some(old) = state.get(resource.storage, key).cloned() else {
+    let Some(old) = state.get(resource.storage, key) else {
         return;
     };
     let mut new = (*crate::convert::outward(resource, &old)).clone();
@@ -110,7 +110,7 @@ fn lose_owner(state: &mut State, storage: Storage, key: &Key, call: &Call) {
     let Some(resource) = resource_of(state, storage) else {
         return;
     };
-    let Some(object) = state.get(storage, key).cloned() else {
+    let Some(object) = state.get(storage, key) else {
         return;
     };
     let all = references(&object);
@@ -143,10 +143,8 @@ fn lose_owner(state: &mut State, storage: Storage, key: &Key, call: &Call) {
 
 /// An owner that waits: orphans are let go, or blocking dependents removed first.
 fn settle_owner(state: &mut State, storage: Storage, key: &Key, uid: &str, call: &Call) {
-    let (Some(resource), Some(owner)) = (
-        resource_of(state, storage),
-        state.get(storage, key).cloned(),
-    ) else {
+    let (Some(resource), Some(owner)) = (resource_of(state, storage), state.get(storage, key))
+    else {
         return;
     };
     let finalizers = path::get(&owner, &["metadata", "finalizers"]).and_then(Value::as_array);
@@ -162,7 +160,7 @@ fn settle_owner(state: &mut State, storage: Storage, key: &Key, uid: &str, call:
             let Some(object) = state.get(storage, &key) else {
                 continue;
             };
-            let left: Vec<Value> = references(object)
+            let left: Vec<Value> = references(&object)
                 .into_iter()
                 .filter(|o| path::text(o, &["uid"]) != uid)
                 .collect();
@@ -179,7 +177,7 @@ fn settle_owner(state: &mut State, storage: Storage, key: &Key, uid: &str, call:
         let Some(resource) = resource_of(state, storage) else {
             continue;
         };
-        let Some(object) = state.get(storage, &dependent).cloned() else {
+        let Some(object) = state.get(storage, &dependent) else {
             continue;
         };
         let blocks = references(&object).iter().any(|o| {
@@ -203,7 +201,7 @@ fn settle_owner(state: &mut State, storage: Storage, key: &Key, uid: &str, call:
             let scope = scope(&resource, &dependent);
             let _ = remove::delete(state, &resource, scope, &dependent.name, &options, call);
         }
-        blocked |= blocks && state.get(storage, &dependent).is_some();
+        blocked |= blocks && state.contains(storage, &dependent);
     }
     if !blocked {
         rewrite(
@@ -231,10 +229,8 @@ fn empty(state: &mut State, namespace: &str, call: &Call) {
         let keys: Vec<(Key, bool)> = state
             .range(resource.storage, Some(namespace))
             .map(|(key, o)| {
-                (
-                    key.clone(),
-                    path::get(o, &["metadata", "deletionTimestamp"]).is_some(),
-                )
+                let going = path::get(&o, &["metadata", "deletionTimestamp"]).is_some();
+                (key, going)
             })
             .collect();
         for (key, going) in keys {
@@ -243,7 +239,7 @@ fn empty(state: &mut State, namespace: &str, call: &Call) {
                 let _ =
                     remove::delete(state, &resource, Some(namespace), &key.name, &options, call);
             }
-            left |= state.get(resource.storage, &key).is_some();
+            left |= state.contains(resource.storage, &key);
         }
     }
     if left {
@@ -253,7 +249,7 @@ fn empty(state: &mut State, namespace: &str, call: &Call) {
         return;
     };
     let key = Key::new("", namespace);
-    let Some(old) = state.get(namespaces.storage, &key).cloned() else {
+    let Some(old) = state.get(namespaces.storage, &key) else {
         return;
     };
     let mut new = (*old).clone();
