@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Tools that the checks need and a new machine lacks go here, not into the system.
 TOOLS := target/tools
 
-.PHONY: help demo test lint fuzz gen fmt bench
+.PHONY: help demo test lint fuzz gen fmt bench conform
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ fmt: ## format the code
 
 bench: check-tools ## measure: demo time and memory, sandbox start
 	./tests/bench/run
+
+conform: check-tools ## ask the sandbox's API and a real control plane the same; what differs is told
+	$(CARGO) run --locked --quiet -p weir-conform -- replay $(if $(ONLY),--only $(ONLY))
 
 .PHONY: check-tools
 check-tools:

@@ -1,0 +1,428 @@
+//! Owns one session on one server: a namespace of its own, its steps in order, and that what it
+//! made outside of the namespace is removed again. It refuses to judge answers.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use base64::Engine as _;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http_body_util::BodyExt as _;
+use serde_json::{Map, Value, json};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::fill::{self, Values};
+use crate::session::{Session, Step, Watch, Words};
+use crate::target::{Request, Target};
+
+/// How long a condition is waited for.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a stream's next event is waited for.
+const QUIET: Duration = Duration::from_secs(6);
+/// Headers that are compared.
+const HEADERS: [&str; 4] = ["allow", "content-type", "retry-after", "warning"];
+
+/// What one step brought: code, headers and body.
+pub(crate) struct Outcome {
+    pub(crate) id: String,
+    /// The request as sent, for people.
+    pub(crate) request: String,
+    /// The request without names that differ from run to run.
+    pub(crate) shape: String,
+    pub(crate) answer: Value,
+}
+
+struct Run<'a> {
+    target: &'a Target,
+    values: Values,
+    made: Vec<String>,
+    streams: HashMap<String, mpsc::UnboundedReceiver<Value>>,
+}
+
+/// Plays a session. `id` names what it makes; it must be new.
+pub(crate) async fn play(
+    target: &Target,
+    session: &Session,
+    id: &str,
+) -> anyhow::Result<Vec<Outcome>> {
+    let mut run = Run {
+        target,
+        values: Values::default(),
+        made: Vec::new(),
+        streams: HashMap::new(),
+    };
+    let known = &mut run.values.known;
+    known.insert("ns".to_owned(), id.into());
+    known.insert("id".to_owned(), id.into());
+    for (name, template) in session.templates.iter() {
+        known.insert(format!("template-{name}"), template.clone());
+    }
+    run.namespace(id).await?;
+    let mut out = Vec::new();
+    for step in &session.steps {
+        let outcome = run.step(session, step).await;
+        out.push(outcome.with_context(|| format!("{} step {}", session.name, step.id))?);
+    }
+    run.clean(id).await;
+    Ok(out)
+}
+
+impl Run<'_> {
+    /// Makes the namespace and waits for what controllers put into it.
+    async fn namespace(&self, name: &str) -> anyhow::Result<()> {
+        let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let request = Request::new("POST", "/api/v1/namespaces", body.to_string());
+        self.target.send(&request).await?;
+        let real = matches!(self.target, Target::Real(_));
+        let until = Instant::now()
+            + if real {
+                PATIENCE
+            } else {
+                Duration::from_secs(1)
+            };
+        for path in ["serviceaccounts/default", "configmaps/kube-root-ca.crt"] {
+            let request = Request::get(format!("/api/v1/namespaces/{name}/{path}"));
+            while self.target.send(&request).await?.code != 200 && Instant::now() < until {
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Ok(())
+    }
+
+    async fn clean(&self, namespace: &str) {
+        for path in self.made.iter().rev() {
+            // Finalizers would keep it; what is gone already is fine.
+            let mut free = Request::new("PATCH", path, r#"{"metadata":{"finalizers":null}}"#);
+            free.headers.retain(|(name, _)| name != "content-type");
+            let merge = "application/merge-patch+json".to_owned();
+            if !path.contains("customresourcedefinitions/") {
+                free.headers.push(("content-type".to_owned(), merge));
+                let _ = self.target.send(&free).await;
+            }
+            let _ = self.target.send(&Request::new("DELETE", path, "")).await;
+        }
+        let path = format!("/api/v1/namespaces/{namespace}");
+        let _ = self.target.send(&Request::new("DELETE", path, "")).await;
+    }
+
+    async fn step(&mut self, session: &Session, step: &Step) -> anyhow::Result<Outcome> {
+        let words = &step.words;
+        self.values
+            .known
+            .insert("n".to_owned(), step.id.clone().into());
+        if let Some(name) = words.watch.as_ref().and_then(|w| w.collect.as_ref()) {
+            let watch = words.watch.clone().unwrap_or_default();
+            let events = self.collect(name, &watch).await;
+            return Ok(Outcome {
+                id: step.id.clone(),
+                request: format!("(events of {name})"),
+                shape: String::new(),
+                answer: json!({"body": shape_of_events(events, &watch)}),
+            });
+        }
+        let request = self.request(session, step)?;
+        let mut shape = format!("{} {}", step.method, step.path);
+        for (name, value) in &request.headers {
+            shape.push_str(&format!("\n{name}: {value}"));
+        }
+        shape.push_str(&format!(
+            "\n{:?} {:?} {:?} {:?} {:?}",
+            words.body, words.raw, words.base64, words.make, words.set
+        ));
+        let mut answer = self.ask(&request, words).await?;
+        if let Some(name) = &words.save {
+            let body = answer.get("body").cloned().unwrap_or_default();
+            self.values.known.insert(name.clone(), body);
+        }
+        self.note_made(&request, &answer);
+        compared(&mut answer, words);
+        let text = String::from_utf8_lossy(&request.body).into_owned();
+        let body: String = text.chars().take(600).collect();
+        let media = header(&request, "content-type");
+        Ok(Outcome {
+            id: step.id.clone(),
+            request: format!("{} {} {media} {body}", request.method, request.path),
+            shape,
+            answer,
+        })
+    }
+
+    fn request(&self, session: &Session, step: &Step) -> anyhow::Result<Request> {
+        let words = &step.words;
+        let mut body = match (&words.make, &words.body) {
+            (Some(name), _) => {
+                let template = session.templates.get(name);
+                Some(
+                    template
+                        .with_context(|| format!("there is no template {name}"))?
+                        .clone(),
+                )
+            }
+            (None, body) => body.clone(),
+        };
+        if let Some(body) = &mut body {
+            for pointer in &words.drop {
+                fill::remove(body, pointer);
+            }
+            for (pointer, value) in &words.set {
+                fill::set(body, pointer, value.clone());
+            }
+        }
+        let filled = body.map(|b| self.values.value(&b));
+        let bytes: Bytes = match (&words.raw, &words.base64, filled) {
+            (Some(raw), _, _) => self.values.text(&raw.text()).into(),
+            (_, Some(text), _) => base64::engine::general_purpose::STANDARD
+                .decode(text)?
+                .into(),
+            (_, _, Some(body)) => body.to_string().into(),
+            _ => Bytes::new(),
+        };
+        let media = match words.r#type.as_deref() {
+            None if bytes.is_empty() => None,
+            None | Some("json") => Some("application/json"),
+            Some("none") => None,
+            Some("yaml") => Some("application/yaml"),
+            Some("merge") => Some("application/merge-patch+json"),
+            Some("jsonpatch") => Some("application/json-patch+json"),
+            Some("strategic") => Some("application/strategic-merge-patch+json"),
+            Some("apply") => Some("application/apply-patch+yaml"),
+            Some("protobuf") => Some("application/vnd.kubernetes.protobuf"),
+            Some(other) => Some(other),
+        };
+        let accept = match words.accept.as_deref() {
+            None => "application/json",
+            Some("table") => "application/json;as=Table;v=v1;g=meta.k8s.io,application/json",
+            Some("partial") => "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
+            Some("partials") => "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io",
+            Some(other) => other,
+        };
+        let mut headers = vec![("user-agent".to_owned(), "conform/v1".to_owned())];
+        if let Some(agent) = &words.agent {
+            headers = vec![("user-agent".to_owned(), agent.clone())];
+        }
+        if accept != "none" {
+            headers.push(("accept".to_owned(), accept.to_owned()));
+        }
+        if let Some(media) = media {
+            headers.push(("content-type".to_owned(), media.to_owned()));
+        }
+        if let Some(user) = &words.r#as {
+            headers.push(("impersonate-user".to_owned(), self.values.text(user)));
+        }
+        for group in &words.groups {
+            headers.push(("impersonate-group".to_owned(), self.values.text(group)));
+        }
+        if let Some(token) = &words.bearer {
+            let token = format!("Bearer {}", self.values.text(token));
+            headers.push(("authorization".to_owned(), token));
+        }
+        for (name, value) in &words.headers {
+            headers.push((name.to_lowercase(), self.values.text(value)));
+        }
+        Ok(Request {
+            method: step.method.clone(),
+            path: self.values.text(&step.path),
+            headers,
+            body: bytes,
+        })
+    }
+
+    /// Sends the request, again until its condition holds.
+    async fn ask(&mut self, request: &Request, words: &Words) -> anyhow::Result<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let answer = self.once(request, words).await?;
+            let Some(until) = &words.until else {
+                return Ok(answer);
+            };
+            let until = self.values.value(&Value::Object(until.clone()));
+            if holds(&answer, &until) || Instant::now() > deadline {
+                return Ok(answer);
+            }
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    async fn once(&mut self, request: &Request, words: &Words) -> anyhow::Result<Value> {
+        let response = self.target.open(request).await?;
+        let (head, body) = response.into_parts();
+        let mut headers = Map::new();
+        for name in HEADERS {
+            let values: Vec<Value> = head
+                .headers
+                .get_all(name)
+                .iter()
+                .map(|v| String::from_utf8_lossy(v.as_bytes()).into_owned().into())
+                .collect();
+            if !values.is_empty() {
+                headers.insert(name.to_owned(), values.into());
+            }
+        }
+        let mut answer = json!({"code": head.status.as_u16(), "headers": headers});
+        let streams = words.watch.as_ref().filter(|_| head.status.is_success());
+        let body = match streams {
+            None => {
+                let bytes = timeout(PATIENCE, body.collect()).await;
+                let bytes = bytes.context("the answer does not end")?;
+                let bytes = bytes.map_err(|e| anyhow::anyhow!("{e}"))?.to_bytes();
+                serde_json::from_slice(&bytes)
+                    .unwrap_or_else(|_| String::from_utf8_lossy(&bytes).into_owned().into())
+            }
+            Some(watch) => {
+                let (sender, receiver) = mpsc::unbounded_channel();
+                tokio::spawn(read_events(body.into_data_stream(), sender));
+                let name = watch.start.clone().unwrap_or_default();
+                self.streams.insert(name, receiver);
+                if watch.start.is_some() {
+                    Value::Null
+                } else {
+                    shape_of_events(self.collect("", watch).await, watch)
+                }
+            }
+        };
+        fill::set(&mut answer, "/body", body);
+        Ok(answer)
+    }
+
+    async fn collect(&mut self, name: &str, watch: &Watch) -> Vec<Value> {
+        let mut out = Vec::new();
+        let Some(events) = self.streams.get_mut(name) else {
+            return out;
+        };
+        while watch.events.is_none_or(|most| out.len() < most) {
+            match timeout(QUIET, events.recv()).await {
+                Ok(Some(event)) => {
+                    let bookmark = event.get("type") == Some(&"BOOKMARK".into());
+                    if !(bookmark && watch.no_bookmarks) {
+                        out.push(event);
+                    }
+                }
+                Ok(None) => break,
+                Err(_) => {
+                    out.push("(no more events)".into());
+                    break;
+                }
+            }
+        }
+        out
+    }
+
+    /// Remembers objects outside of the session's namespace.
+    fn note_made(&mut self, request: &Request, answer: &Value) {
+        let path = request.path.split('?').next().unwrap_or_default();
+        let dry = request.path.contains("dryRun");
+        if answer.get("code") != Some(&201.into()) || dry {
+            return;
+        }
+        let name = answer
+            .pointer("/body/metadata/name")
+            .and_then(Value::as_str);
+        let Some(name) = name else { return };
+        let inside = path
+            .split_once("/namespaces/")
+            .is_some_and(|(_, rest)| rest.contains('/'));
+        if inside {
+            return;
+        }
+        match request.method.as_str() {
+            "POST" => self
+                .made
+                .push(format!("{}/{name}", path.trim_end_matches('/'))),
+            "PATCH" => self.made.push(path.to_owned()),
+            _ => {}
+        }
+    }
+}
+
+fn header<'a>(request: &'a Request, name: &str) -> &'a str {
+    let found = request.headers.iter().find(|(n, _)| n == name);
+    found.map_or("", |(_, v)| v.as_str())
+}
+
+fn holds(answer: &Value, until: &Value) -> bool {
+    until
+        .as_object()
+        .into_iter()
+        .flatten()
+        .all(|(key, wanted)| {
+            let is = if key == "code" {
+                answer.get("code")
+            } else {
+                answer.pointer(&format!("/body{key}"))
+            };
+            match wanted {
+                Value::Null => is.is_none_or(Value::is_null),
+                Value::String(any) if any == "*" => is.is_some_and(|v| !v.is_null()),
+                wanted => is == Some(wanted),
+            }
+        })
+}
+
+/// Leaves what is compared.
+fn compared(answer: &mut Value, words: &Words) {
+    if !words.show.is_empty() {
+        let body = answer.get("body").cloned().unwrap_or_default();
+        let mut parts = Map::new();
+        for pointer in &words.show {
+            parts.extend(fill::pick(&body, pointer));
+        }
+        fill::set(answer, "/body", Value::Object(parts));
+    }
+    for pointer in &words.hide {
+        fill::remove(answer, &format!("/body{pointer}"));
+    }
+    if words.unordered
+        && let Some(body) = answer.get_mut("body")
+    {
+        sort(body);
+    }
+}
+
+fn sort(value: &mut Value) {
+    match value {
+        Value::Array(items) => {
+            items.iter_mut().for_each(sort);
+            items.sort_by_cached_key(Value::to_string);
+        }
+        Value::Object(map) => map.values_mut().for_each(sort),
+        _ => {}
+    }
+}
+
+fn shape_of_events(events: Vec<Value>, watch: &Watch) -> Value {
+    if !watch.by_object {
+        return events.into();
+    }
+    let mut out = Map::new();
+    for event in events {
+        let name = event
+            .pointer("/object/metadata/name")
+            .and_then(Value::as_str);
+        let name = name.unwrap_or_default().to_owned();
+        if let Value::Array(list) = out.entry(name).or_insert_with(|| json!([])) {
+            list.push(event);
+        }
+    }
+    out.into()
+}
+
+/// Sends each line of a stream as an event.
+async fn read_events<S, E>(mut stream: S, to: mpsc::UnboundedSender<Value>)
+where
+    S: futures::Stream<Item = Result<Bytes, E>> + Unpin,
+{
+    let mut held: Vec<u8> = Vec::new();
+    while let Some(Ok(chunk)) = stream.next().await {
+        held.extend_from_slice(&chunk);
+        while let Some(end) = held.iter().position(|b| *b == b'\n') {
+            let line: Vec<u8> = held.drain(..=end).collect();
+            let event = serde_json::from_slice(&line)
+                .unwrap_or_else(|_| String::from_utf8_lossy(&line).into_owned().into());
+            if to.send(event).is_err() {
+                return;
+            }
+        }
+    }
+}
