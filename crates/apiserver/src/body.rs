@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use http_body::{Body, Frame, SizeHint};
 
@@ -25,6 +25,33 @@ impl ApiBody {
     /// A body that comes in pieces.
     pub(crate) fn stream(stream: impl Stream<Item = Bytes> + Send + 'static) -> Self {
         Self(Inner::Stream(Box::pin(stream)))
+    }
+
+    /// The whole of a body that is known at once; a stream is given back.
+    pub(crate) fn whole_bytes(self) -> Result<Bytes, Self> {
+        match self.0 {
+            Inner::Whole(bytes) => Ok(bytes.unwrap_or_default()),
+            stream @ Inner::Stream(_) => Err(Self(stream)),
+        }
+    }
+
+    /// A stream of lines, each in another form. Other bodies stay as they are.
+    pub(crate) fn map_lines(self, change: fn(&[u8]) -> Bytes) -> Self {
+        use futures::StreamExt as _;
+        let Inner::Stream(stream) = self.0 else {
+            return self;
+        };
+        // A piece may hold several lines, and end within one.
+        let mut rest = BytesMut::new();
+        Self::stream(stream.map(move |piece| {
+            rest.extend_from_slice(&piece);
+            let mut out = BytesMut::new();
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line = rest.split_to(end + 1);
+                out.extend_from_slice(&change(&line));
+            }
+            out.freeze()
+        }))
     }
 }
 

@@ -118,10 +118,11 @@ pub enum Refusal {
     #[error("the server does not allow this method on the requested resource")]
     MethodNotAllowed,
     /// None of the accepted media types can be served (406). Terminal.
-    #[error(
-        "only the following media types are accepted: application/json, application/json;stream=watch"
-    )]
-    NotAcceptable,
+    #[error("{message}")]
+    NotAcceptable {
+        /// What would be.
+        message: String,
+    },
     /// An object of that name exists (409). Terminal until it goes.
     #[error("{resource} \"{name}\" already exists")]
     AlreadyExists {
@@ -240,7 +241,7 @@ impl Refusal {
             Self::Forbidden { .. } => 403,
             Self::NotFound { .. } | Self::NoResource => 404,
             Self::MethodNotAllowed => 405,
-            Self::NotAcceptable => 406,
+            Self::NotAcceptable { .. } => 406,
             Self::AlreadyExists { .. } | Self::Conflict { .. } | Self::ApplyConflict { .. } => 409,
             Self::Expired { .. } => 410,
             Self::TooLarge { .. } => 413,
@@ -259,7 +260,7 @@ impl Refusal {
             Self::Forbidden { .. } => "Forbidden",
             Self::NotFound { .. } | Self::NoResource => "NotFound",
             Self::MethodNotAllowed => "MethodNotAllowed",
-            Self::NotAcceptable => "NotAcceptable",
+            Self::NotAcceptable { .. } => "NotAcceptable",
             Self::AlreadyExists { .. } => "AlreadyExists",
             Self::Conflict { .. } | Self::ApplyConflict { .. } => "Conflict",
             Self::Expired { .. } => "Expired",
@@ -353,7 +354,10 @@ impl Refusal {
             "kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure",
             "message": self.to_string(), "reason": self.reason(),
         });
+        // What no path takes is said by the layer above, whose words always have details.
+        let early = matches!(self, Self::NotAcceptable { message } if message.starts_with("406"));
         let keep_details = !details.is_empty()
+            || early
             || matches!(
                 self,
                 Self::NoResource | Self::MethodNotAllowed | Self::Forbidden { .. }

@@ -274,7 +274,11 @@ pub(crate) fn accepted(accept: Option<&str>) -> Result<View, Refusal> {
             _ => {}
         }
     }
-    Err(Refusal::NotAcceptable)
+    Err(Refusal::NotAcceptable {
+        message: "only the following media types are accepted: application/json, \
+                  application/yaml, application/vnd.kubernetes.protobuf"
+            .to_owned(),
+    })
 }
 
 /// The field manager that a user agent stands for.
@@ -346,7 +350,10 @@ mod tests {
             Ok(View::Plain)
         );
         assert_eq!(accepted(None), Ok(View::Plain));
-        assert_eq!(accepted(Some("text/html")), Err(Refusal::NotAcceptable));
+        assert!(matches!(
+            accepted(Some("text/html")),
+            Err(Refusal::NotAcceptable { .. })
+        ));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::discovery;
 use crate::identity::User;
 use crate::objects;
 use crate::openapi;
+use crate::protobuf::{self, Exchange};
 use crate::read;
 use crate::refusal::Refusal;
 use crate::registry::Resource;
@@ -31,10 +32,12 @@ pub(crate) fn serve(
     head: &Parts,
     body: &[u8],
 ) -> Response<ApiBody> {
-    match route(server, user, head, body) {
-        Ok(response) => response,
-        Err(refusal) => answer::refusal(&refusal),
-    }
+    let exchange = Exchange::open(server, head);
+    let response = exchange
+        .head()
+        .and_then(|head| route(server, user, head, body))
+        .unwrap_or_else(|refusal| answer::refusal(&refusal));
+    exchange.close(response)
 }
 
 fn header<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
@@ -65,6 +68,8 @@ fn route(
     }
     let target = request::target(&segments).ok_or(Refusal::NoResource)?;
     let mut query = request::query(head.uri.query().unwrap_or_default())?;
+    let (head, body) = protobuf::plain(server, &target, head, body)?;
+    let (head, body): (&Parts, &[u8]) = (&head, &body);
     if let Some(answer) = discovery::review(server, &target, head, body)? {
         return Ok(answer);
     }
@@ -190,7 +195,8 @@ fn write_request(
             "application/yaml" | "application/x-yaml" | "text/yaml" => write::yaml(body)?,
             _ => {
                 return Err(Refusal::UnsupportedMediaType {
-                    accepted: "application/json, application/yaml",
+                    accepted: "application/json, application/yaml, \
+                               application/vnd.kubernetes.protobuf",
                 });
             }
         }),

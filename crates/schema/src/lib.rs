@@ -2,8 +2,9 @@
 //!
 //! This room owns [`Schema`] (a graph of types with list kinds, merge keys, patch strategies and
 //! key defaults), the built-in kinds of Kubernetes 1.34 ([`builtin_kinds`]), the reading of a
-//! CustomResourceDefinition's schema into the same graph, and the defaults a real API server
-//! fills in for the kinds Weir meets on its way ([`defaults`]).
+//! CustomResourceDefinition's schema into the same graph, the types' numbers in protocol buffers
+//! ([`Wire`]), and the defaults a real API server fills in for the kinds Weir meets on its way
+//! ([`defaults`]).
 //!
 //! It refuses validation of values, pruning and CEL (the API server's), and merging
 //! (`weir-merge`).
@@ -13,6 +14,7 @@ mod crd;
 pub mod defaults;
 mod graph;
 mod kinds;
+mod wire;
 
 pub use crd::UnreadableSchema;
 pub use graph::{
@@ -20,3 +22,4 @@ pub use graph::{
     Type, TypeRef,
 };
 pub use kinds::{KindInfo, builtin_kinds, lookup, lookup_resource};
+pub use wire::{Wire, WireChoice, WireField, WireKind, WireMessage, WireShape, canonical_quantity};

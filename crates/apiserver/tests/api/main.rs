@@ -7,6 +7,7 @@ mod controllers;
 mod definitions;
 mod hostile;
 mod objects;
+mod protobuf;
 mod reading;
 mod removal;
 mod support;

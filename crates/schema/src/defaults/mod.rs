@@ -6,7 +6,7 @@
 //! controllers add later (service accounts, cluster IPs, node ports).
 
 mod pod;
-mod quantity;
+pub(crate) mod quantity;
 mod workload;
 
 use base64::Engine as _;

@@ -26,7 +26,7 @@ enum Form {
 }
 
 /// The canonical text; none when the value is no quantity, or too large to be told exactly.
-pub(super) fn canonical(value: &Value) -> Option<String> {
+pub(crate) fn canonical(value: &Value) -> Option<String> {
     let text = match value {
         Value::String(text) => text.trim().to_owned(),
         Value::Number(number) => number.to_string(),
