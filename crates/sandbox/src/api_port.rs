@@ -23,8 +23,12 @@ use tower::ServiceExt as _;
 use weir_apiserver::ApiServer;
 use weir_runtime::Secret;
 
+use crate::memory::read_body;
+
 /// How long a TLS handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// The longest answer of a control, in bytes.
+const CONTROL_LIMIT: usize = 1 << 20;
 
 /// Why the API's port could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +52,15 @@ pub struct ApiPort {
 impl ApiPort {
     /// Serves the API on a socket.
     pub fn serve(server: ApiServer, listener: TcpListener) -> Result<Self, PortFailure> {
+        Self::serve_with(server, axum::Router::new(), listener)
+    }
+
+    /// Serves the API on a socket, and the sandbox's own controls under `/sandbox/`.
+    pub(crate) fn serve_with(
+        server: ApiServer,
+        controls: axum::Router,
+        listener: TcpListener,
+    ) -> Result<Self, PortFailure> {
         let address = listener.local_addr().map_err(PortFailure::Socket)?;
         let (config, ca_pem) = tls_config(address.ip())?;
         let token = Secret::new(random_token());
@@ -56,7 +69,7 @@ impl ApiPort {
         tokio::spawn(accept(
             listener,
             acceptor,
-            server,
+            Face { server, controls },
             token.clone(),
             stop.clone(),
         ));
@@ -131,10 +144,17 @@ fn random_token() -> String {
         })
 }
 
+/// What is behind the port.
+#[derive(Clone)]
+struct Face {
+    server: ApiServer,
+    controls: axum::Router,
+}
+
 async fn accept(
     listener: TcpListener,
     acceptor: TlsAcceptor,
-    server: ApiServer,
+    face: Face,
     token: Secret,
     stop: CancellationToken,
 ) {
@@ -148,14 +168,14 @@ async fn accept(
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (acceptor, server, expected) = (acceptor.clone(), server.clone(), expected.clone());
+        let (acceptor, face, expected) = (acceptor.clone(), face.clone(), expected.clone());
         let stopped = stop.clone();
         tokio::spawn(async move {
             let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
             let Ok(Ok(stream)) = handshake else { return };
             let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-                let (server, expected) = (server.clone(), expected.clone());
-                async move { answer(server, &expected, request).await }
+                let (face, expected) = (face.clone(), expected.clone());
+                async move { answer(face, &expected, request).await }
             });
             let builder = Builder::new(TokioExecutor::new());
             let connection = builder.serve_connection(TokioIo::new(stream), service);
@@ -174,7 +194,7 @@ async fn accept(
 type Answer<B> = Result<Response<Either<B, http_body_util::Full<Bytes>>>, std::convert::Infallible>;
 
 async fn answer(
-    server: ApiServer,
+    face: Face,
     expected: &str,
     request: Request<Incoming>,
 ) -> Answer<weir_apiserver::ApiBody> {
@@ -190,7 +210,16 @@ async fn answer(
         response.headers_mut().insert(header::CONTENT_TYPE, json);
         return Ok(response);
     }
-    let response = server.service().oneshot(request).await?;
+    if request.uri().path().starts_with("/sandbox/") {
+        let response = face
+            .controls
+            .oneshot(request.map(axum::body::Body::new))
+            .await?;
+        let (head, body) = response.into_parts();
+        let body = read_body(body, CONTROL_LIMIT).await.unwrap_or_default();
+        return Ok(Response::from_parts(head, Either::Right(body.into())));
+    }
+    let response = face.server.service().oneshot(request).await?;
     Ok(response.map(Either::Left))
 }
 

@@ -11,6 +11,7 @@
 
 mod addresses;
 mod api_port;
+mod control;
 mod gateway;
 pub mod gitserver;
 mod hands;

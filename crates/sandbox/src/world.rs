@@ -17,13 +17,14 @@ use weir_object::{Key, Kind, Object};
 use weir_runtime::http::Http;
 use weir_runtime::kinds::{CRD, POD};
 use weir_runtime::{
-    ApiFailure, Context, Controller, Secret, SharedClock, SystemClock, WatchOf, Write,
+    ApiFailure, Context, Controller, Secret, SharedClock, SystemClock, VirtualClock, WatchOf, Write,
 };
 
 use crate::hands::HandFailure;
 
 use crate::addresses::Addresses;
 use crate::api_port::{ApiPort, PortFailure};
+use crate::control::{self, Controls};
 use crate::gateway::{Gateways, Routes};
 use crate::gitserver::{GitServer, GitServerOptions};
 use crate::images::Images;
@@ -35,6 +36,7 @@ use crate::prometheus::{Prometheus, ScrapeOptions, Target};
 use crate::proxy::{Proxy, ProxyMetrics};
 use crate::registry::{Registry, RegistryOptions};
 use crate::services::ServicePorts;
+use crate::tempo::Tempo;
 use crate::webhooks;
 
 /// How a sandbox starts.
@@ -52,6 +54,9 @@ pub struct Options {
     pub seed: u64,
     /// Between two scrapes of a target.
     pub scrape_interval: Duration,
+    /// The pace of virtual time, where time is virtual. The network is memory then; the API, Git,
+    /// the registry and Prometheus can be reached from outside all the same.
+    pub tempo: Option<Tempo>,
 }
 
 impl Options {
@@ -64,6 +69,7 @@ impl Options {
             clock: Arc::new(SystemClock),
             seed: u64::from(std::process::id()),
             scrape_interval: Duration::from_millis(500),
+            tempo: None,
         }
     }
 
@@ -76,7 +82,24 @@ impl Options {
             clock,
             seed,
             scrape_interval: Duration::from_secs(1),
+            tempo: None,
         }
+    }
+
+    /// A sandbox in virtual time that keeps step with real time until it is moved. It must be called
+    /// inside a paused runtime of one thread.
+    pub fn in_virtual_time(dir: &Path) -> Self {
+        let clock = Arc::new(VirtualClock::starting_at(jiff::Timestamp::now()));
+        Self {
+            api_port: 6443,
+            tempo: Some(Tempo::start()),
+            ..Self::memory(dir, clock, u64::from(std::process::id()))
+        }
+    }
+
+    /// Whether other programs on this machine can reach it.
+    fn is_open(&self) -> bool {
+        matches!(self.network, Network::Loopback) || self.tempo.is_some()
     }
 }
 
@@ -135,6 +158,8 @@ pub struct Sandbox {
     server: ApiServer,
     context: Context,
     network: Network,
+    /// Whether the sandbox's own servers have sockets beside the network in memory.
+    open: bool,
     addresses: Arc<Addresses>,
     names: Arc<Names>,
     proxy: ProxyMetrics,
@@ -151,7 +176,10 @@ pub struct Sandbox {
 impl Sandbox {
     /// Starts everything; returns once the API answers and the definitions are installed.
     pub async fn start(options: Options) -> Result<Self, StartFailure> {
-        let block = reserve(&options.network, options.api_port).await?;
+        let block = match options.is_open() {
+            true => reserve(options.api_port).await?,
+            false => Block::IN_MEMORY,
+        };
         let addresses = Arc::new(Addresses::new(block.number));
         let clock = options.clock.clone();
         let now = clock.clone();
@@ -165,8 +193,12 @@ impl Sandbox {
                 ..Tuning::default()
             },
         );
+        let controls = control::router(Controls {
+            clock: clock.clone(),
+            tempo: options.tempo.clone(),
+        });
         let api_port = match block.api {
-            Some(listener) => Some(ApiPort::serve(server.clone(), listener)?),
+            Some(listener) => Some(ApiPort::serve_with(server.clone(), controls, listener)?),
             None => None,
         };
         let client = kube::Client::new(server.service(), "default");
@@ -211,6 +243,7 @@ impl Sandbox {
             server,
             context,
             network: options.network.clone(),
+            open: options.is_open(),
             addresses: addresses.clone(),
             names,
             proxy: metrics,
@@ -354,24 +387,28 @@ impl Sandbox {
         router: axum::Router,
     ) -> Result<(), StartFailure> {
         let address = self.addresses.own(number);
-        let served = self
-            .network
-            .serve(address.into(), port, router)
-            .await
-            .map_err(|cause| StartFailure::Bind {
-                name: name.to_owned(),
-                address,
-                port,
-                cause,
-            })?;
+        let failed = |cause| StartFailure::Bind {
+            name: name.to_owned(),
+            address,
+            port,
+            cause,
+        };
+        let copy = router.clone();
+        let served = self.network.serve(address.into(), port, router).await;
+        let served = served.map_err(failed)?;
         self.names.name(name, address);
+        let mut kept = vec![served];
         if let Network::Memory(net) = &self.network {
             net.resolve_by(self.names.clone());
+            if self.open {
+                let outside = Network::Loopback.serve(address.into(), port, copy).await;
+                kept.push(outside.map_err(failed)?);
+            }
         }
         self.served
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(served);
+            .extend(kept);
         Ok(())
     }
 
@@ -465,15 +502,17 @@ struct Block {
     api: Option<TcpListener>,
 }
 
+impl Block {
+    /// The addresses of a sandbox that only its own process reaches.
+    const IN_MEMORY: Self = Self {
+        number: 64,
+        lock: None,
+        api: None,
+    };
+}
+
 /// Finds a block that no other sandbox on this machine has.
-async fn reserve(network: &Network, port: u16) -> Result<Block, StartFailure> {
-    if matches!(network, Network::Memory(_)) {
-        return Ok(Block {
-            number: 64,
-            lock: None,
-            api: None,
-        });
-    }
+async fn reserve(port: u16) -> Result<Block, StartFailure> {
     let mut refusal = String::new();
     for step in 0..BLOCKS {
         let number = FIRST_BLOCK + ((std::process::id() % BLOCKS + step) % BLOCKS) as u8;
