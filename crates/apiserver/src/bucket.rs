@@ -51,17 +51,17 @@ impl Bucket {
         }
     }
 
-    /// Objects of one namespace, or all, in the order of lists; those after a place, if one is
+    /// Objects of one namespace, or all, in the order of lists; those from a place on, if one is
     /// given.
     pub(crate) fn range(
         &self,
         namespace: Option<&str>,
-        after: Option<&Place>,
+        from: Option<&Place>,
     ) -> impl Iterator<Item = &Arc<Stored>> {
         let start = namespace.map(|ns| Place::new(ns, ""));
-        let from = match (&start, after) {
-            (Some(start), Some(after)) if after < start => Bound::Included(start),
-            (_, Some(after)) => Bound::Excluded(after),
+        let from = match (&start, from) {
+            (Some(start), Some(from)) => Bound::Included(from.max(start)),
+            (None, Some(from)) => Bound::Included(from),
             (Some(start), None) => Bound::Included(start),
             (None, None) => Bound::Unbounded,
         };

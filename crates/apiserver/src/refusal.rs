@@ -190,8 +190,11 @@ pub enum Refusal {
     /// A typed conversion failed inside (500). Terminal until the object changes.
     #[error("{0}")]
     Internal(String),
+    /// Something failed that has no reason of its own (500). Terminal until the request changes.
+    #[error("{0}")]
+    Failed(String),
     /// A resourceVersion from the future (504). Retryable.
-    #[error("Too large resource version: {asked}, current: {current}")]
+    #[error("Timeout: Too large resource version: {asked}, current: {current}")]
     FutureVersion {
         /// What the client has seen.
         asked: u64,
@@ -247,7 +250,7 @@ impl Refusal {
             Self::TooLarge { .. } => 413,
             Self::UnsupportedMediaType { .. } => 415,
             Self::Invalid { .. } | Self::Unprocessable(_) => 422,
-            Self::Internal(_) => 500,
+            Self::Internal(_) | Self::Failed(_) => 500,
             Self::FutureVersion { .. } => 504,
         }
     }
@@ -268,6 +271,7 @@ impl Refusal {
             Self::UnsupportedMediaType { .. } => "UnsupportedMediaType",
             Self::Invalid { .. } | Self::Unprocessable(_) => "Invalid",
             Self::Internal(_) => "InternalError",
+            Self::Failed(_) => "",
             Self::FutureVersion { .. } => "Timeout",
         }
     }
@@ -352,7 +356,7 @@ impl Refusal {
         }
         let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": metadata, "status": "Failure",
-            "message": self.to_string(), "reason": self.reason(),
+            "message": self.to_string(),
         });
         // What no path takes is said by the layer above, whose words always have details.
         let early = matches!(self, Self::NotAcceptable { message } if message.starts_with("406"));
@@ -363,6 +367,9 @@ impl Refusal {
                 Self::NoResource | Self::MethodNotAllowed | Self::Forbidden { .. }
             );
         if let Value::Object(map) = &mut status {
+            if !self.reason().is_empty() {
+                map.insert("reason".into(), self.reason().into());
+            }
             if keep_details {
                 map.insert("details".into(), details.into());
             }

@@ -19,6 +19,8 @@ pub(crate) struct Target {
     pub(crate) plural: String,
     pub(crate) name: Option<String>,
     pub(crate) sub: Option<String>,
+    /// The path itself asks for a watch.
+    pub(crate) watch: bool,
 }
 
 /// The path's segments, decoded. `None` when they are not text.
@@ -56,6 +58,11 @@ pub(crate) fn target(segments: &[String]) -> Option<Target> {
         ["apis", group, version, rest @ ..] => (*group, *version, rest),
         _ => return None,
     };
+    // The older way to ask for a watch.
+    let (watch, rest) = match rest {
+        ["watch", rest @ ..] if !rest.is_empty() => (true, rest),
+        _ => (false, rest),
+    };
     let own = |s: &str| Some(s.to_owned());
     let (namespace, plural, name, sub) = match rest {
         // The subresources of a namespace look like collections in it.
@@ -82,6 +89,7 @@ pub(crate) fn target(segments: &[String]) -> Option<Target> {
         plural: plural.to_owned(),
         name,
         sub,
+        watch,
     })
 }
 
@@ -114,23 +122,23 @@ pub(crate) fn query(text: &str) -> Result<Query, Refusal> {
     let mut out = Query::default();
     let (mut labels, mut fields) = (String::new(), String::new());
     for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
-        let flag = || {
-            matches!(
-                value.as_ref(),
-                "" | "1" | "t" | "T" | "true" | "TRUE" | "True"
-            )
-        };
+        let flag = || value != "0" && !value.eq_ignore_ascii_case("false");
         let number = || {
-            value.parse::<u64>().map_err(|_| {
-                Refusal::BadRequest(format!(
-                    "the query parameter `{name}` must be a number, not `{value}`"
-                ))
+            value.parse::<i64>().map_err(|fault| {
+                let why = match fault.kind() {
+                    std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow => {
+                        "value out of range"
+                    }
+                    _ => "invalid syntax",
+                };
+                let value = Value::from(&*value);
+                Refusal::BadRequest(format!("strconv.ParseInt: parsing {value}: {why}"))
             })
         };
         match name.as_ref() {
             "labelSelector" => labels = value.into_owned(),
             "fieldSelector" => fields = value.into_owned(),
-            "limit" => out.limit = usize::try_from(number()?).unwrap_or(usize::MAX),
+            "limit" => out.limit = usize::try_from(number()?).unwrap_or_default(),
             "continue" if !value.is_empty() => out.next = Some(value.into_owned()),
             "resourceVersion" => out.version = Some(value.into_owned()),
             "resourceVersionMatch" if !value.is_empty() => {
@@ -139,7 +147,11 @@ pub(crate) fn query(text: &str) -> Result<Query, Refusal> {
             "watch" => out.watch = flag(),
             "allowWatchBookmarks" => out.bookmarks = flag(),
             "sendInitialEvents" => out.initial_events = Some(flag()),
-            "timeoutSeconds" => out.timeout = Some(number()?),
+            // Without a time, or with none, the server chooses.
+            "timeoutSeconds" => {
+                let seconds = number()?;
+                out.timeout = (seconds != 0).then(|| u64::try_from(seconds).unwrap_or_default());
+            }
             "dryRun" if value == "All" => out.dry_run = true,
             "dryRun" if !value.is_empty() => {
                 return Err(Refusal::BadRequest(format!(
@@ -155,7 +167,7 @@ pub(crate) fn query(text: &str) -> Result<Query, Refusal> {
             "force" => out.force = flag(),
             "fieldValidation" if !value.is_empty() => out.validation = Some(validation(&value)?),
             "includeObject" => out.include = Some(value.into_owned()),
-            "gracePeriodSeconds" => out.delete.grace = Some(number()? as i64),
+            "gracePeriodSeconds" => out.delete.grace = Some(number()?),
             "propagationPolicy" => out.delete.propagation = Some(propagation(&value)?),
             "orphanDependents" => {
                 out.delete.propagation = Some(if flag() {
@@ -335,6 +347,13 @@ mod tests {
             read("/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Ax"),
             Some(role)
         );
+        let watched = Target {
+            version: "v1".into(),
+            plural: "pods".into(),
+            watch: true,
+            ..Target::default()
+        };
+        assert_eq!(read("/api/v1/watch/pods"), Some(watched));
         assert_eq!(read("/api/v1/%zz"), None);
         assert_eq!(read("/apis/a"), None);
     }

@@ -138,7 +138,7 @@ fn read_request(
     let namespace = target.namespace.as_deref();
     let include = query.include.as_deref();
     let Some(name) = target.name.as_deref() else {
-        if query.watch {
+        if query.watch || target.watch {
             return stream::watch(server, &state, &resource, namespace, query, view);
         }
         let page = read::list(&state, &resource, namespace, query)?;
@@ -146,20 +146,15 @@ fn read_request(
         drop(state);
         return Ok(answer::list(&resource, page, view, include, server.0.now()));
     };
-    if query.watch {
+    if target.watch {
         let mut one = query.clone();
-        one.selector = crate::selector::Selector::parse("", &format!("metadata.name={name}"))?;
+        one.selector = one.selector.of_name(name);
         return stream::watch(server, &state, &resource, namespace, &one, view);
     }
     if matches!(part, Part::Binding | Part::Eviction | Part::Finalize) {
         return Err(Refusal::MethodNotAllowed);
     }
-    if let Some(asked) = read::version(query)?.filter(|v| *v > state.version) {
-        return Err(Refusal::FutureVersion {
-            asked,
-            current: state.version,
-        });
-    }
+    read::reached(&state, crate::options::least(query)?)?;
     let stored = objects::stored(&state, &resource, namespace, name)?;
     drop(state);
     if part == Part::Scale {

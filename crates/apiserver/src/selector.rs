@@ -6,19 +6,10 @@ use std::sync::Arc;
 use serde_json::Value;
 use weir_object::path;
 
+use crate::labels::{self, Need};
 use crate::refusal::Refusal;
+use crate::registry::Resource;
 use crate::stored::Stored;
-
-/// One requirement on a label.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Need {
-    In(String, Vec<String>),
-    NotIn(String, Vec<String>),
-    Exists(String),
-    Absent(String),
-    Greater(String, i64),
-    Less(String, i64),
-}
 
 /// A selection of objects by labels and fields. The default selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,8 +22,8 @@ impl Selector {
     /// Reads the `labelSelector` and `fieldSelector` query values.
     pub fn parse(labels: &str, fields: &str) -> Result<Self, Refusal> {
         Ok(Self {
-            labels: parse_labels(labels)?,
-            fields: parse_fields(fields)?,
+            labels: labels::parse(labels).map_err(Refusal::BadRequest)?,
+            fields: parse_fields(fields).map_err(Refusal::BadRequest)?,
         })
     }
 
@@ -143,54 +134,81 @@ impl Selector {
         asked.next().map(|(_, _, value)| value.as_str())
     }
 
-    /// The fields that are selected by, for the check of what a kind supports.
-    pub(crate) fn fields(&self) -> impl Iterator<Item = &str> {
-        self.fields.iter().map(|(field, _, _)| field.as_str())
+    /// The same, and of this name.
+    #[must_use]
+    pub(crate) fn of_name(mut self, name: &str) -> Self {
+        let field = ("metadata.name".to_owned(), true, name.to_owned());
+        self.fields.push(field);
+        self
+    }
+
+    /// Refuses fields that the kind cannot be selected by.
+    pub(crate) fn check(&self, resource: &Resource) -> Result<(), Refusal> {
+        let faults = self.fields.iter();
+        match faults
+            .filter_map(|(field, _, _)| field_fault(resource, field))
+            .next()
+        {
+            Some(fault) => Err(Refusal::BadRequest(fault)),
+            None => Ok(()),
+        }
     }
 }
 
+/// The text of a field, by the name that selectors know it by.
 fn field_text(object: &Value, field: &str) -> String {
+    let field = match field {
+        "status.successful" => "status.succeeded",
+        // Events of both API groups share one storage, so one name stands for the other.
+        "reportingController" => "reportingComponent",
+        "spec.host" => "spec.nodeName",
+        other => other,
+    };
     let steps: Vec<&str> = field.split('.').collect();
-    // Events of both API groups share one storage, so one name stands for the other.
-    let value = path::get(object, &steps).or_else(|| match steps.split_first() {
-        Some((&"involvedObject", rest)) => path::get(object.get("regarding")?, rest),
-        Some((&"regarding", rest)) => path::get(object.get("involvedObject")?, rest),
-        _ => None,
-    });
+    let value = match steps.as_slice() {
+        ["regarding", rest @ ..] => {
+            path::get(object, &["involvedObject"]).and_then(|o| path::get(o, rest))
+        }
+        // An event's source is its component, or who reports it.
+        ["source"] => path::get(object, &["source", "component"])
+            .filter(|c| c.as_str() != Some(""))
+            .or_else(|| object.get("reportingComponent")),
+        all => path::get(object, all),
+    };
     match value {
         Some(Value::String(text)) => text.clone(),
-        // An event's source is selected by its component.
-        Some(Value::Object(source)) => source
-            .get("component")
-            .and_then(Value::as_str)
-            .unwrap_or_default()
-            .to_owned(),
         None | Some(Value::Null) => match field {
             "spec.unschedulable" | "spec.hostNetwork" => "false".to_owned(),
+            "status.succeeded" | "status.replicas" => "0".to_owned(),
             _ => String::new(),
         },
         Some(other) => other.to_string(),
     }
 }
 
-fn parse_fields(text: &str) -> Result<Vec<(String, bool, String)>, Refusal> {
+fn parse_fields(text: &str) -> Result<Vec<(String, bool, String)>, String> {
+    let mut terms = split_escaped(text);
+    // The API sorts them, which decides whose fault is told.
+    terms.sort_unstable();
     let mut out = Vec::new();
-    for term in split_escaped(text) {
+    for term in terms {
         if term.is_empty() {
             continue;
         }
-        let (field, equal, value) = if let Some((f, v)) = term.split_once("!=") {
-            (f, false, v)
-        } else if let Some((f, v)) = term.split_once("==") {
-            (f, true, v)
-        } else if let Some((f, v)) = term.split_once('=') {
-            (f, true, v)
-        } else {
-            return Err(Refusal::BadRequest(format!(
-                "invalid field selector: invalid selector: '{text}'; can't understand '{term}'"
-            )));
+        let sign = term.char_indices().find_map(|(at, _)| {
+            let signs = ["!=", "==", "="];
+            let sign = signs
+                .into_iter()
+                .find(|sign| term[at..].starts_with(sign))?;
+            Some((at, sign))
+        });
+        let Some((at, sign)) = sign else {
+            return Err(format!(
+                "invalid selector: '{text}'; can't understand '{term}'"
+            ));
         };
-        out.push((field.trim().to_owned(), equal, unescape(value)));
+        let value = unescape(&term[at + sign.len()..])?;
+        out.push((term[..at].to_owned(), sign != "!=", value));
     }
     Ok(out)
 }
@@ -213,153 +231,129 @@ fn split_escaped(text: &str) -> Vec<&str> {
     out
 }
 
-fn unescape(text: &str) -> String {
+fn unescape(text: &str) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
-        if c == '\\' {
-            out.extend(chars.next());
-        } else {
-            out.push(c);
-        }
-    }
-    out
-}
-
-fn parse_labels(text: &str) -> Result<Vec<Need>, Refusal> {
-    let bad = |what: String| {
-        Refusal::BadRequest(format!(
-            "unable to parse requirement: {what} in selector '{text}'"
-        ))
-    };
-    let mut out = Vec::new();
-    for term in split_outside_parentheses(text) {
-        let term = term.trim();
-        if term.is_empty() {
-            if !text.trim().is_empty() {
-                return Err(bad("found '', expected: identifier".to_owned()));
+        match c {
+            '\\' => match chars.next() {
+                Some(c @ ('\\' | ',' | '=')) => out.push(c),
+                other => {
+                    let other = other.map(String::from).unwrap_or_default();
+                    return Err(format!(
+                        "invalid field selector: invalid escape sequence: \\{other}"
+                    ));
+                }
+            },
+            ',' | '=' => {
+                return Err(format!(
+                    "invalid field selector: unescaped character in value: {}",
+                    u32::from(c)
+                ));
             }
-            continue;
+            c => out.push(c),
         }
-        let need = label_need(term).map_err(&bad)?;
-        let (Need::In(key, _)
-        | Need::NotIn(key, _)
-        | Need::Exists(key)
-        | Need::Absent(key)
-        | Need::Greater(key, _)
-        | Need::Less(key, _)) = &need;
-        if !is_qualified_name(key) {
-            return Err(bad(format!(
-                "<nil>: Invalid value: \"{key}\": name part must be a label key"
-            )));
-        }
-        if let Need::In(_, values) | Need::NotIn(_, values) = &need
-            && let Some(value) = values.iter().find(|v| !is_label_value(v))
-        {
-            return Err(bad(format!(
-                "values: Invalid value: \"{value}\": not a label value"
-            )));
-        }
-        out.push(need);
     }
     Ok(out)
 }
 
-fn label_need(term: &str) -> Result<Need, String> {
-    if let Some(key) = term.strip_prefix('!') {
-        return Ok(Need::Absent(key.trim().to_owned()));
-    }
-    if let Some(open) = term.find('(') {
-        let inner = term[open + 1..]
-            .trim_end()
-            .strip_suffix(')')
-            .ok_or_else(|| format!("found '{term}', expected: ',' or ')'"))?;
-        let values: Vec<String> = inner.split(',').map(|v| v.trim().to_owned()).collect();
-        let mut words = term[..open].split_whitespace();
-        return match (words.next(), words.next(), words.next()) {
-            (Some(key), Some("in"), None) => Ok(Need::In(key.to_owned(), values)),
-            (Some(key), Some("notin"), None) => Ok(Need::NotIn(key.to_owned(), values)),
-            _ => Err(format!("found '{term}', expected: in, notin")),
-        };
-    }
-    let pair = |(key, value): (&str, &str)| (key.trim().to_owned(), value.trim().to_owned());
-    if let Some(split) = term.split_once("!=") {
-        let (key, value) = pair(split);
-        return Ok(Need::NotIn(key, vec![value]));
-    }
-    if let Some(split) = term.split_once("==").or_else(|| term.split_once('=')) {
-        let (key, value) = pair(split);
-        return Ok(Need::In(key, vec![value]));
-    }
-    if let Some(split) = term.split_once('>') {
-        let (key, value) = pair(split);
-        let than = value
-            .parse()
-            .map_err(|_| format!("for 'Gt', the value must be an integer, found '{value}'"))?;
-        return Ok(Need::Greater(key, than));
-    }
-    if let Some(split) = term.split_once('<') {
-        let (key, value) = pair(split);
-        let than = value
-            .parse()
-            .map_err(|_| format!("for 'Lt', the value must be an integer, found '{value}'"))?;
-        return Ok(Need::Less(key, than));
-    }
-    if term.contains(char::is_whitespace) {
-        return Err(format!(
-            "found '{term}', expected: in, notin, =, ==, !=, gt, lt"
-        ));
-    }
-    Ok(Need::Exists(term.to_owned()))
-}
-
-fn split_outside_parentheses(text: &str) -> Vec<&str> {
-    let mut out = Vec::new();
-    let (mut start, mut depth) = (0, 0_u32);
-    for (i, c) in text.char_indices() {
-        match c {
-            '(' => depth += 1,
-            ')' => depth = depth.saturating_sub(1),
-            ',' if depth == 0 => {
-                out.push(&text[start..i]);
-                start = i + 1;
-            }
-            _ => {}
+/// The fields that a kind can be selected by beside its name and namespace; `None` for kinds that
+/// have no more.
+fn known(resource: &Resource) -> Option<&'static [&'static str]> {
+    Some(match (&*resource.kind.group, &*resource.kind.kind) {
+        ("", "Pod") => &[
+            "metadata.name",
+            "metadata.namespace",
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "spec.host",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
+        ],
+        ("", "Event") => &[
+            "metadata.name",
+            "metadata.namespace",
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "source",
+            "type",
+        ],
+        ("events.k8s.io", "Event") => &[
+            "metadata.name",
+            "metadata.namespace",
+            "regarding.kind",
+            "regarding.namespace",
+            "regarding.name",
+            "regarding.uid",
+            "regarding.apiVersion",
+            "regarding.resourceVersion",
+            "regarding.fieldPath",
+            "reason",
+            "reportingController",
+            "type",
+        ],
+        ("", "Secret") => &["metadata.name", "metadata.namespace", "type"],
+        ("", "Namespace") => &["metadata.name", "status.phase"],
+        ("", "Node") => &["metadata.name", "spec.unschedulable"],
+        ("", "Service") => &[
+            "metadata.name",
+            "metadata.namespace",
+            "spec.clusterIP",
+            "spec.type",
+        ],
+        ("", "ReplicationController") => {
+            &["metadata.name", "metadata.namespace", "status.replicas"]
         }
-    }
-    out.push(&text[start..]);
-    out
+        ("batch", "Job") => &["metadata.name", "metadata.namespace", "status.successful"],
+        ("certificates.k8s.io", _) => &["metadata.name", "spec.signerName"],
+        _ => return None,
+    })
 }
 
-fn is_name_part(text: &str) -> bool {
-    let ends = |c: Option<char>| c.is_some_and(|c| c.is_ascii_alphanumeric());
-    text.len() <= 63
-        && ends(text.chars().next())
-        && ends(text.chars().next_back())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+/// What is wrong with a field as one to select a kind's objects by.
+fn field_fault(resource: &Resource, field: &str) -> Option<String> {
+    let meta = |namespaces: bool| {
+        field == "metadata.name" || (namespaces && field == "metadata.namespace")
+    };
+    if let Some(custom) = &resource.custom {
+        let good = meta(resource.kind.namespaced) || custom.selectable.iter().any(|f| f == field);
+        return (!good).then(|| format!("field label not supported: {field}"));
+    }
+    match known(resource) {
+        Some(known) if known.contains(&field) => None,
+        Some(_) if resource.is("batch", "Job") => {
+            Some(format!("field label \"{field}\" not supported for Job"))
+        }
+        Some(_) => Some(format!("field label not supported: {field}")),
+        None => (!meta(true)).then(|| {
+            format!(
+                "\"{field}\" is not a known field selector: only \"metadata.name\", \
+                 \"metadata.namespace\""
+            )
+        }),
+    }
 }
 
 /// Whether the text is a label or annotation key: `name` or `prefix/name`.
 pub(crate) fn is_qualified_name(text: &str) -> bool {
-    match text.split_once('/') {
-        Some((prefix, name)) => {
-            is_name_part(name)
-                && prefix.len() <= 253
-                && prefix.split('.').all(|p| {
-                    is_name_part(p)
-                        && !p.contains(['_', '.'])
-                        && p.chars().all(|c| !c.is_ascii_uppercase())
-                })
-        }
-        None => is_name_part(text),
-    }
+    labels::key_faults(text).is_empty()
 }
 
 /// Whether the text can be a label's value.
 pub(crate) fn is_label_value(text: &str) -> bool {
-    text.is_empty() || is_name_part(text)
+    labels::value_faults(text).is_empty()
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ use weir_object::path;
 
 use crate::answer;
 use crate::body::ApiBody;
+use crate::options;
 use crate::read;
 use crate::refusal::Refusal;
 use crate::registry::Resource;
@@ -25,9 +26,13 @@ use crate::table;
 use crate::watch::{End, Feed, Notice, Word, bookmark};
 
 /// A watch without a limit of its own ends after this.
-const LONGEST: Duration = Duration::from_mins(45);
+const USUAL: Duration = Duration::from_mins(45);
+/// No watch is longer.
+const LONGEST: Duration = Duration::from_hours(24);
 /// Bookmarks come this often while anything changes.
 const BOOKMARKS: Duration = Duration::from_mins(1);
+/// One more comes this long before the end.
+const FAREWELL: Duration = Duration::from_secs(2);
 /// Lines written in one piece.
 const PIECE: usize = 64 * 1024;
 
@@ -40,53 +45,23 @@ pub(crate) fn watch(
     query: &Query,
     view: View,
 ) -> Result<Response<ApiBody>, Refusal> {
-    read::check_fields(resource, &query.selector)?;
-    let asked = read::version(query)?;
-    let streams = query.initial_events == Some(true);
-    if query.initial_events.is_some() && query.version_match.as_deref() != Some("NotOlderThan") {
-        return Err(Refusal::BadRequest(
-            "resourceVersionMatch: Forbidden: sendInitialEvents requires setting \
-             resourceVersionMatch to NotOlderThan"
-                .to_owned(),
-        ));
-    }
-    if query.initial_events.is_none() && query.version_match.is_some() {
-        return Err(Refusal::BadRequest(
-            "resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden for watch unless \
-             sendInitialEvents is provided"
-                .to_owned(),
-        ));
-    }
-    if streams && !query.bookmarks {
-        return Err(Refusal::BadRequest(
-            "allowWatchBookmarks: Forbidden: sendInitialEvents is forbidden unless \
-             allowWatchBookmarks is set"
-                .to_owned(),
-        ));
-    }
-    if let Some(asked) = asked.filter(|v| *v > state.version) {
-        return Err(Refusal::FutureVersion {
-            asked,
-            current: state.version,
-        });
-    }
+    let wish = options::watching(query)?;
+    query.selector.check(resource)?;
     let mut pending = VecDeque::new();
-    let from_now = asked.is_none_or(|v| v == 0) || query.initial_events.is_some();
-    if query.initial_events != Some(false) && from_now {
+    let mut last = None;
+    if let Err(refusal) = read::reached(state, wish.least) {
+        last = Some(refusal);
+    } else if wish.initial {
         for stored in state.all(resource.storage, namespace) {
             if query.selector.selects(stored, || stored.read()) {
                 pending.push_back(Notice::kept(Word::Added, stored.clone()));
             }
         }
+        if wish.marked {
+            pending.push_back(bookmark(resource, state.version, true));
+        }
     }
-    if streams {
-        pending.push_back(bookmark(resource, state.version, true));
-    }
-    let from = if from_now {
-        state.version
-    } else {
-        asked.unwrap_or(state.version)
-    };
+    let from = wish.from.unwrap_or(state.version);
     let feed = Feed::open(
         server.0.clone(),
         state,
@@ -95,7 +70,6 @@ pub(crate) fn watch(
         query.selector.clone(),
         from,
     );
-    let mut last = None;
     let feed = match feed {
         Ok(feed) => Some(feed),
         Err(End::Closed) => return Err(Refusal::NoResource),
@@ -106,15 +80,17 @@ pub(crate) fn watch(
     };
     let limit = query
         .timeout
-        .map_or(LONGEST, Duration::from_secs)
+        .map_or(USUAL, Duration::from_secs)
         .min(LONGEST);
+    let start = Instant::now();
     let stream = Lines {
         resource: resource.clone(),
         feed,
         pending,
         last,
-        deadline: Instant::now() + limit,
-        bookmark_at: Instant::now() + BOOKMARKS,
+        deadline: start + limit,
+        farewell: (limit > FAREWELL).then(|| start + limit - FAREWELL),
+        bookmark_at: start + BOOKMARKS,
         marked: state.version,
         bookmarks: query.bookmarks,
         view,
@@ -145,6 +121,7 @@ struct Lines {
     /// Why the feed ended, to be told last.
     last: Option<Refusal>,
     deadline: Instant,
+    farewell: Option<Instant>,
     bookmark_at: Instant,
     /// The version of the last bookmark.
     marked: u64,
@@ -174,6 +151,9 @@ impl Lines {
             if self.over {
                 return None;
             }
+            let bookmark_at = self
+                .farewell
+                .map_or(self.bookmark_at, |at| at.min(self.bookmark_at));
             let feed = self.feed.as_mut()?;
             tokio::select! {
                 biased;
@@ -182,14 +162,12 @@ impl Lines {
                     Err(End::Closed) => self.over = true,
                     Err(End::Expired(refusal)) => self.last = Some(refusal),
                 },
-                () = tokio::time::sleep_until(self.deadline) => {
-                    self.over = true;
-                    self.mark();
-                }
-                () = tokio::time::sleep_until(self.bookmark_at), if self.bookmarks => {
+                () = tokio::time::sleep_until(bookmark_at), if self.bookmarks => {
                     self.bookmark_at = Instant::now() + BOOKMARKS;
+                    self.farewell = self.farewell.filter(|at| *at > Instant::now());
                     self.mark();
                 }
+                () = tokio::time::sleep_until(self.deadline) => self.over = true,
             }
         }
     }

@@ -229,7 +229,7 @@ impl Feed {
 pub(crate) fn bookmark(resource: &Resource, version: u64, initial_end: bool) -> Notice {
     let mut object = json!({
         "kind": resource.kind.kind, "apiVersion": resource.api_version,
-        "metadata": {"resourceVersion": version.to_string(), "creationTimestamp": null},
+        "metadata": {"resourceVersion": version.to_string()},
     });
     if initial_end {
         path::set(

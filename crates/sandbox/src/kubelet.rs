@@ -106,7 +106,9 @@ impl Reconciler for Kubelet {
                     .tracker
                     .spawn(async move { node.remove(&pod).await });
             }
-        } else if !running.contains_key(pod.uid()) && pod.text(&["status", "phase"]) != "Succeeded"
+        } else if !running.contains_key(pod.uid())
+            && pod.text(&["status", "phase"]) != "Succeeded"
+            && !awaits_another(&pod)
         {
             let stop = CancellationToken::new();
             running.insert(pod.uid().to_owned(), (key.clone(), stop.clone()));
@@ -117,6 +119,12 @@ impl Reconciler for Kubelet {
         }
         Outcome::Wait
     }
+}
+
+/// Whether another scheduler is to find a node for the pod.
+fn awaits_another(pod: &Object) -> bool {
+    let scheduler = pod.text(&["spec", "schedulerName"]);
+    pod.text(&["spec", "nodeName"]).is_empty() && !matches!(scheduler, "" | "default-scheduler")
 }
 
 /// A started container.

@@ -1,6 +1,7 @@
 //! Owns lists, tables and discovery.
 
 use serde_json::{Value, json};
+use weir_apiserver::{ApiServer, Options, Tuning};
 
 use crate::support::*;
 
@@ -81,6 +82,288 @@ async fn lists_select_and_come_in_consistent_pages() {
             .map(Vec::len),
         Some(5)
     );
+}
+
+/// The names of a list's items.
+fn names(answer: &Answer) -> Vec<String> {
+    let items = answer.body["items"].as_array().cloned().unwrap_or_default();
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    items
+        .iter()
+        .map(|i| {
+            format!(
+                "{}/{}",
+                text(&i["metadata"]["namespace"]),
+                text(&i["metadata"]["name"])
+            )
+        })
+        .collect()
+}
+
+fn token(text: &str) -> String {
+    use base64::Engine as _;
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
+}
+
+#[tokio::test]
+async fn versions_and_pages_go_together_as_the_api_has_it() {
+    let server = server();
+    for name in ["a", "b", "c"] {
+        post(&server, MAPS, &config_map(name, &json!({}))).await;
+    }
+    let count = async |query: &str| {
+        let answer = get(&server, &format!("{MAPS}?{query}")).await;
+        (
+            answer.code,
+            names(&answer).len(),
+            answer.body["metadata"]["remainingItemCount"].as_u64(),
+        )
+    };
+    assert_eq!(count("limit=1").await, (200, 1, Some(2)));
+    // Any version is all of it.
+    assert_eq!(count("limit=1&resourceVersion=0").await, (200, 3, None));
+    // A version and a limit mean exactly that version.
+    assert_eq!(count("limit=1&resourceVersion=7").await, (200, 1, Some(1)));
+    let newer = "limit=1&resourceVersion=7&resourceVersionMatch=NotOlderThan";
+    assert_eq!(count(newer).await, (200, 1, Some(2)));
+    assert_eq!(count("limit=1&labelSelector=!x").await, (200, 1, None));
+    assert_eq!(count("limit=-1").await, (200, 3, None));
+    let go_on = token("{\"v\":\"meta.k8s.io/v1\",\"rv\":-1,\"start\":\"/a\\u0000\"}");
+    assert_eq!(
+        count(&format!("limit=1&continue={go_on}")).await,
+        (200, 1, Some(1))
+    );
+    for (query, code, message) in [
+        (
+            "limit=x",
+            400,
+            "strconv.ParseInt: parsing \"x\": invalid syntax",
+        ),
+        (
+            "resourceVersion=-1",
+            400,
+            "invalid resource version: resourceVersion: Invalid value: \"-1\": \
+             strconv.ParseUint: parsing \"-1\": invalid syntax",
+        ),
+        (
+            "resourceVersion=99",
+            504,
+            "Timeout: Too large resource version: 99, current: 8",
+        ),
+        (
+            "resourceVersion=0&resourceVersionMatch=Exact",
+            422,
+            "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: \
+             resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+        ),
+        (
+            "resourceVersionMatch=Foo",
+            422,
+            "ListOptions.meta.k8s.io \"\" is invalid: [resourceVersionMatch: Forbidden: \
+             resourceVersionMatch is forbidden unless resourceVersion is provided, \
+             resourceVersionMatch: Unsupported value: \"Foo\": supported values: \"Exact\", \
+             \"NotOlderThan\", \"\"]",
+        ),
+        (
+            "sendInitialEvents=true",
+            422,
+            "ListOptions.meta.k8s.io \"\" is invalid: sendInitialEvents: Forbidden: \
+             sendInitialEvents is forbidden for list",
+        ),
+        (
+            "continue=x",
+            400,
+            "invalid continue token: continue key is not valid: illegal base64 data at input byte 0",
+        ),
+        (
+            &format!("continue={go_on}&resourceVersion=5"),
+            400,
+            "specifying resource version is not allowed when using continue",
+        ),
+        (
+            &format!("continue={}", token("{\"v\":\"v2\"}")),
+            400,
+            "invalid continue token: continue key is not valid: server does not recognize this \
+             encoded version v2",
+        ),
+        (
+            &format!(
+                "continue={}",
+                token("{\"v\":\"meta.k8s.io/v1\",\"rv\":1,\"start\":\"../a\"}")
+            ),
+            400,
+            "invalid continue token: continue key is not valid: ../a",
+        ),
+    ] {
+        let answer = get(&server, &format!("{MAPS}?{query}")).await;
+        let told = (
+            answer.code,
+            answer.body["message"].as_str().unwrap_or_default(),
+        );
+        assert_eq!(told, (code, message), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_whose_version_is_forgotten_can_be_gone_on_with() {
+    let server = ApiServer::with(
+        Options::default(),
+        Tuning {
+            history: 2,
+            ..Tuning::default()
+        },
+    );
+    for name in ["a", "b", "c", "d"] {
+        post(&server, MAPS, &config_map(name, &json!({}))).await;
+    }
+    let first = get(&server, &format!("{MAPS}?limit=2")).await.body;
+    let next = first["metadata"]["continue"].as_str().expect("a token");
+    for name in ["b5", "e", "f"] {
+        post(&server, MAPS, &config_map(name, &json!({}))).await;
+    }
+    let stale = get(&server, &format!("{MAPS}?limit=2&continue={next}")).await;
+    assert_eq!(
+        (stale.code, &stale.body["reason"]),
+        (410, &json!("Expired"))
+    );
+    let loose = stale.body["metadata"]["continue"]
+        .as_str()
+        .expect("a token");
+    let rest = get(&server, &format!("{MAPS}?limit=9&continue={loose}")).await;
+    assert_eq!(
+        names(&rest),
+        [
+            "default/b5",
+            "default/c",
+            "default/d",
+            "default/e",
+            "default/f"
+        ]
+    );
+    let exact = get(
+        &server,
+        &format!("{MAPS}?resourceVersion=6&resourceVersionMatch=Exact"),
+    )
+    .await;
+    assert_eq!(
+        (exact.code, &exact.body["message"]),
+        (
+            410,
+            &json!("The resourceVersion for the provided list is too old.")
+        )
+    );
+}
+
+#[tokio::test]
+async fn lists_of_all_namespaces_are_in_the_order_of_keys_and_page_through() {
+    let server = server();
+    for namespace in ["a", "a-b"] {
+        let body =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}});
+        post(&server, "/api/v1/namespaces", &body).await;
+        for name in ["y", "x"] {
+            let path = format!("/api/v1/namespaces/{namespace}/configmaps");
+            post(&server, &path, &config_map(name, &json!({}))).await;
+        }
+    }
+    let whole = names(&get(&server, "/api/v1/configmaps").await);
+    assert_eq!(whole, ["a-b/x", "a-b/y", "a/x", "a/y"]);
+    let (mut paged, mut next) = (Vec::new(), String::new());
+    for _ in 0..4 {
+        let page = get(
+            &server,
+            &format!("/api/v1/configmaps?limit=1&continue={next}"),
+        )
+        .await;
+        paged.extend(names(&page));
+        next = page.body["metadata"]["continue"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+    }
+    assert_eq!((paged, next), (whole, String::new()));
+}
+
+#[tokio::test]
+async fn a_long_list_comes_whole() {
+    let server = server();
+    let filler = "x".repeat(1000);
+    for i in 0..500 {
+        post(
+            &server,
+            MAPS,
+            &config_map(&format!("m{i:03}"), &json!({"x": filler})),
+        )
+        .await;
+    }
+    let all = get(&server, MAPS).await;
+    let items = all.body["items"].as_array().expect("a list");
+    assert_eq!(items.len(), 500);
+    assert!(
+        items
+            .iter()
+            .all(|item| item["data"]["x"] == json!(filler) && item.get("kind").is_none())
+    );
+}
+
+#[tokio::test]
+async fn each_kind_is_selected_by_its_own_fields() {
+    let server = server();
+    let jobs = "/apis/batch/v1/namespaces/default/jobs";
+    let template =
+        json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
+    let job = json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "j"},
+        "spec": {"template": template}});
+    assert_eq!(post(&server, jobs, &job).await.code, 201);
+    let count = async |path: &str| names(&get(&server, path).await).len();
+    assert_eq!(
+        count(&format!("{jobs}?fieldSelector=status.successful%3D0")).await,
+        1
+    );
+    assert_eq!(
+        count(&format!("{jobs}?fieldSelector=status.successful%3D1")).await,
+        0
+    );
+    let namespaces = "/api/v1/namespaces?fieldSelector=status.phase%3DActive";
+    assert_eq!(count(namespaces).await, 4);
+    for (path, message) in [
+        (
+            "/api/v1/nodes?fieldSelector=metadata.namespace%3Dx",
+            "field label not supported: metadata.namespace",
+        ),
+        (
+            "/apis/apps/v1/replicasets?fieldSelector=status.replicas%3D1",
+            "\"status.replicas\" is not a known field selector: only \"metadata.name\", \
+             \"metadata.namespace\"",
+        ),
+        (
+            "/apis/batch/v1/jobs?fieldSelector=status.x%3D1",
+            "field label \"status.x\" not supported for Job",
+        ),
+        (
+            "/api/v1/events?fieldSelector=regarding.name%3D1",
+            "field label not supported: regarding.name",
+        ),
+        (
+            "/api/v1/pods?fieldSelector=metadata.name",
+            "invalid selector: 'metadata.name'; can't understand 'metadata.name'",
+        ),
+        (
+            "/api/v1/pods?fieldSelector=metadata.name%3Da%3Db",
+            "invalid field selector: unescaped character in value: 61",
+        ),
+        (
+            "/api/v1/pods?fieldSelector=metadata.name%3Da%5Cx",
+            "invalid field selector: invalid escape sequence: \\x",
+        ),
+    ] {
+        let answer = get(&server, path).await;
+        let told = (
+            answer.code,
+            answer.body["message"].as_str().unwrap_or_default(),
+        );
+        assert_eq!(told, (400, message), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -93,7 +93,7 @@ async fn initial_events_end_with_a_bookmark_and_a_timeout_with_another() {
     assert_eq!(
         events[1]["object"],
         json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"resourceVersion": "6",
-            "creationTimestamp": null, "annotations": {"k8s.io/initial-events-end": "true"}}})
+            "annotations": {"k8s.io/initial-events-end": "true"}}})
     );
     post(
         &server,
@@ -104,7 +104,102 @@ async fn initial_events_end_with_a_bookmark_and_a_timeout_with_another() {
     tokio::time::advance(std::time::Duration::from_secs(6)).await;
     assert_eq!(brief(&lines(&mut body).await), ["BOOKMARK @7"]);
     let wrong = get(&server, &format!("{MAPS}?watch=1&sendInitialEvents=true")).await;
-    assert_eq!(wrong.code, 400);
+    assert_eq!(
+        (wrong.code, &wrong.body["message"]),
+        (
+            422,
+            &json!(
+                "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: \
+                 sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+            )
+        )
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_begins_as_its_options_say() {
+    let server = server();
+    post(&server, MAPS, &config_map("a", &json!({}))).await;
+    let streams = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+    for (query, events) in [
+        ("", vec!["ADDED a@6"]),
+        ("&resourceVersion=0", vec!["ADDED a@6"]),
+        ("&resourceVersion=6", vec![]),
+        ("&resourceVersion=4", vec!["ADDED a@6"]),
+        // Whoever understands bookmarks is told where the beginning ends.
+        ("&allowWatchBookmarks=1", vec!["ADDED a@6", "BOOKMARK @6"]),
+        (&format!("&{streams}"), vec!["ADDED a@6"]),
+        (
+            "&sendInitialEvents=false&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=1",
+            vec![],
+        ),
+        // A version that is yet to come is waited for.
+        ("&resourceVersion=99", vec![]),
+    ] {
+        let mut body = watch(&server, &format!("{MAPS}?watch=1{query}")).await;
+        assert_eq!(brief(&lines(&mut body).await), events, "{query}");
+    }
+    let mut ahead = watch(
+        &server,
+        &format!("{MAPS}?watch=1&{streams}&resourceVersion=99"),
+    )
+    .await;
+    let events = lines(&mut ahead).await;
+    assert_eq!(events[0]["object"]["code"], json!(504));
+    let mut older = watch(&server, "/api/v1/watch/namespaces/default/configmaps/a").await;
+    assert_eq!(brief(&lines(&mut older).await), ["ADDED a@6"]);
+    let wrong = get(&server, &format!("{MAPS}?watch=1&resourceVersion=x")).await;
+    assert_eq!((wrong.code, wrong.body.get("reason")), (500, None));
+    // One object's path has no watch of its own.
+    let one = get(&server, &format!("{MAPS}/a?watch=1")).await;
+    assert_eq!(one.body["kind"], json!("ConfigMap"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bookmark_comes_before_the_end_and_each_minute_while_anything_changes() {
+    let server = server();
+    let query = "watch=1&allowWatchBookmarks=1&resourceVersion=5&timeoutSeconds=200";
+    let mut body = watch(&server, &format!("{MAPS}?{query}&labelSelector=x")).await;
+    assert_eq!(brief(&lines(&mut body).await), Vec::<String>::new());
+    tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    assert_eq!(brief(&lines(&mut body).await), Vec::<String>::new());
+    post(&server, MAPS, &config_map("a", &json!({}))).await;
+    tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    assert_eq!(brief(&lines(&mut body).await), ["BOOKMARK @6"]);
+    post(&server, MAPS, &config_map("b", &json!({}))).await;
+    tokio::time::advance(std::time::Duration::from_secs(61)).await;
+    assert_eq!(brief(&lines(&mut body).await), ["BOOKMARK @7"]);
+    post(&server, MAPS, &config_map("c", &json!({}))).await;
+    tokio::time::advance(std::time::Duration::from_secs(15)).await;
+    assert_eq!(brief(&lines(&mut body).await), ["BOOKMARK @8"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_followers_see_the_same_and_later_ones_find_it_in_the_history() {
+    let server = server();
+    let mut followers = Vec::new();
+    for _ in 0..20 {
+        followers.push(watch(&server, &format!("{MAPS}?watch=1")).await);
+    }
+    for i in 0..30 {
+        post(
+            &server,
+            MAPS,
+            &config_map(&format!("m{i:02}"), &json!({"i": i.to_string()})),
+        )
+        .await;
+    }
+    delete(&server, &format!("{MAPS}/m07"), &Value::Null).await;
+    followers.push(watch(&server, &format!("{MAPS}?watch=1&resourceVersion=5")).await);
+    let mut seen = Vec::new();
+    for follower in &mut followers {
+        seen.push(lines(follower).await);
+    }
+    let first = seen.first().cloned().unwrap_or_default();
+    assert_eq!(first.len(), 31);
+    assert_eq!(first[9]["object"]["data"], json!({"i": "9"}));
+    assert_eq!(brief(&first[30..]), ["DELETED m07@36"]);
+    assert!(seen.iter().all(|events| *events == first));
 }
 
 #[tokio::test(start_paused = true)]
