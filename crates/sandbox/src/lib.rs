@@ -37,7 +37,7 @@ pub use addresses::Addresses;
 pub use api_port::{ApiPort, PortFailure};
 pub use hands::HandFailure;
 pub use load::{Load, LoadReport};
-pub use manifests::{Loaded, ManifestFailure, dump, load};
+pub use manifests::{Loaded, ManifestFailure};
 pub use memory::MemoryNet;
 pub use names::Names;
 pub use network::Network;

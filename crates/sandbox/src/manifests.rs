@@ -74,7 +74,7 @@ pub struct Loaded {
 
 /// Applies all manifests of a directory or a file, definitions and namespaces first. Namespaces that
 /// are missing are made.
-pub async fn load(api: &ApiClient, path: &Path) -> Result<Loaded, ManifestFailure> {
+pub(crate) async fn load(api: &ApiClient, path: &Path) -> Result<Loaded, ManifestFailure> {
     let mut files = Vec::new();
     find(path, 0, &mut files)?;
     let mut out = Loaded {
@@ -284,14 +284,23 @@ fn plain(mut object: Object) -> Object {
     object
 }
 
+/// Whether it is one of the definitions that every sandbox starts with.
+fn installed(object: &Object) -> bool {
+    object.kind() == "CustomResourceDefinition"
+        && weir_api::crds()
+            .into_iter()
+            .chain(weir_api::gateway_crds())
+            .any(|own| Object(own).name() == object.name())
+}
+
 /// Writes objects into a directory, a file each: `[namespace/]kind[.group]/name.yaml`. Says how many.
-/// Objects that a controller makes again are left out.
-pub fn dump(
+/// Objects that a controller or the sandbox makes again are left out.
+pub(crate) fn dump(
     objects: impl IntoIterator<Item = Object>,
     dir: &Path,
 ) -> Result<usize, ManifestFailure> {
     let mut count = 0;
-    for object in objects.into_iter().filter(kept) {
+    for object in objects.into_iter().filter(|o| kept(o) && !installed(o)) {
         let object = plain(object);
         let group = object
             .api_version()

@@ -29,6 +29,7 @@ use crate::gateway::{Gateways, Routes};
 use crate::gitserver::{GitServer, GitServerOptions};
 use crate::images::Images;
 use crate::kubelet::{Kubelet, NODE, Node};
+use crate::manifests::{self, Loaded, ManifestFailure};
 use crate::memory::MemoryNet;
 use crate::names::Names;
 use crate::network::{Network, Served};
@@ -444,6 +445,17 @@ impl Sandbox {
             self.addresses.own(PROMETHEUS.0),
             PROMETHEUS.1
         )
+    }
+
+    /// Applies the manifests of a file or a directory.
+    pub async fn load(&self, path: &Path) -> Result<Loaded, ManifestFailure> {
+        manifests::load(&self.context.api.with_manager("sandbox"), path).await
+    }
+
+    /// Writes the objects as manifests into a directory; says how many.
+    pub fn dump(&self, dir: &Path) -> Result<usize, ManifestFailure> {
+        let objects = self.server.store().dump();
+        manifests::dump(objects.into_iter().map(|o| Object((*o).clone())), dir)
     }
 
     /// The kubeconfig, where the API has a port. It holds a token.

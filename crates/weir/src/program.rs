@@ -13,11 +13,7 @@ pub fn main() -> ExitCode {
     let line = Line::parse();
     weir_runtime::tls::init();
     log(&line);
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(line.threads())
-        .enable_all()
-        .build()
-    {
+    let runtime = match runtime(&line) {
         Ok(runtime) => runtime,
         Err(e) => return failed(&anyhow::anyhow!("the runtime could not be started: {e}")),
     };
@@ -30,12 +26,26 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn runtime(line: &Line) -> std::io::Result<tokio::runtime::Runtime> {
+    use tokio::runtime::Builder;
+    if line.in_virtual_time() {
+        return Builder::new_current_thread()
+            .enable_all()
+            .start_paused(true)
+            .build();
+    }
+    Builder::new_multi_thread()
+        .worker_threads(line.threads())
+        .enable_all()
+        .build()
+}
+
 async fn run(line: Line) -> anyhow::Result<ExitCode> {
     let access = line.access;
     match line.command {
         Command::Run(options) => crate::cli::run::run(&access, options).await,
         Command::Demo(options) => crate::demo::run(options).await,
-        Command::Sandbox(options) => crate::cli::sandbox::run(options).await,
+        Command::Sandbox(options) => crate::cli::sandbox::run(&access, options).await,
         Command::Get(options) => crate::cli::get::run(&access, options).await,
         Command::Events(options) => crate::cli::events::run(&access, options).await,
         Command::Version(options) => crate::cli::version::run(&access, options).await,

@@ -59,6 +59,7 @@ impl Line {
     /// Worker threads: a command that only asks needs one.
     pub(crate) fn threads(&self) -> usize {
         match self.command {
+            Command::Sandbox(ref options) if !options.serves() => 1,
             Command::Run(_) | Command::Demo(_) | Command::Sandbox(_) => {
                 std::thread::available_parallelism()
                     .map_or(2, usize::from)
@@ -66,6 +67,11 @@ impl Line {
             }
             _ => 1,
         }
+    }
+
+    /// Whether the command runs in time that it moves itself.
+    pub(crate) fn in_virtual_time(&self) -> bool {
+        matches!(&self.command, Command::Sandbox(options) if options.in_virtual_time())
     }
 
     /// The log level where the environment says nothing.
