@@ -177,9 +177,10 @@ pub struct Sandbox {
 impl Sandbox {
     /// Starts everything; returns once the API answers and the definitions are installed.
     pub async fn start(options: Options) -> Result<Self, StartFailure> {
-        let block = match options.is_open() {
-            true => reserve(options.api_port).await?,
-            false => Block::IN_MEMORY,
+        let block = if options.is_open() {
+            reserve(options.api_port).await?
+        } else {
+            Block::IN_MEMORY
         };
         let addresses = Arc::new(Addresses::new(block.number));
         let clock = options.clock.clone();
