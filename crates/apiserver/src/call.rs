@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use crate::identity::User;
+use crate::request::{self, Query};
 
 /// What to do with fields that the schema does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,6 +31,8 @@ pub(crate) enum Part {
     Binding,
     /// A pod's removal, asked for politely.
     Eviction,
+    /// A service account's token.
+    Token,
 }
 
 impl Part {
@@ -42,6 +45,7 @@ impl Part {
             Self::Finalize => "finalize",
             Self::Binding => "binding",
             Self::Eviction => "eviction",
+            Self::Token => "token",
         }
     }
 }
@@ -70,6 +74,18 @@ impl Call {
             force: false,
             now,
             warnings: Vec::new(),
+        }
+    }
+
+    /// The write that a request asks for.
+    pub(crate) fn of(query: &Query, user: &Arc<User>, agent: Option<&str>, now: Timestamp) -> Self {
+        let manager = query.manager.clone();
+        Self {
+            user: user.clone(),
+            dry_run: query.dry_run,
+            force: query.force,
+            validation: query.validation.unwrap_or_default(),
+            ..Self::new(&manager.unwrap_or_else(|| request::manager_of(agent)), now)
         }
     }
 

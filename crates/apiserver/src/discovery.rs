@@ -1,15 +1,14 @@
 //! Owns what clients ask first: which groups, versions and resources there are, in the old form
-//! and the aggregated one, and who may do what (everybody, everything).
+//! and the aggregated one.
 
+use http::Response;
 use http::request::Parts;
-use http::{Method, Response};
 use serde_json::{Value, json};
 
 use crate::answer;
 use crate::body::ApiBody;
 use crate::refusal::Refusal;
 use crate::registry::{Registry, Resource};
-use crate::request::{self, Target};
 use crate::server::ApiServer;
 
 /// The version that is spoken.
@@ -276,43 +275,4 @@ fn aggregated_resource(resource: &Resource) -> Value {
         weir_object::path::set(&mut entry, &["subresources"], subs.into());
     }
     entry
-}
-
-/// Answers access and identity reviews: there is one user, who may do everything.
-pub(crate) fn review(
-    server: &ApiServer,
-    target: &Target,
-    head: &Parts,
-    body: &[u8],
-) -> Result<Option<Response<ApiBody>>, Refusal> {
-    let _ = server;
-    if head.method != Method::POST || target.name.is_some() {
-        return Ok(None);
-    }
-    let status = match (target.group.as_str(), target.plural.as_str()) {
-        (
-            "authorization.k8s.io",
-            "selfsubjectaccessreviews" | "subjectaccessreviews" | "localsubjectaccessreviews",
-        ) => json!({"allowed": true}),
-        ("authorization.k8s.io", "selfsubjectrulesreviews") => json!({
-            "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-            "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}], "incomplete": false}),
-        ("authentication.k8s.io", "selfsubjectreviews") => json!({
-            "userInfo": {"username": "system:admin", "groups": ["system:masters", "system:authenticated"]}}),
-        _ => return Ok(None),
-    };
-    // The answer does not depend on the question, so one in protocol buffers is answered too.
-    let mut value = if body.starts_with(b"k8s\0") {
-        json!({"kind": "SelfSubjectAccessReview", "apiVersion": "authorization.k8s.io/v1",
-            "metadata": {}, "spec": {}})
-    } else {
-        request::json(body)?
-    };
-    if !value.is_object() {
-        return Err(Refusal::BadRequest(
-            "the body must be a JSON object".to_owned(),
-        ));
-    }
-    weir_object::path::set(&mut value, &["status"], status);
-    Ok(Some(answer::json(201, &value)))
 }

@@ -34,6 +34,7 @@ mod refusal;
 mod registry;
 mod remove;
 mod request;
+mod review;
 mod routes;
 mod scale;
 mod selector;
@@ -51,7 +52,7 @@ mod write;
 
 pub use addresses::{Addresses, SequentialAddresses};
 pub use body::ApiBody;
-pub use identity::User;
+pub use identity::{User, has_bearer_token};
 pub use protobuf::{json_to_protobuf, protobuf_to_json};
 pub use refusal::{Cause, Refusal, ResourceName};
 pub use selector::Selector;

@@ -129,6 +129,29 @@ characters, '-', '_' or '.', and must start and end with an alphanumeric charact
 'MyValue',  or 'my_value',  or '12345', regex used for validation is \
 '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
 
+/// What is wrong with a label's key.
+pub(crate) fn label_key_faults(key: &str) -> Vec<&'static str> {
+    let mut out = Vec::new();
+    if key.is_empty() {
+        out.push("name part must be non-empty");
+    }
+    if !is_qualified_name(key) {
+        out.push(QUALIFIED);
+    }
+    out
+}
+
+/// What is wrong with a label's value.
+pub(crate) fn label_value_faults(value: &str) -> Option<&'static str> {
+    if is_label_value(value) {
+        None
+    } else if value.len() > 63 {
+        Some("must be no more than 63 bytes")
+    } else {
+        Some(LABEL_VALUE)
+    }
+}
+
 fn check_labels(meta: &Map<String, Value>, out: &mut Vec<Cause>) {
     for (key, value) in meta
         .get("labels")

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use weir_object::{Key, path};
 
 use crate::admit;
+use crate::authorize;
 use crate::builtin;
 use crate::call::{Call, Part, stamp};
 use crate::change;
@@ -88,6 +89,13 @@ fn insert(
     call: &mut Call,
     track: bool,
 ) -> Result<Arc<Value>, Refusal> {
+    // A patch names what it creates in its path; a create does not.
+    let named = if track {
+        ""
+    } else {
+        path::text(&object, &["metadata", "name"])
+    };
+    authorize::may_grant(state, resource, namespace, named, None, &object, call)?;
     let prefix = path::text(&object, &["metadata", "generateName"]).to_owned();
     let generated = path::text(&object, &["metadata", "name"]).is_empty() && !prefix.is_empty();
     if generated {
@@ -139,6 +147,9 @@ fn insert(
         builtin::begin(resource, &mut object, call)?;
     }
     admit::check(resource, None, &object)?;
+    if !track {
+        authorize::may_create(state, resource, namespace, &name, call)?;
+    }
     if call.dry_run {
         return Ok(convert::outward(resource, &Arc::new(object)));
     }
@@ -395,6 +406,8 @@ pub(crate) fn replace(
     admit::shape(resource, &mut new, call)?;
     convert::inward(resource, &mut new);
     keep_other_parts(resource, part, old, &mut new);
+    let name = path::text(old, &["metadata", "name"]);
+    authorize::may_grant(state, resource, namespace, name, Some(old), &new, call)?;
     if track {
         let shown;
         let before: &Value = if resource.converts(old) {
@@ -507,7 +520,7 @@ fn keep_other_parts(resource: &Resource, part: Part, old: &Value, new: &mut Valu
             *new = old.clone();
             path::set(new, &["spec", "finalizers"], finalizers);
         }
-        Part::Scale | Part::Binding | Part::Eviction => {}
+        Part::Scale | Part::Binding | Part::Eviction | Part::Token => {}
     }
 }
 

@@ -172,7 +172,8 @@ const COUNTED: [&str; 18] = [
     "MutatingWebhookConfiguration",
 ];
 
-fn builtin(info: &'static KindInfo, storage: Storage) -> Resource {
+/// A built-in resource whose objects are kept in a bucket.
+pub(crate) fn builtin(info: &'static KindInfo, storage: Storage) -> Resource {
     let kind = if info.namespaced {
         Kind::namespaced(&info.group, &info.version, &info.kind, &info.plural)
     } else {

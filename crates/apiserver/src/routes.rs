@@ -11,7 +11,7 @@ use crate::answer;
 use crate::body::ApiBody;
 use crate::call::{Call, Part};
 use crate::discovery;
-use crate::identity::User;
+use crate::identity::{self, User};
 use crate::objects;
 use crate::openapi;
 use crate::protobuf::{self, Exchange};
@@ -20,6 +20,7 @@ use crate::refusal::Refusal;
 use crate::registry::Resource;
 use crate::remove::{self, Removed};
 use crate::request::{self, Query, Target, View};
+use crate::review;
 use crate::scale;
 use crate::server::ApiServer;
 use crate::stream;
@@ -60,6 +61,8 @@ fn route(
         ["healthz" | "readyz" | "livez", ..] => return Ok(answer::text(200, "ok")),
         ["version"] => return Ok(answer::json(200, &discovery::version())),
         ["openapi", rest @ ..] if reads => return openapi::serve(server, rest, head, accept),
+        ["openid", "v1", "jwks"] if reads => return Ok(identity::keys(server)),
+        [".well-known", "openid-configuration"] if reads => return Ok(identity::issuer()),
         [] | ["api" | "apis"] | ["api" | "apis", _] | ["apis", _, _] if reads => {
             return discovery::serve(server, &words, head, accept);
         }
@@ -70,7 +73,7 @@ fn route(
     let mut query = request::query(head.uri.query().unwrap_or_default())?;
     let (head, body) = protobuf::plain(server, &target, head, body)?;
     let (head, body): (&Parts, &[u8]) = (&head, &body);
-    if let Some(answer) = discovery::review(server, &target, head, body)? {
+    if let Some(answer) = review::serve(server, user, &target, &query, head, body)? {
         return Ok(answer);
     }
     if reads {
@@ -80,15 +83,7 @@ fn route(
     if head.method == Method::DELETE {
         request::delete_options(body, &mut query)?;
     }
-    let manager = query.manager.clone();
-    let mut call = Call::new(
-        &manager.unwrap_or_else(|| request::manager_of(header(head, "user-agent"))),
-        server.0.now(),
-    );
-    call.user = user.clone();
-    call.dry_run = query.dry_run;
-    call.force = query.force;
-    call.validation = query.validation.unwrap_or_default();
+    let mut call = Call::of(&query, user, header(head, "user-agent"), server.0.now());
     let mut response = write_request(server, &target, &query, head, body, view, &mut call)?;
     answer::warn(&mut response, &call.warnings);
     Ok(response)

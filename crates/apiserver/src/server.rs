@@ -2,11 +2,16 @@
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use http::Response;
+use http::request::Parts;
 use jiff::Timestamp;
 use serde_json::json;
 
 use crate::addresses::{Addresses, SequentialAddresses};
-use crate::call::Call;
+use crate::authorize;
+use crate::body::ApiBody;
+use crate::call::{Call, stamp};
+use crate::identity::{Tokens, User};
 use crate::objects;
 use crate::service::ApiService;
 use crate::state::State;
@@ -74,6 +79,7 @@ pub(crate) struct Inner {
     state: RwLock<State>,
     pub(crate) now: Now,
     pub(crate) event_ttl: std::time::Duration,
+    pub(crate) tokens: Tokens,
 }
 
 impl Inner {
@@ -103,7 +109,7 @@ impl std::fmt::Debug for ApiServer {
 }
 
 impl ApiServer {
-    /// A server with the namespaces that every cluster has, and nothing else.
+    /// A server with the namespaces and roles that every cluster has, and nothing else.
     pub fn new(options: Options) -> Self {
         Self::with(options, Tuning::default())
     }
@@ -111,6 +117,9 @@ impl ApiServer {
     /// The same, tuned.
     pub fn with(options: Options, tuning: Tuning) -> Self {
         let mut state = State::new(options.seed, tuning.history, tuning.addresses);
+        let time = stamp((options.now)());
+        let roles = authorize::bootstrap(&state.bindings, &time);
+        state.begin(&roles);
         let namespaces = state.registry.get("", "v1", "namespaces").cloned();
         if let Some(namespaces) = namespaces {
             for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
@@ -125,7 +134,20 @@ impl ApiServer {
             state: RwLock::new(state),
             now: options.now,
             event_ttl: tuning.event_ttl,
+            tokens: Tokens::default(),
         }))
+    }
+
+    /// Accepts a bearer token as a user's, beside those of service accounts.
+    pub fn accept_token(&self, token: &str, user: User) {
+        self.0.tokens.accept(token, user);
+    }
+
+    /// Who asks, if they may; the answer that refuses them if not. For paths that an embedder
+    /// serves beside the API's own.
+    #[expect(clippy::result_large_err, reason = "a refusal is an answer, made once")]
+    pub fn admit(&self, head: &Parts) -> Result<Arc<User>, Response<ApiBody>> {
+        authorize::enter(self, head).map_err(|denial| denial.answer(self, head))
     }
 
     /// The HTTP face, for clients and listeners.

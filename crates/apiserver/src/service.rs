@@ -51,7 +51,7 @@ where
             let (head, body) = request.into_parts();
             let user = match authorize::enter(&server, &head) {
                 Ok(user) => user,
-                Err(answer) => return Ok(answer),
+                Err(denial) => return Ok(denial.answer(&server, &head)),
             };
             let answer = match gather(body).await {
                 Ok(body) => routes::serve(&server, &user, &head, &body),

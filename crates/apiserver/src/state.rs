@@ -167,6 +167,18 @@ impl State {
         object
     }
 
+    /// Takes in objects that were there before all versions; nobody watches yet.
+    pub(crate) fn begin(&mut self, objects: &[Arc<Stored>]) {
+        for stored in objects {
+            let tree = stored.read();
+            let own = path::text(&tree, &["metadata", "uid"]);
+            if let Some(bucket) = self.buckets.get_mut(stored.storage) {
+                self.by_uid.insert(uid(own), stored.clone());
+                bucket.objects.insert(stored.place.clone(), stored.clone());
+            }
+        }
+    }
+
     /// Puts an object in its bucket and the indices, and tells watchers.
     fn keep(&mut self, stored: Arc<Stored>, object: &Value) {
         let (storage, place) = (stored.storage, stored.place.clone());

@@ -123,6 +123,12 @@ pub(crate) struct Stored {
 const READABLE_DEPTH: usize = 100;
 
 impl Stored {
+    /// The same, with its tree held for good.
+    pub(crate) fn pin(mut self, tree: Arc<Value>) -> Self {
+        self.pinned = Some(tree);
+        self
+    }
+
     /// The length of its text.
     pub(crate) fn len(&self) -> usize {
         self.head.text.len() + self.text.len()

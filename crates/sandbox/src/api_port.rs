@@ -1,6 +1,7 @@
-//! Owns the API's port: TLS on loopback with a certificate authority made at the start, a bearer
-//! token, and the kubeconfig that holds both. Who has no token is refused; loopback is shared by
-//! everyone on the machine.
+//! Owns the API's port: TLS on loopback with a certificate authority made at the start, the
+//! administrator's bearer token, and the kubeconfig that holds both. Who has no token is anonymous,
+//! and may see little: loopback is shared by everyone on the machine. It refuses to read tokens;
+//! the server does that.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -9,8 +10,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, header};
-use http_body_util::Either;
+use http::{Request, Response};
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
@@ -20,7 +21,7 @@ use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tower::ServiceExt as _;
-use weir_apiserver::ApiServer;
+use weir_apiserver::{ApiBody, ApiServer, User};
 use weir_runtime::Secret;
 
 use crate::memory::read_body;
@@ -64,15 +65,11 @@ impl ApiPort {
         let address = listener.local_addr().map_err(PortFailure::Socket)?;
         let (config, ca_pem) = tls_config(address.ip())?;
         let token = Secret::new(random_token());
+        server.accept_token(token.expose(), (*User::admin()).clone());
         let stop = CancellationToken::new();
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        tokio::spawn(accept(
-            listener,
-            acceptor,
-            Face { server, controls },
-            token.clone(),
-            stop.clone(),
-        ));
+        let face = Face { server, controls };
+        tokio::spawn(accept(listener, acceptor, face, stop.clone()));
         Ok(Self {
             address,
             ca_pem,
@@ -151,14 +148,7 @@ struct Face {
     controls: axum::Router,
 }
 
-async fn accept(
-    listener: TcpListener,
-    acceptor: TlsAcceptor,
-    face: Face,
-    token: Secret,
-    stop: CancellationToken,
-) {
-    let expected: Arc<str> = format!("Bearer {}", token.expose()).into();
+async fn accept(listener: TcpListener, acceptor: TlsAcceptor, face: Face, stop: CancellationToken) {
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
@@ -168,14 +158,14 @@ async fn accept(
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let (acceptor, face, expected) = (acceptor.clone(), face.clone(), expected.clone());
+        let (acceptor, face) = (acceptor.clone(), face.clone());
         let stopped = stop.clone();
         tokio::spawn(async move {
             let handshake = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
             let Ok(Ok(stream)) = handshake else { return };
             let service = hyper::service::service_fn(move |request: Request<Incoming>| {
-                let (face, expected) = (face.clone(), expected.clone());
-                async move { answer(face, &expected, request).await }
+                let face = face.clone();
+                async move { answer(face, request).await }
             });
             let builder = Builder::new(TokioExecutor::new());
             let connection = builder.serve_connection(TokioIo::new(stream), service);
@@ -191,39 +181,26 @@ async fn accept(
     }
 }
 
-type Answer<B> = Result<Response<Either<B, http_body_util::Full<Bytes>>>, std::convert::Infallible>;
-
 async fn answer(
     face: Face,
-    expected: &str,
-    request: Request<Incoming>,
-) -> Answer<weir_apiserver::ApiBody> {
-    let given = request
-        .headers()
-        .get(header::AUTHORIZATION)
-        .and_then(|h| h.to_str().ok());
-    if !given.is_some_and(|given| same(given, expected)) {
-        let body = r#"{"kind":"Status","apiVersion":"v1","metadata":{},"status":"Failure","message":"Unauthorized","reason":"Unauthorized","code":401}"#;
-        let mut response = Response::new(Either::Right(http_body_util::Full::from(body)));
-        *response.status_mut() = StatusCode::UNAUTHORIZED;
-        let json = http::HeaderValue::from_static("application/json");
-        response.headers_mut().insert(header::CONTENT_TYPE, json);
-        return Ok(response);
+    mut request: Request<Incoming>,
+) -> Result<Response<Either<ApiBody, Full<Bytes>>>, std::convert::Infallible> {
+    // Without this, a request that proves nothing would be taken for one of this process.
+    if !weir_apiserver::has_bearer_token(request.headers()) {
+        request.extensions_mut().insert(User::anonymous());
     }
-    if request.uri().path().starts_with("/sandbox/") {
-        let response = face
-            .controls
-            .oneshot(request.map(axum::body::Body::new))
-            .await?;
-        let (head, body) = response.into_parts();
-        let body = read_body(body, CONTROL_LIMIT).await.unwrap_or_default();
-        return Ok(Response::from_parts(head, Either::Right(body.into())));
+    if !request.uri().path().starts_with("/sandbox/") {
+        let response = face.server.service().oneshot(request).await?;
+        return Ok(response.map(Either::Left));
     }
-    let response = face.server.service().oneshot(request).await?;
-    Ok(response.map(Either::Left))
-}
-
-/// Compares in the same time whatever differs.
-fn same(a: &str, b: &str) -> bool {
-    a.len() == b.len() && a.bytes().zip(b.bytes()).fold(0, |d, (a, b)| d | (a ^ b)) == 0
+    // The controls are paths like any other to the rules of roles.
+    let (head, body) = request.into_parts();
+    if let Err(refused) = face.server.admit(&head) {
+        return Ok(refused.map(Either::Left));
+    }
+    let request = Request::from_parts(head, axum::body::Body::new(body));
+    let response = face.controls.oneshot(request).await?;
+    let (head, body) = response.into_parts();
+    let body = read_body(body, CONTROL_LIMIT).await.unwrap_or_default();
+    Ok(Response::from_parts(head, Either::Right(body.into())))
 }

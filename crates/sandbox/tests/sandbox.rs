@@ -238,7 +238,7 @@ async fn a_missing_image_and_a_bad_environment_are_told_on_the_pod() {
 }
 
 #[tokio::test]
-async fn on_loopback_the_api_is_reached_over_tls_with_the_token_alone() {
+async fn on_loopback_the_api_is_reached_over_tls_and_knows_callers_by_their_tokens() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut options = Options::loopback(dir.path());
     options.api_port = 0;
@@ -258,15 +258,49 @@ async fn on_loopback_the_api_is_reached_over_tls_with_the_token_alone() {
             .git_version
             .starts_with("v1.34")
     );
-    let mut stranger = config;
+    let ask = async |client: &kube::Client, method: &str, path: &str, body: &str| {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", "application/json")
+            .body(body.as_bytes().to_vec())
+            .expect("a request");
+        match client.request_text(request).await {
+            Ok(text) => (200, text),
+            Err(kube::Error::Api(status)) => (status.code, status.message.clone()),
+            Err(other) => panic!("{other}"),
+        }
+    };
+    // Who proves nothing is nobody, who proves it badly is refused.
+    let mut stranger = config.clone();
     stranger.auth_info = kube::config::AuthInfo::default();
-    let refused = kube::Client::try_from(stranger)
-        .expect("a client")
-        .apiserver_version()
-        .await;
+    let nobody = kube::Client::try_from(stranger.clone()).expect("a client");
+    assert_eq!(ask(&nobody, "GET", "/version", "").await.0, 200);
+    let (code, why) = ask(&nobody, "GET", "/api/v1/namespaces", "").await;
+    let expected = "namespaces is forbidden: User \"system:anonymous\" cannot list resource \
+                    \"namespaces\" in API group \"\" at the cluster scope";
+    assert_eq!((code, why.as_str()), (403, expected));
+    assert_eq!(ask(&nobody, "GET", "/sandbox/clock", "").await.0, 403);
+    stranger.auth_info.token = Some("wrong".to_owned().into());
+    let liar = kube::Client::try_from(stranger.clone()).expect("a client");
+    assert_eq!(ask(&liar, "GET", "/version", "").await.0, 401);
+    // A service account's token is as good as the administrator's, for what the account may do.
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    let account = r#"{"metadata": {"name": "robot"}}"#;
+    assert_eq!(ask(&client, "POST", accounts, account).await.0, 200);
+    let path = format!("{accounts}/robot/token");
+    let (code, answer) = ask(&client, "POST", &path, "{}").await;
+    assert_eq!(code, 200, "{answer}");
+    let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+    let token = answer["status"]["token"].as_str().expect("a token");
+    stranger.auth_info.token = Some(token.to_owned().into());
+    let robot = kube::Client::try_from(stranger).expect("a client");
+    assert_eq!(ask(&robot, "GET", "/api/v1", "").await.0, 200);
+    let (code, why) = ask(&robot, "GET", "/api/v1/namespaces", "").await;
+    assert_eq!(code, 403);
     assert!(
-        matches!(&refused, Err(kube::Error::Api(status)) if status.code == 401),
-        "{refused:?}"
+        why.contains("User \"system:serviceaccount:default:robot\""),
+        "{why}"
     );
     sandbox.stop().await;
 }

@@ -44,7 +44,7 @@ impl Attributes {
         };
         let mut by_path = false;
         if let [verb @ ("watch" | "proxy"), more @ ..] = rest {
-            out.verb = (*verb).to_owned();
+            (*verb).clone_into(&mut out.verb);
             rest = more;
             by_path = true;
         } else {
@@ -74,7 +74,8 @@ impl Attributes {
         }
         if out.name.is_empty() && out.verb == "get" && !by_path {
             let (watch, name) = asked(head.uri.query().unwrap_or_default());
-            out.verb = if watch { "watch" } else { "list" }.to_owned();
+            let verb = if watch { "watch" } else { "list" };
+            verb.clone_into(&mut out.verb);
             out.name = name.unwrap_or_default();
         }
         if out.name.is_empty() && out.verb == "delete" {

@@ -9,6 +9,7 @@ use weir_gocompat::quote;
 use weir_object::{Key, path};
 
 use super::rule::Rule;
+use crate::bucket::Bucket;
 use crate::identity::{User, account_name};
 use crate::registry::{Registry, Storage};
 use crate::state::State;
@@ -79,8 +80,10 @@ struct Index {
 pub(crate) struct Bindings {
     roles: Storage,
     cluster_roles: Storage,
-    bindings: Storage,
-    cluster_bindings: Storage,
+    /// Bindings of namespaces.
+    own: Storage,
+    /// Bindings of the cluster.
+    wide: Storage,
     index: Mutex<Option<Arc<Index>>>,
 }
 
@@ -90,15 +93,32 @@ impl Bindings {
         Self {
             roles: of("roles").unwrap_or(usize::MAX),
             cluster_roles: of("clusterroles").unwrap_or(usize::MAX),
-            bindings: of("rolebindings").unwrap_or(usize::MAX),
-            cluster_bindings: of("clusterrolebindings").unwrap_or(usize::MAX),
+            own: of("rolebindings").unwrap_or(usize::MAX),
+            wide: of("clusterrolebindings").unwrap_or(usize::MAX),
             index: Mutex::default(),
         }
     }
 
+    /// Where objects of a kind are kept.
+    pub(crate) fn storage(&self, kind: &str) -> Storage {
+        match kind {
+            "Role" => self.roles,
+            "ClusterRole" => self.cluster_roles,
+            "RoleBinding" => self.own,
+            _ => self.wide,
+        }
+    }
+
+    /// Whether no cluster role has changed since the server was made.
+    pub(crate) fn are_as_made(&self, state: &State) -> bool {
+        state
+            .bucket(self.cluster_roles)
+            .is_none_or(|b| b.last() <= 1)
+    }
+
     fn index(&self, state: &State) -> Arc<Index> {
-        let last = |storage| state.bucket(storage).map_or(0, |b| b.last());
-        let made_of = (last(self.bindings), last(self.cluster_bindings));
+        let last = |storage| state.bucket(storage).map_or(0, Bucket::last);
+        let made_of = (last(self.own), last(self.wide));
         // A poisoned index is whole or absent: it is replaced in one step.
         let mut held = self.index.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(index) = held.as_ref().filter(|index| index.made_of == made_of) {
@@ -108,10 +128,10 @@ impl Bindings {
             made_of,
             ..Index::default()
         };
-        for (_, binding) in state.range(self.cluster_bindings, None) {
+        for (_, binding) in state.range(self.wide, None) {
             index.cluster.add(&binding, "");
         }
-        for (key, binding) in state.range(self.bindings, None) {
+        for (key, binding) in state.range(self.own, None) {
             let scope = index.namespaces.entry(key.namespace.clone());
             scope.or_default().add(&binding, &key.namespace);
         }

@@ -10,6 +10,7 @@ use super::{Attributes, authorize};
 use crate::answer;
 use crate::body::ApiBody;
 use crate::identity::{self, User};
+use crate::protobuf::Exchange;
 use crate::refusal::{Refusal, ResourceName};
 use crate::request;
 use crate::server::ApiServer;
@@ -23,70 +24,70 @@ pub(crate) enum Denial {
     Refused(Refusal),
 }
 
-impl Denial {
-    /// What is told to a user who may not.
-    pub(crate) fn forbidden(user: &User, attributes: &Attributes, reason: &str) -> Self {
-        let mut why = attributes
-            .refused(&user.name)
-            .replace('&', "&amp;")
-            .replace('<', "&lt;")
-            .replace('>', "&gt;");
-        if !reason.is_empty() {
-            why = format!("{why}: {reason}");
-        }
-        Self::Refused(Refusal::Forbidden {
-            resource: ResourceName {
-                group: attributes.group.clone(),
-                plural: attributes.resource.clone(),
-            },
-            name: attributes.name.clone(),
-            why,
-            causes: Vec::new(),
-        })
+impl From<Refusal> for Denial {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
+}
 
-    fn answer(&self, head: &Parts) -> Response<ApiBody> {
+/// What cannot be taken for HTML is shown as it is.
+fn harmless(text: &str) -> String {
+    let text = text.replace('&', "&amp;");
+    text.replace('<', "&lt;").replace('>', "&gt;")
+}
+
+/// What is told to a user who may not.
+pub(crate) fn forbidden(user: &User, attributes: &Attributes, reason: &str) -> Refusal {
+    let mut why = harmless(&attributes.refused(&user.name));
+    if !reason.is_empty() {
+        why = format!("{why}: {reason}");
+    }
+    Refusal::Forbidden {
+        resource: ResourceName {
+            group: attributes.group.clone(),
+            plural: attributes.resource.clone(),
+        },
+        name: attributes.name.clone(),
+        why,
+        causes: Vec::new(),
+    }
+}
+
+impl Denial {
+    /// The answer that says so, in a form that the client accepts.
+    pub(crate) fn answer(&self, server: &ApiServer, head: &Parts) -> Response<ApiBody> {
+        let careful = !matches!(self, Self::Refused(Refusal::Unauthorized));
         let mut response = match self {
             Self::Broken(what) => {
                 let uri = head.uri.path_and_query().map_or("/", |p| p.as_str());
                 let uri = weir_gocompat::quote(uri);
                 let text = format!("Internal Server Error: {uri}: {what}\n");
-                let text = text
-                    .replace('&', "&amp;")
-                    .replace('<', "&lt;")
-                    .replace('>', "&gt;");
-                answer::text(500, text)
+                answer::text(500, harmless(&text))
             }
-            Self::Refused(refusal) => answer::refusal(refusal),
+            Self::Refused(refusal) => Exchange::open(server, head).close(answer::refusal(refusal)),
         };
-        let careful = !matches!(self, Self::Refused(Refusal::Unauthorized));
         if careful {
             let header = HeaderValue::from_static("nosniff");
-            response
-                .headers_mut()
-                .insert("x-content-type-options", header);
+            let headers = response.headers_mut();
+            headers.insert("x-content-type-options", header);
         }
         response
     }
 }
 
-/// Lets a request in as a user, or answers it.
-pub(crate) fn enter(server: &ApiServer, head: &Parts) -> Result<Arc<User>, Response<ApiBody>> {
-    admit(server, head).map_err(|denial| denial.answer(head))
-}
-
-fn admit(server: &ApiServer, head: &Parts) -> Result<Arc<User>, Denial> {
-    let caller = identity::of(server, head).map_err(Denial::Refused)?;
+/// Lets a request in as a user.
+pub(crate) fn enter(server: &ApiServer, head: &Parts) -> Result<Arc<User>, Denial> {
+    let caller = identity::of(server, head)?;
     let user = identity::act_as(server, caller, &head.headers)?;
     if user.is_privileged() {
         return Ok(user);
     }
     let segments = request::segments(head.uri.path())
-        .ok_or_else(|| Denial::Refused(Refusal::BadRequest("the path is not text".to_owned())))?;
+        .ok_or_else(|| Refusal::BadRequest("the path is not text".to_owned()))?;
     let attributes = Attributes::of(head, &segments);
     let decision = authorize(&server.0.read(), &user, &attributes);
     if decision.allowed {
         return Ok(user);
     }
-    Err(Denial::forbidden(&user, &attributes, &decision.reason))
+    Err(forbidden(&user, &attributes, &decision.reason).into())
 }

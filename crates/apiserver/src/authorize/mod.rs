@@ -1,14 +1,22 @@
 //! Owns who may do what: the rules of roles and bindings, and the decision over them.
 //! It refuses to know who is asking; see `identity`.
 
+mod aggregation;
 mod attributes;
 mod bindings;
+mod bootstrap;
 mod gate;
+mod grants;
+pub(crate) mod review;
 mod rule;
 
+pub(crate) use aggregation::run as gather_rules;
 pub(crate) use attributes::Attributes;
 pub(crate) use bindings::Bindings;
-pub(crate) use gate::{Denial, enter};
+pub(crate) use bootstrap::objects as bootstrap;
+pub(crate) use gate::{Denial, enter, forbidden};
+pub(crate) use grants::{may_create, may_grant};
+pub(crate) use rule::quoted_list;
 
 use crate::identity::User;
 use crate::state::State;

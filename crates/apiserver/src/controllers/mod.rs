@@ -35,5 +35,6 @@ pub(crate) async fn run(server: ApiServer) {
         slices::run(store.clone()),
         collector::run(clock.clone()),
         expiry::run(store, clock.event_ttl),
+        crate::authorize::gather_rules(server),
     );
 }

@@ -127,14 +127,13 @@ pub(crate) fn act_as(
         let attributes = claim.attributes();
         let decision = authorize::authorize(&server.0.read(), &caller, &attributes);
         if !decision.allowed {
-            return Err(Denial::forbidden(&caller, &attributes, &decision.reason));
+            return Err(authorize::forbidden(&caller, &attributes, &decision.reason).into());
         }
         match claim {
             Claim::Account { namespace, name } => {
                 user.name = account_name(&namespace, &name);
                 if !groups_given {
-                    let [all, own, _] = account_groups(&namespace);
-                    user.groups = vec![all, own];
+                    user.groups = account_groups(&namespace).to_vec();
                 }
             }
             Claim::User(name) => user.name = name,

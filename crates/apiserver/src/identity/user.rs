@@ -40,8 +40,12 @@ impl User {
 
     /// The administrator, who may do everything.
     pub fn admin() -> Arc<Self> {
-        static ADMIN: LazyLock<Arc<User>> =
-            LazyLock::new(|| Arc::new(User::new("kubernetes-admin", [MASTERS, AUTHENTICATED])));
+        static ADMIN: LazyLock<Arc<User>> = LazyLock::new(|| {
+            Arc::new(User {
+                uid: "admin".to_owned(),
+                ..User::new("kubernetes-admin", [MASTERS, AUTHENTICATED])
+            })
+        });
         ADMIN.clone()
     }
 
@@ -61,9 +65,11 @@ impl User {
 
     /// The user that a service account is.
     pub fn service_account(namespace: &str, name: &str) -> Self {
+        let mut groups = account_groups(namespace).to_vec();
+        groups.push(AUTHENTICATED.to_owned());
         Self {
             name: account_name(namespace, name),
-            groups: account_groups(namespace).into(),
+            groups,
             ..Self::default()
         }
     }
@@ -73,8 +79,8 @@ impl User {
         self.groups.iter().any(|group| group == MASTERS)
     }
 
-    /// The user as reviews and admission see it; `full` shows an empty `extra` too.
-    pub(crate) fn info(&self, full: bool) -> Value {
+    /// The user as reviews and admission see it.
+    pub(crate) fn info(&self) -> Value {
         let mut out = Map::new();
         if !self.name.is_empty() {
             out.insert("username".into(), self.name.clone().into());
@@ -85,7 +91,7 @@ impl User {
         if !self.groups.is_empty() {
             out.insert("groups".into(), json!(self.groups));
         }
-        if full && !self.extra.is_empty() {
+        if !self.extra.is_empty() {
             out.insert("extra".into(), json!(self.extra));
         }
         out.into()
@@ -97,12 +103,11 @@ pub(crate) fn account_name(namespace: &str, name: &str) -> String {
     format!("{ACCOUNT}{namespace}:{name}")
 }
 
-/// The groups of a service account, all but `system:authenticated` of its own kind.
-pub(crate) fn account_groups(namespace: &str) -> [String; 3] {
+/// The groups of all service accounts and of those of a namespace.
+pub(crate) fn account_groups(namespace: &str) -> [String; 2] {
     [
         "system:serviceaccounts".to_owned(),
         format!("system:serviceaccounts:{namespace}"),
-        AUTHENTICATED.to_owned(),
     ]
 }
 
