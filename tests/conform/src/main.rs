@@ -5,6 +5,7 @@
 
 mod compare;
 mod fill;
+mod generate;
 mod known;
 mod normal;
 mod replay;
@@ -49,6 +50,18 @@ enum What {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Play random sequences of writes by several managers.
+    Generate {
+        /// How many.
+        #[arg(long, default_value_t = 2000)]
+        sequences: u64,
+        /// What they are made from.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// The first one's number.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+    },
 }
 
 #[tokio::main]
@@ -83,6 +96,14 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
             replay::replay(&pair, sessions, only.as_deref(), arguments.jobs, &report).await?;
             let whole: &[&str] = if only.is_none() { &["replay"] } else { &[] };
             report.end(whole)
+        }
+        What::Generate {
+            sequences,
+            seed,
+            from,
+        } => {
+            generate::generate(&pair, seed, from, sequences, arguments.jobs, &report).await?;
+            report.end(&[])
         }
     };
     Ok(good)

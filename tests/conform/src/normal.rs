@@ -14,6 +14,10 @@ static UUID: LazyLock<Regex> =
     LazyLock::new(|| regex(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"));
 static TIME: LazyLock<Regex> =
     LazyLock::new(|| regex(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)"));
+/// Names whose end the server makes up: a volume of a token, a ReplicaSet in a sentence.
+static MADE_UP: LazyLock<Regex> = LazyLock::new(|| {
+    regex(r#"kube-api-access-([a-z0-9]{5})\b|[Rr]eplica ?[Ss]et "?[a-z0-9.-]+-([a-z0-9]{6,10})\b"#)
+});
 static AGE: LazyLock<Regex> = LazyLock::new(|| regex(r"^(\d+[smhdy])+( ago)?$"));
 static CURRENT: LazyLock<Regex> = LazyLock::new(|| regex(r"current: \d+"));
 static EMBEDDED: LazyLock<Regex> = LazyLock::new(|| regex(r#"resourceVersion\\*":\\*"\d+"#));
@@ -66,6 +70,14 @@ impl Normal {
                     }
                     self.learn(value, at);
                     at.truncate(length);
+                }
+            }
+            Value::String(text) => {
+                for found in MADE_UP.captures_iter(text) {
+                    for end in [found.get(1), found.get(2)].into_iter().flatten() {
+                        let placeholder = self.name("made up", end.as_str(), at);
+                        self.replace_everywhere(end.as_str(), placeholder);
+                    }
                 }
             }
             Value::Array(items) => {

@@ -34,7 +34,14 @@ pub(crate) struct Outcome {
     pub(crate) answer: Value,
 }
 
-struct Run<'a> {
+/// Where steps play: a namespace, and what further placeholders stand for.
+pub(crate) struct Place {
+    pub(crate) namespace: String,
+    pub(crate) values: Vec<(String, Value)>,
+}
+
+/// Steps on one server, and what they remember.
+pub(crate) struct Run<'a> {
     target: &'a Target,
     values: Values,
     made: Vec<String>,
@@ -47,19 +54,12 @@ pub(crate) async fn play(
     session: &Session,
     id: &str,
 ) -> anyhow::Result<Vec<Outcome>> {
-    let mut run = Run {
-        target,
-        values: Values::default(),
-        made: Vec::new(),
-        streams: HashMap::new(),
+    let place = Place {
+        namespace: id.to_owned(),
+        values: vec![("id".to_owned(), id.into())],
     };
-    let known = &mut run.values.known;
-    known.insert("ns".to_owned(), id.into());
-    known.insert("id".to_owned(), id.into());
-    for (name, template) in session.templates.iter() {
-        known.insert(format!("template-{name}"), template.clone());
-    }
-    run.namespace(id).await?;
+    let mut run = Run::new(target, &place);
+    namespace(target, id).await?;
     let mut out = Vec::new();
     for step in &session.steps {
         let outcome = run.step(session, step).await;
@@ -69,26 +69,51 @@ pub(crate) async fn play(
     Ok(out)
 }
 
-impl Run<'_> {
-    /// Makes the namespace and waits for what controllers put into it.
-    async fn namespace(&self, name: &str) -> anyhow::Result<()> {
-        let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-        let request = Request::new("POST", "/api/v1/namespaces", body.to_string());
-        self.target.send(&request).await?;
-        let real = matches!(self.target, Target::Real(_));
-        let until = Instant::now()
-            + if real {
-                PATIENCE
-            } else {
-                Duration::from_secs(1)
-            };
-        for path in ["serviceaccounts/default", "configmaps/kube-root-ca.crt"] {
-            let request = Request::get(format!("/api/v1/namespaces/{name}/{path}"));
-            while self.target.send(&request).await?.code != 200 && Instant::now() < until {
-                sleep(Duration::from_millis(20)).await;
-            }
+/// Makes a namespace and waits for what controllers put into it.
+pub(crate) async fn namespace(target: &Target, name: &str) -> anyhow::Result<()> {
+    let body = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+    let request = Request::new("POST", "/api/v1/namespaces", body.to_string());
+    target.send(&request).await?;
+    let real = matches!(target, Target::Real(_));
+    let until = Instant::now()
+        + if real {
+            PATIENCE
+        } else {
+            Duration::from_secs(1)
+        };
+    for path in ["serviceaccounts/default", "configmaps/kube-root-ca.crt"] {
+        let request = Request::get(format!("/api/v1/namespaces/{name}/{path}"));
+        while target.send(&request).await?.code != 200 && Instant::now() < until {
+            sleep(Duration::from_millis(20)).await;
         }
-        Ok(())
+    }
+    Ok(())
+}
+
+impl<'a> Run<'a> {
+    /// Nothing done yet.
+    pub(crate) fn new(target: &'a Target, place: &Place) -> Self {
+        let mut values = Values::default();
+        let namespace = ("ns".to_owned(), place.namespace.clone().into());
+        values
+            .known
+            .extend(place.values.iter().cloned().chain([namespace]));
+        Self {
+            target,
+            values,
+            made: Vec::new(),
+            streams: HashMap::new(),
+        }
+    }
+
+    /// The server.
+    pub(crate) fn target(&self) -> &Target {
+        self.target
+    }
+
+    /// Fills a text's placeholders.
+    pub(crate) fn text(&self, text: &str) -> String {
+        self.values.text(text)
     }
 
     async fn clean(&self, namespace: &str) {
@@ -107,7 +132,8 @@ impl Run<'_> {
         let _ = self.target.send(&Request::new("DELETE", path, "")).await;
     }
 
-    async fn step(&mut self, session: &Session, step: &Step) -> anyhow::Result<Outcome> {
+    /// Plays one step.
+    pub(crate) async fn step(&mut self, session: &Session, step: &Step) -> anyhow::Result<Outcome> {
         let words = &step.words;
         self.values
             .known
@@ -132,7 +158,8 @@ impl Run<'_> {
             words.body, words.raw, words.base64, words.make, words.set
         ));
         let mut answer = self.ask(&request, words).await?;
-        if let Some(name) = &words.save {
+        let done = answer.get("code").and_then(Value::as_u64).unwrap_or(0) < 400;
+        if let Some(name) = words.save.as_ref().filter(|_| done) {
             let body = answer.get("body").cloned().unwrap_or_default();
             self.values.known.insert(name.clone(), body);
         }

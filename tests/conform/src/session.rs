@@ -42,11 +42,11 @@ pub(crate) struct Session {
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Words {
     /// Method and path.
-    r#do: Option<String>,
+    pub(crate) r#do: Option<String>,
     /// Defines a custom resource from a template and waits until it is served.
-    crd: Option<String>,
+    pub(crate) crd: Option<String>,
     /// One step for each of these changes to the body.
-    each: Option<Vec<Map<String, Value>>>,
+    pub(crate) each: Option<Vec<Map<String, Value>>>,
     pub(crate) id: Option<String>,
     /// Media type of the body, or its short name.
     pub(crate) r#type: Option<String>,

@@ -60,7 +60,6 @@ impl Request {
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) code: u16,
-    pub(crate) headers: http::HeaderMap,
     pub(crate) body: Bytes,
 }
 
@@ -128,7 +127,6 @@ impl Target {
             .map_err(|e| anyhow!("the answer broke off: {e}"))?;
         Ok(Answer {
             code: head.status.as_u16(),
-            headers: head.headers,
             body: body.to_bytes(),
         })
     }
