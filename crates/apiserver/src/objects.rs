@@ -138,7 +138,7 @@ fn insert(
     } else {
         builtin::begin(resource, &mut object, call)?;
     }
-    admit::check(resource, None, &object)?;
+    admit::check(resource, None, &object, call)?;
     if call.dry_run {
         return Ok(convert::outward(resource, &Arc::new(object)));
     }
@@ -424,7 +424,7 @@ pub(crate) fn replace(
         );
     }
     if part != Part::Binding {
-        admit::check(resource, Some(old), &new)?;
+        admit::check(resource, Some(old), &new, call)?;
     }
     let at = key(namespace, path::text(old, &["metadata", "name"]));
     // Stored versions differ in name only, so a write through another version is no change.
