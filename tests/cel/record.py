@@ -2,10 +2,12 @@
 """Asks a real API server what it says to each rule of the corpus, and writes its answers down.
 
 usage: KUBECONFIG=... tests/cel/record.py crates/apiserver/tests/data/rules.json
+       KUBECONFIG=... tests/cel/record.py crates/apiserver/tests/data/definitions.json
 
 Each rule is first part of a definition that is created as a dry run: that tells whether it
 compiles. Those that do are put together into definitions of a few, and an object is written for
 each: created with its old value, when it has one, and then with its new value.
+Whole definitions are created as dry runs only.
 """
 import base64, json, ssl, sys, tempfile, time, urllib.request, urllib.error
 import os, subprocess
@@ -74,6 +76,13 @@ def main():
     path = sys.argv[1]
     corpus = json.load(open(path))
     call = connect()
+    if "definitions" in corpus:
+        for case in corpus["definitions"]:
+            code, body = call("POST", DEFINITIONS + "?dryRun=All", case["body"])
+            case["real"] = {"code": code, "causes": causes(body)}
+        json.dump(corpus, open(path, "w"), indent=1, ensure_ascii=False)
+        print(f"{len(corpus['definitions'])} definitions")
+        return
     ruled = lambda rule: dict(corpus["schema"], **{"x-kubernetes-validations": [rule]})
     compiled, stamp = [], int(time.time()) % 100_000
     for number, case in enumerate(corpus["cases"]):

@@ -179,7 +179,7 @@ pub(crate) fn check(
             judged.warnings.into_iter().for_each(|text| call.warn(text));
         }
         None if resource.kind.kind == "CustomResourceDefinition" => {
-            causes.extend(custom::check_definition(new));
+            causes.extend(custom::check_definition(new, old));
         }
         None => causes.extend(builtin::check(resource, old, new)),
     }

@@ -54,8 +54,9 @@ pub(crate) struct Call {
     pub(crate) target: Option<Expr>,
     pub(crate) name: String,
     pub(crate) args: Vec<Expr>,
-    /// Found by the check.
+    /// Found by the check, with those of its overloads that fit.
     pub(crate) function: Option<&'static Function>,
+    pub(crate) matched: Vec<usize>,
 }
 
 /// An entry of a map literal.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::ast::{Call, Expr, Fold, Literal, Node, Offset};
 use super::fault::Mistake;
 use super::functions::{self, Function};
+use super::literals;
 use super::types::{Bindings, Type, most_general};
 
 /// Names that an expression may use.
@@ -36,9 +37,6 @@ pub(crate) fn check(
         used: Vec::new(),
     };
     checker.expr(expr);
-    if checker.mistakes.is_empty() {
-        checker.literals(expr);
-    }
     if !checker.mistakes.is_empty() {
         return Err(checker.mistakes);
     }
@@ -48,6 +46,10 @@ pub(crate) fn check(
         .iter()
         .map(|ty| bindings.substitute(ty, true))
         .collect();
+    let mistakes = literals::check(expr, &types);
+    if !mistakes.is_empty() {
+        return Err(mistakes);
+    }
     let result = types.get(expr.id).cloned().unwrap_or(Type::Error);
     Ok(Checked {
         types,
@@ -79,7 +81,10 @@ impl Checker<'_> {
     }
 
     fn undeclared(&mut self, at: Offset, name: &str) {
-        self.mistake(at, format!("undeclared reference to '{name}' (in container '')"));
+        self.mistake(
+            at,
+            format!("undeclared reference to '{name}' (in container '')"),
+        );
     }
 
     fn mismatch(&mut self, at: Offset, expected: &Type, found: &Type) {
@@ -87,7 +92,10 @@ impl Checker<'_> {
             self.bindings.substitute(expected, false),
             self.bindings.substitute(found, false),
         );
-        self.mistake(at, format!("expected type '{expected}' but found '{found}'"));
+        self.mistake(
+            at,
+            format!("expected type '{expected}' but found '{found}'"),
+        );
     }
 
     fn set(&mut self, id: usize, ty: Type) -> Type {
@@ -142,12 +150,12 @@ impl Checker<'_> {
                 let (mut key, mut value) = (None, None);
                 for entry in entries {
                     let found = self.expr(&mut entry.key);
-                    key = Some(self.join(entry.key.at, key, found));
+                    key = Some(self.join(key, found));
                     let mut found = self.expr(&mut entry.value);
                     if entry.optional {
                         found = self.unwrapped(entry.value.at, &found);
                     }
-                    value = Some(self.join(entry.value.at, value, found));
+                    value = Some(self.join(value, found));
                 }
                 match (key, value) {
                     (Some(key), Some(value)) => Type::map(key, value),
@@ -202,7 +210,7 @@ impl Checker<'_> {
         let (of, was_optional) = optional_of(&operand);
         let found = match &of {
             Type::Map(of) => of.1.clone(),
-            Type::Object(object) => match object.fields.get(field) {
+            Type::Object(object) => match object.field(field) {
                 Some(ty) => ty.clone(),
                 None => {
                     self.mistake(at, format!("undefined field '{field}'"));
@@ -220,7 +228,10 @@ impl Checker<'_> {
             }
             other => {
                 if !other.is_dyn_or_error() {
-                    self.mistake(at, format!("type '{other}' does not support field selection"));
+                    self.mistake(
+                        at,
+                        format!("type '{other}' does not support field selection"),
+                    );
                 }
                 Type::Dyn
             }
@@ -276,6 +287,7 @@ impl Checker<'_> {
         member: bool,
     ) -> Type {
         call.function = Some(function);
+        call.matched.clear();
         if matches!(function.name, "_&&_" | "_||_") {
             let mut wrong = false;
             for (arg, ty) in call.args.iter().zip(args) {
@@ -284,10 +296,11 @@ impl Checker<'_> {
                     wrong = true;
                 }
             }
+            call.matched.push(0);
             return if wrong { Type::Error } else { Type::Bool };
         }
         let mut result: Option<Type> = None;
-        for overload in &function.overloads {
+        for (at, overload) in function.overloads.iter().enumerate() {
             if overload.member != member {
                 continue;
             }
@@ -301,9 +314,8 @@ impl Checker<'_> {
             let instance = |ty: &Type| fresh.substitute(&shift(ty), false);
             let params: Vec<Type> = overload.params.iter().map(instance).collect();
             if self.bindings.all_assignable(args, &params) {
-                let found = self
-                    .bindings
-                    .substitute(&instance(&overload.result), false);
+                call.matched.push(at);
+                let found = self.bindings.substitute(&instance(&overload.result), false);
                 result = Some(match result {
                     None => found,
                     Some(Type::Dyn) => Type::Dyn,
@@ -340,7 +352,7 @@ impl Checker<'_> {
             if *optional {
                 found = self.unwrapped(item.at, &found);
             }
-            of = Some(self.join(item.at, of, found));
+            of = Some(self.join(of, found));
         }
         let of = of.unwrap_or_else(|| self.param());
         Type::list(of)
@@ -354,13 +366,13 @@ impl Checker<'_> {
         of
     }
 
-    fn join(&mut self, at: Offset, before: Option<Type>, now: Type) -> Type {
+    /// The type of two elements; those that do not fit are told later, where it matters.
+    fn join(&mut self, before: Option<Type>, now: Type) -> Type {
         let Some(before) = before else { return now };
         if self.bindings.assignable(&before, &now) {
             return most_general(&before, &now);
         }
-        self.mismatch(at, &before, &now);
-        Type::Error
+        Type::Dyn
     }
 
     fn fold(&mut self, fold: &mut Fold) -> Type {
@@ -406,59 +418,6 @@ impl Checker<'_> {
     fn assert(&mut self, at: Offset, wanted: &Type, found: &Type) {
         if !self.bindings.assignable(wanted, found) {
             self.mismatch(at, wanted, found);
-        }
-    }
-
-    /// Literals that a call would refuse each time are refused at once.
-    fn literals(&mut self, expr: &Expr) {
-        match &expr.node {
-            Node::Literal(_) | Node::Ident(_) | Node::Message(_) => {}
-            Node::Select { operand, .. } => self.literals(operand),
-            Node::List { items, .. } => items.iter().for_each(|e| self.literals(e)),
-            Node::Map(entries) => {
-                for entry in entries {
-                    self.literals(&entry.key);
-                    self.literals(&entry.value);
-                }
-            }
-            Node::Fold(fold) => {
-                for part in [
-                    &fold.range,
-                    &fold.init,
-                    &fold.condition,
-                    &fold.step,
-                    &fold.result,
-                ] {
-                    self.literals(part);
-                }
-            }
-            Node::Call(call) => {
-                call.target.iter().chain(&call.args).for_each(|e| self.literals(e));
-                let text = |expr: Option<&Expr>| match expr.map(|e| (&e.node, e.at)) {
-                    Some((Node::Literal(Literal::Text(text)), at)) => Some((text.clone(), at)),
-                    _ => None,
-                };
-                let (arg, wrong): (_, fn(&str) -> bool) = match (call.name.as_str(), &call.target) {
-                    ("matches", Some(_)) => (text(call.args.first()), |t| {
-                        weir_gocompat::GoRegex::parse(t).is_err()
-                    }),
-                    ("matches", None) => (text(call.args.get(1)), |t| {
-                        weir_gocompat::GoRegex::parse(t).is_err()
-                    }),
-                    ("duration", None) => (text(call.args.first()), |t| {
-                        super::time::duration(t).is_none()
-                    }),
-                    ("timestamp", None) => (text(call.args.first()), |t| {
-                        super::time::timestamp(t).is_none()
-                    }),
-                    _ => return,
-                };
-                if let Some((text, at)) = arg
-                    && wrong(&text)
-                {
-                    self.mistake(at, format!("invalid {} argument", call.name));
-                }
-            }
         }
     }
 }

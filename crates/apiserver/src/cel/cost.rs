@@ -46,9 +46,9 @@ pub(crate) fn before(name: &str, args: &[Value<'_>]) -> u64 {
         "validate" => regex(size(1), 64),
         "containsIP" | "containsCIDR" => tenth(2 * size(0)) + tenth(size(1)) + 1,
         "ip" if matches!(args.first(), Some(Value::Host(Host::Cidr(_)))) => 1,
-        "url" | "lowerAscii" | "upperAscii" | "substring" | "trim" | "jsonpatch.escapeKey"
-        | "cidr" | "isIP" | "isCIDR" | "ip" | "quantity" | "isQuantity" | "semver" | "isSemver"
-        | "startsWith" | "endsWith" | "strings.quote" | "format" => tenth(size(0)),
+        "url" | "lowerAscii" | "upperAscii" | "substring" | "trim" | "cidr" | "isIP" | "isCIDR"
+        | "ip" | "quantity" | "isQuantity" | "semver" | "isSemver" | "startsWith" | "endsWith"
+        | "strings.quote" | "format" => tenth(size(0)),
         "bytes" | "string" => match args.first() {
             Some(Value::Text(_) | Value::Bytes(_)) => tenth(size(0)),
             _ => 1,

@@ -38,7 +38,9 @@ impl Decl {
     /// `apiVersion`, `kind`, and a little `metadata`.
     pub(crate) fn of(schema: &Structural, name: &str, root: bool) -> Option<Self> {
         if schema.int_or_string {
-            let most = schema.max_length.map_or(REQUEST - 2, |max| max.saturating_mul(4));
+            let most = schema
+                .max_length
+                .map_or(REQUEST - 2, |max| max.saturating_mul(4));
             return Some(plain(Type::Dyn, 1, most));
         }
         match schema.kind? {

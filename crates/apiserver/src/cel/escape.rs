@@ -3,9 +3,27 @@
 use std::borrow::Cow;
 
 /// Words that are escaped as a whole.
-const RESERVED: [&str; 22] = [
-    "true", "false", "null", "in", "as", "break", "const", "continue", "else", "for", "function",
-    "if", "import", "let", "loop", "package", "namespace", "return", "var", "void", "while",
+const RESERVED: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
     "while",
 ];
 
@@ -15,6 +33,11 @@ const PARTS: [(&str, &str); 4] = [
     ("__dash__", "-"),
     ("__slash__", "/"),
 ];
+
+/// Whether the name is a word of the language.
+pub(crate) fn is_reserved(name: &str) -> bool {
+    RESERVED.contains(&name)
+}
 
 /// The spelling of a property's name, or `None` when it has none.
 pub(crate) fn escape(name: &str) -> Option<String> {

@@ -180,13 +180,11 @@ impl<'a, 'm> Machine<'a, 'm> {
                     _ => return Err(Fault::Overload),
                 }
             }
+            // The last of equal keys counts.
             let Some(at) = key.key() else {
                 return Err(Fault::said("unsupported key type"));
             };
-            if out.insert(at, value).is_some() {
-                let shown = super::library::show(&key);
-                return Err(Fault::said(format!("duplicate key: {shown}")));
-            }
+            out.insert(at, value);
         }
         self.spend(cost::MAP)?;
         Ok(Value::Map(Map::Owned(Arc::new(out))))
@@ -280,7 +278,11 @@ impl<'a, 'm> Machine<'a, 'm> {
             ("_&&_", terms) => return self.logic(terms, false),
             ("_||_", terms) => return self.logic(terms, true),
             ("_?:_" | "_?_:_", [condition, yes, no]) => {
-                let chosen = if truth(self.eval(condition)?)? { yes } else { no };
+                let chosen = if truth(self.eval(condition)?)? {
+                    yes
+                } else {
+                    no
+                };
                 return self.eval(chosen);
             }
             ("@not_strictly_false", [arg]) => {
@@ -424,10 +426,13 @@ fn constant(literal: &Literal) -> Value<'_> {
 
 fn select<'a>(value: &Value<'a>, field: &str) -> Outcome<'a> {
     match value {
-        Value::Map(map) => map.field(field).unwrap_or_else(|| Err(Fault::no_key(field))),
+        Value::Map(map) => map
+            .field(field)
+            .unwrap_or_else(|| Err(Fault::no_key(field))),
         Value::Optional(None) => Ok(Value::Optional(None)),
         Value::Optional(Some(value)) => optional_select(value, field),
-        _ => Err(Fault::Overload),
+        // What has no fields has no such field either.
+        _ => Err(Fault::no_key(field)),
     }
 }
 

@@ -10,8 +10,7 @@ use super::types::Type;
 use super::value::Value;
 
 /// What runs a call; the receiver is the first argument.
-pub(crate) type Run =
-    for<'a> fn(&mut Machine<'a, '_>, &[Value<'a>]) -> Result<Value<'a>, Fault>;
+pub(crate) type Run = for<'a> fn(&mut Machine<'a, '_>, &[Value<'a>]) -> Result<Value<'a>, Fault>;
 
 /// One way of calling a function.
 #[derive(Debug)]
@@ -89,7 +88,11 @@ struct Reader<'t> {
 impl<'t> Reader<'t> {
     fn skip(&mut self, sign: &str) {
         self.rest = self.rest.trim_start();
-        self.rest = self.rest.strip_prefix(sign).unwrap_or(self.rest).trim_start();
+        self.rest = self
+            .rest
+            .strip_prefix(sign)
+            .unwrap_or(self.rest)
+            .trim_start();
     }
 
     fn inner(&mut self) -> Type {
@@ -155,9 +158,9 @@ pub(crate) const HOSTS: [&str; 11] = [
 ];
 
 fn host(name: &str) -> Option<&'static str> {
-    HOSTS.into_iter().find(|host| {
-        *host == name || host.rsplit('.').next().is_some_and(|short| short == name)
-    })
+    HOSTS
+        .into_iter()
+        .find(|host| *host == name || host.rsplit('.').next().is_some_and(|short| short == name))
 }
 
 /// The type that a name denotes, such as `string` in `type(x) == string`.

@@ -52,7 +52,7 @@ impl Host {
             (Self::Ip(a), Self::Ip(b)) => a == b,
             (Self::Cidr(a), Self::Cidr(b)) => a == b,
             (Self::Url(a), Self::Url(b)) => a.text == b.text,
-            (Self::Quantity(a), Self::Quantity(b)) => a == b,
+            (Self::Quantity(a), Self::Quantity(b)) => a.order(*b) == Ordering::Equal,
             (Self::Semver(a), Self::Semver(b)) => a.compare(b) == Ordering::Equal,
             (Self::Format(a), Self::Format(b)) => a == b,
             _ => false,
@@ -69,7 +69,9 @@ pub(crate) fn parse_ip(text: &str) -> Result<IpAddr, String> {
     if let Some((before, _)) = text.split_once('%')
         && before.parse::<std::net::Ipv6Addr>().is_ok()
     {
-        return Err(format!("IP address {text:?} with zone value is not allowed"));
+        return Err(format!(
+            "IP address {text:?} with zone value is not allowed"
+        ));
     }
     let ip: IpAddr = text.parse().map_err(|_| {
         format!(
@@ -78,9 +80,9 @@ pub(crate) fn parse_ip(text: &str) -> Result<IpAddr, String> {
         )
     })?;
     match ip {
-        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Err(format!(
-            "IPv4-mapped IPv6 address {text:?} is not allowed"
-        )),
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+            Err(format!("IPv4-mapped IPv6 address {text:?} is not allowed"))
+        }
         ip => Ok(ip),
     }
 }
@@ -115,9 +117,9 @@ impl Cidr {
             return wrong("prefix length out of range");
         }
         match ip {
-            IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => Err(format!(
-                "IPv4-mapped IPv6 address {text:?} is not allowed"
-            )),
+            IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+                Err(format!("IPv4-mapped IPv6 address {text:?} is not allowed"))
+            }
             ip => Ok(Self { ip, length }),
         }
     }
@@ -125,7 +127,9 @@ impl Cidr {
     pub(crate) fn masked(self) -> Self {
         let ip = match self.ip {
             IpAddr::V4(ip) => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(self.length)).unwrap_or(0);
+                let mask = u32::MAX
+                    .checked_shl(32 - u32::from(self.length))
+                    .unwrap_or(0);
                 IpAddr::V4((u32::from(ip) & mask).into())
             }
             IpAddr::V6(ip) => {
@@ -199,7 +203,9 @@ impl Url {
             Some(after) if !url.scheme.is_empty() || !before.starts_with("///") => {
                 let end = after.find('/').unwrap_or(after.len());
                 let (authority, path) = after.split_at(end);
-                let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+                let host = authority
+                    .rsplit_once('@')
+                    .map_or(authority, |(_, host)| host);
                 if let Err(why) = check_host(host) {
                     return wrong(&why);
                 }
@@ -289,14 +295,21 @@ fn check_host(host: &str) -> Result<(), String> {
         return Err(format!("invalid URL escape {bad:?}"));
     }
     match host.chars().find(|c| " \"<>\\^`{|}".contains(*c)) {
-        Some(bad) => Err(format!("invalid character {:?} in host name", bad.to_string())),
+        Some(bad) => Err(format!(
+            "invalid character {:?} in host name",
+            bad.to_string()
+        )),
         None => Ok(()),
     }
 }
 
 /// An amount, in billionths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Quantity(pub(crate) i128);
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quantity {
+    nanos: i128,
+    /// The power of ten it is kept with; `None` where the API keeps it as a decimal of any length.
+    scale: Option<i32>,
+}
 
 const ONE: i128 = 1_000_000_000;
 
@@ -315,8 +328,19 @@ impl Quantity {
         if fraction.contains('.') || (whole.is_empty() && fraction.is_empty()) {
             return None;
         }
-        let (multiplier, exponent) = scale(suffix)?;
-        // The value is digits × multiplier × 10^exponent; more digits than matter are dropped.
+        let (multiplier, power) = scale(suffix)?;
+        let whole = whole.trim_start_matches('0');
+        let digits = i32::try_from(whole.len() + fraction.len()).ok()?;
+        let binary = multiplier > 1;
+        let bits = i32::try_from(multiplier.trailing_zeros()).ok()?;
+        let room = match (binary, fraction.is_empty()) {
+            (false, _) => 18 - digits,
+            (true, true) => 15 - digits - bits * 3 / 10 - 1,
+            (true, false) => -1,
+        };
+        let kept = power - i32::try_from(fraction.len()).ok()?;
+        let scale = (room >= 0 && kept >= -9).then_some(kept);
+        // The value is digits × multiplier × 10^power; more digits than matter are dropped.
         let fraction = fraction.get(..fraction.len().min(18))?;
         let digits = format!("{whole}{fraction}");
         let digits = digits.trim_start_matches('0');
@@ -328,30 +352,60 @@ impl Quantity {
         } else {
             digits.parse().ok()?
         };
-        let exponent = exponent + 9 - i32::try_from(fraction.len()).ok()?;
+        let power = power + 9 - i32::try_from(fraction.len()).ok()?;
         let mut value = value.checked_mul(multiplier)?;
-        if exponent >= 0 {
-            value = value.checked_mul(10i128.checked_pow(exponent.unsigned_abs())?)?;
+        if power >= 0 {
+            value = value.checked_mul(10i128.checked_pow(power.unsigned_abs())?)?;
         } else {
-            let by = 10i128.checked_pow(exponent.unsigned_abs())?;
+            let by = 10i128.checked_pow(power.unsigned_abs())?;
             // What is finer than a billionth is rounded up.
             value = value / by + i128::from(value % by != 0);
         }
-        let limit = i128::from(i64::MAX) * ONE;
-        let value = value.min(limit);
-        Some(Self(if negative { -value } else { value }))
+        let nanos = value.min(i128::from(i64::MAX) * ONE);
+        Some(Self {
+            nanos: if negative { -nanos } else { nanos },
+            scale,
+        })
     }
 
+    /// As a whole number, where the API keeps it as one.
     pub(crate) fn integer(self) -> Option<i64> {
-        (self.0 % ONE == 0).then(|| i64::try_from(self.0 / ONE).ok()).flatten()
+        self.scale.filter(|scale| *scale >= 0)?;
+        i64::try_from(self.nanos / ONE).ok()
     }
 
     pub(crate) fn whole(value: i64) -> Self {
-        Self(i128::from(value) * ONE)
+        Self {
+            nanos: i128::from(value) * ONE,
+            scale: Some(0),
+        }
     }
 
     pub(crate) fn float(self) -> f64 {
-        self.0 as f64 / 1e9
+        self.nanos as f64 / 1e9
+    }
+
+    pub(crate) fn sign(self) -> i64 {
+        self.nanos.signum() as i64
+    }
+
+    /// The sum, or the difference.
+    pub(crate) fn plus(self, other: Self, minus: bool) -> Option<Self> {
+        let by = if minus { -other.nanos } else { other.nanos };
+        let scale = match (self.scale, other.scale) {
+            (own, Some(_)) if other.nanos == 0 => own,
+            (Some(_), own) if self.nanos == 0 => own,
+            (Some(a), Some(b)) => Some(a.min(b)),
+            _ => None,
+        };
+        Some(Self {
+            nanos: self.nanos.checked_add(by)?,
+            scale,
+        })
+    }
+
+    pub(crate) fn order(self, other: Self) -> Ordering {
+        self.nanos.cmp(&other.nanos)
     }
 }
 
@@ -375,7 +429,11 @@ fn scale(suffix: &str) -> Option<(i128, i32)> {
         "Ei" => (1 << 60, 0),
         other => {
             let exponent = other.strip_prefix(['e', 'E'])?;
-            let exponent: i32 = exponent.strip_prefix('+').unwrap_or(exponent).parse().ok()?;
+            let exponent: i32 = exponent
+                .strip_prefix('+')
+                .unwrap_or(exponent)
+                .parse()
+                .ok()?;
             (1, exponent.clamp(-40, 40))
         }
     })

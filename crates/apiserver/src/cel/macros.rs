@@ -43,7 +43,7 @@ pub(crate) fn receiver(
     args: Vec<Expr>,
 ) -> Option<Expr> {
     let (two, count) = match (name.as_str(), args.len()) {
-        ("all" | "exists" | "exists_one" | "existsOne" | "map" | "filter", 2) => (false, 2),
+        ("all" | "exists" | "exists_one" | "map" | "filter", 2) => (false, 2),
         ("map", 3) => (false, 3),
         ("all" | "exists" | "exists_one" | "existsOne", 3) => (true, 3),
         ("transformList" | "transformMap" | "transformMapEntry", count @ (3 | 4)) => (true, count),
@@ -54,6 +54,7 @@ pub(crate) fn receiver(
                 name,
                 args,
                 function: None,
+                matched: Vec::new(),
             };
             return Some(p.make(at, Node::Call(Box::new(call))));
         }
@@ -223,6 +224,7 @@ fn bind(p: &mut Parser, at: Offset, target: Expr, name: &str, args: Vec<Expr>) -
             name: name.to_owned(),
             args: Vec::new(),
             function: None,
+            matched: Vec::new(),
         };
         p.make(at, Node::Call(Box::new(call)))
     };

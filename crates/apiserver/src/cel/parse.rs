@@ -15,8 +15,23 @@ const STARTS: &str = "'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM
 
 /// Names that may not be variables.
 const RESERVED: [&str; 17] = [
-    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop",
-    "package", "namespace", "return", "var", "void", "while",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
 ];
 
 /// Reads an expression.
@@ -46,7 +61,9 @@ pub(crate) fn parse(source: &str) -> Result<(Expr, usize), Vec<Mistake>> {
         }
         _ => {
             if parser.mistakes.is_empty() {
-                parser.mistakes.push(Mistake::new(0, "Syntax error: unreadable expression"));
+                parser
+                    .mistakes
+                    .push(Mistake::new(0, "Syntax error: unreadable expression"));
             }
             Err(parser.mistakes)
         }
@@ -104,6 +121,7 @@ impl Parser {
             name: name.to_owned(),
             args,
             function: None,
+            matched: Vec::new(),
         };
         self.make(at, Node::Call(Box::new(call)))
     }
@@ -137,7 +155,21 @@ impl Parser {
         if let Some(at) = self.accept(sign) {
             return Some(at);
         }
-        self.mismatch(expecting);
+        let token = self.token();
+        let missing = match sign {
+            ")" => token.word == Word::End && expecting == "')'",
+            ":" => matches!(
+                token.word,
+                Word::Name(_) | Word::Literal(_) | Word::Sign("[" | "{" | "(" | "." | "-" | "!")
+            ),
+            _ => false,
+        };
+        if missing {
+            let (at, text) = (token.at, token.text.clone());
+            self.mistake(at, format!("Syntax error: missing '{sign}' at '{text}'"));
+        } else {
+            self.mismatch(expecting);
+        }
         None
     }
 
@@ -147,7 +179,10 @@ impl Parser {
             Word::End => "mismatched input",
             _ => "extraneous input",
         };
-        let message = format!("Syntax error: {what} '{}' expecting {expecting}", token.text);
+        let message = format!(
+            "Syntax error: {what} '{}' expecting {expecting}",
+            token.text
+        );
         self.mistake(token.at, message);
     }
 
@@ -163,7 +198,10 @@ impl Parser {
             let after = "<EOF>";
             self.mistake(
                 token.at,
-                format!("Syntax error: {what} input '{}' expecting {after}", token.text),
+                format!(
+                    "Syntax error: {what} input '{}' expecting {after}",
+                    token.text
+                ),
             );
             return None;
         }
@@ -312,9 +350,10 @@ impl Parser {
                 let optional = self.accept("?").is_some();
                 let token = self.bump();
                 let Word::Name(name) = token.word else {
+                    let between = " ".repeat((token.at.saturating_sub(at + 2)) as usize);
                     let message = format!(
-                        "Syntax error: no viable alternative at input '.{}'",
-                        if token.word == Word::End { "" } else { &token.text }
+                        "Syntax error: no viable alternative at input '.{between}{}'",
+                        token.text
                     );
                     let message = if token.word == Word::End {
                         "Syntax error: mismatched input '<EOF>' expecting IDENTIFIER".to_owned()
@@ -400,8 +439,9 @@ impl Parser {
                 }
             }
             Word::Name(name) => self.named(token.at, name),
-            Word::Sign(_) | Word::End => {
-                let what = if token.word == Word::End || self.token().word == Word::End {
+            Word::Sign(_) | Word::End | Word::Escaped => {
+                let mismatched = matches!(token.word, Word::End | Word::Escaped);
+                let what = if mismatched || self.token().word == Word::End {
                     "mismatched"
                 } else {
                     "extraneous"
@@ -423,6 +463,7 @@ impl Parser {
             return macros::global(self, open, name, args);
         }
         if self.is("{") {
+            let at = self.token().at;
             return self.message(at, name);
         }
         if RESERVED.contains(&name.as_str()) {

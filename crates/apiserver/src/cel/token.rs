@@ -7,6 +7,8 @@ use super::fault::Mistake;
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Word {
     Name(String),
+    /// A name in backquotes, which rules may not use.
+    Escaped,
     Literal(Literal),
     /// An operator, bracket or keyword (`in`, `true`, `false`, `null`).
     Sign(&'static str),
@@ -51,6 +53,14 @@ pub(crate) fn tokens(source: &str) -> (Vec<Token>, Vec<Mistake>) {
                 mistakes.push(Mistake::new(at as Offset, message));
                 if reader.next == at {
                     reader.next += 1;
+                }
+                // A number that is too large is still a number to what stands around it.
+                if chars.get(at).is_some_and(char::is_ascii_digit) {
+                    out.push(Token {
+                        at: at as Offset,
+                        word: Word::Literal(Literal::Int(0)),
+                        text: chars[at..reader.next].iter().collect(),
+                    });
                 }
             }
         }
@@ -115,12 +125,30 @@ impl Reader<'_> {
             return self.number();
         }
         for sign in SIGNS {
-            if sign.chars().enumerate().all(|(i, s)| self.peek(i) == Some(s)) {
+            if sign
+                .chars()
+                .enumerate()
+                .all(|(i, s)| self.peek(i) == Some(s))
+            {
                 self.next += sign.len();
                 return Ok(Word::Sign(sign));
             }
         }
-        Err(format!("Syntax error: token recognition error at: '{c}'"))
+        if c == '`'
+            && let Some(length) = self.chars[self.next + 1..].iter().position(|c| *c == '`')
+        {
+            self.next += length + 2;
+            return Ok(Word::Escaped);
+        }
+        // What could have begun a sign is told with what did not go on with it.
+        let mut text = String::from(c);
+        if matches!(c, '&' | '|' | '=') {
+            text.extend(self.peek(1));
+        }
+        self.next += text.chars().count();
+        Err(format!(
+            "Syntax error: token recognition error at: '{text}'"
+        ))
     }
 
     fn number(&mut self) -> Result<Word, String> {
@@ -158,7 +186,9 @@ impl Reader<'_> {
         }
         let text: String = self.chars[start..self.next].iter().collect();
         if float {
-            let value = text.parse().map_err(|_| "invalid double literal".to_owned());
+            let value = text
+                .parse()
+                .map_err(|_| "invalid double literal".to_owned());
             return value.map(|v| Word::Literal(Literal::Double(v)));
         }
         let parsed = if hex {
@@ -212,8 +242,7 @@ impl Reader<'_> {
             let Some(c) = self.peek(0) else {
                 return Err(self.unrecognized(start));
             };
-            if c == quote
-                && (!long || (self.peek(1) == Some(quote) && self.peek(2) == Some(quote)))
+            if c == quote && (!long || (self.peek(1) == Some(quote) && self.peek(2) == Some(quote)))
             {
                 self.next += if long { 3 } else { 1 };
                 break;
@@ -223,7 +252,8 @@ impl Reader<'_> {
             }
             self.next += 1;
             if c == '\\' && !raw {
-                self.escape(bytes, &mut out).ok_or_else(|| self.unrecognized(start))?;
+                self.escape(bytes, &mut out)
+                    .ok_or_else(|| self.unrecognized(start))?;
             } else {
                 if c == '\\' {
                     // A raw text keeps the backslash and what it would have escaped.

@@ -38,6 +38,15 @@ pub(crate) struct Object {
     pub(crate) fields: BTreeMap<String, Type>,
 }
 
+impl Object {
+    /// A field's type. Words of the language may be written plainly or escaped.
+    pub(crate) fn field(&self, name: &str) -> Option<&Type> {
+        self.fields.get(name).or_else(|| {
+            super::escape::is_reserved(name).then(|| self.fields.get(&format!("__{name}__")))?
+        })
+    }
+}
+
 impl PartialEq for Object {
     fn eq(&self, other: &Self) -> bool {
         self.name == other.name

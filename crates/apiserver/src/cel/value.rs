@@ -61,6 +61,8 @@ pub(crate) enum Key {
     Int(i64),
     /// Only what does not fit into `Int`.
     Uint(u64),
+    /// The bits of a double that is not whole.
+    Double(u64),
     Text(String),
 }
 
@@ -70,6 +72,7 @@ impl Key {
             Self::Bool(v) => Value::Bool(*v),
             Self::Int(v) => Value::Int(*v),
             Self::Uint(v) => Value::Uint(*v),
+            Self::Double(v) => Value::Double(f64::from_bits(*v)),
             Self::Text(v) => Value::Text(Cow::Owned(v.clone())),
         }
     }
@@ -92,8 +95,11 @@ pub(crate) fn some(value: Value<'_>) -> Value<'_> {
 
 /// A part of an object as the schema types it; without a schema, as JSON types it.
 pub(crate) fn view<'a>(json: &'a Json, shape: Option<&'a Structural>) -> Result<Value<'a>, Fault> {
-    let invalid =
-        |wanted: &str| Err(Fault::said(format!("invalid data, expected a {wanted} value")));
+    let invalid = |wanted: &str| {
+        Err(Fault::said(format!(
+            "invalid data, expected a {wanted} value"
+        )))
+    };
     let Some(shape) = shape else {
         return Ok(match json {
             Json::Null => Value::Null,
@@ -118,9 +124,7 @@ pub(crate) fn view<'a>(json: &'a Json, shape: Option<&'a Structural>) -> Result<
         return view(json, None);
     }
     match (shape.kind, json) {
-        (Some(Shape::Object), Json::Object(map)) => {
-            Ok(Value::Map(Map::Json(map, Some(shape))))
-        }
+        (Some(Shape::Object), Json::Object(map)) => Ok(Value::Map(Map::Json(map, Some(shape)))),
         (Some(Shape::Array), Json::Array(items)) => Ok(Value::List(List {
             items: Items::Json(items),
             shape: Some(shape),
@@ -128,9 +132,7 @@ pub(crate) fn view<'a>(json: &'a Json, shape: Option<&'a Structural>) -> Result<
         (Some(Shape::String), Json::String(v)) => match shape.format.as_deref() {
             Some("date-time") => match time::timestamp(v) {
                 Some(time) => Ok(Value::Timestamp(time)),
-                None => Err(Fault::said(format!(
-                    "Invalid date-time format: {v}"
-                ))),
+                None => Err(Fault::said(format!("Invalid date-time format: {v}"))),
             },
             Some("date") => match format!("{v}T00:00:00Z").parse() {
                 Ok(time) => Ok(Value::Timestamp(time)),
@@ -280,7 +282,10 @@ impl<'a> Map<'a> {
 
     pub(crate) fn entries(&self) -> Vec<(Value<'a>, Result<Value<'a>, Fault>)> {
         match self {
-            Self::Owned(map) => map.iter().map(|(k, v)| (k.value(), Ok(v.clone()))).collect(),
+            Self::Owned(map) => map
+                .iter()
+                .map(|(k, v)| (k.value(), Ok(v.clone())))
+                .collect(),
             Self::Json(map, _) => map
                 .keys()
                 .filter_map(|k| {
@@ -309,6 +314,7 @@ impl Value<'_> {
             Self::Int(v) => Key::Int(*v),
             Self::Uint(v) => i64::try_from(*v).map_or(Key::Uint(*v), Key::Int),
             Self::Double(v) if v.fract() == 0.0 && v.abs() < 9e18 => Key::Int(*v as i64),
+            Self::Double(v) => Key::Double(v.to_bits()),
             Self::Text(v) => Key::Text(v.to_string()),
             _ => return None,
         })

@@ -220,7 +220,10 @@ fn is_email(text: &str) -> bool {
     };
     let atom = |c: char| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || !c.is_ascii();
     let dotted = |text: &str| {
-        !text.is_empty() && text.split('.').all(|p| !p.is_empty() && p.chars().all(atom))
+        !text.is_empty()
+            && text
+                .split('.')
+                .all(|p| !p.is_empty() && p.chars().all(atom))
     };
     let quoted = local.len() > 2 && local.starts_with('"') && local.ends_with('"');
     (dotted(local) || quoted) && (dotted(host) || (host.starts_with('[') && host.ends_with(']')))

@@ -1,6 +1,7 @@
 //! Owns structural schemas: the part of OpenAPI v3 that definitions use, read once so that each
 //! write only walks it. Patterns and rules are compiled here.
 
+mod embedded;
 pub(crate) mod formats;
 mod lists;
 mod ratchet;
@@ -13,9 +14,9 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use weir_gocompat::GoRegex;
 
-pub(crate) use rules::{Rule, field_path};
+pub(crate) use rules::{Rule, field_path, selectable_path};
 pub(crate) use shape::{fill, prune};
-pub(crate) use validate::{Judged, judge};
+pub(crate) use validate::judge;
 
 /// The JSON types that a schema can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +84,6 @@ pub(crate) struct Structural {
     unique: bool,
     pub(crate) list_keys: Option<Vec<String>>,
     pub(crate) list_set: bool,
-    pub(crate) map_atomic: bool,
     pub(crate) all_of: Vec<Structural>,
     any_of: Vec<Structural>,
     one_of: Vec<Structural>,
@@ -179,7 +179,7 @@ fn read(schema: &Value, depth: usize) -> Structural {
         required: words("required"),
         one_of_values: schema.get("enum").and_then(Value::as_array).cloned(),
         pattern: text("pattern").map(|pattern| {
-            let compiled = GoRegex::parse(&pattern).map_err(|why| why.to_string());
+            let compiled = GoRegex::parse(&pattern).map_err(|why| crate::cel::pattern_fault(&why));
             (pattern, compiled)
         }),
         format: text("format").filter(|format| formats::is_known(format)),
@@ -196,7 +196,6 @@ fn read(schema: &Value, depth: usize) -> Structural {
         list_keys: (list_type.as_deref() == Some("map"))
             .then(|| words("x-kubernetes-list-map-keys")),
         list_set: list_type.as_deref() == Some("set"),
-        map_atomic: text("x-kubernetes-map-type").as_deref() == Some("atomic"),
         all_of: many("allOf"),
         any_of: many("anyOf"),
         one_of: many("oneOf"),

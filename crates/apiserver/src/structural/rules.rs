@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::ratchet::Was;
 use super::{Additional, Structural};
 use crate::cel::{
-    Decl, Fault, Named, PER_CALL, PER_OBJECT, Program, Type, Value as Val, some, view,
+    Decl, Fault, Named, PER_CALL, PER_OBJECT, Program, Type, Uncompiled, Value as Val, some, view,
 };
 use crate::refusal::Cause;
 
@@ -119,7 +119,7 @@ impl Rule {
         };
         let variables = [("self", decl.ty.clone()), ("oldSelf", old)];
         self.program = Some(match Program::compile(&self.rule, &variables) {
-            Err(why) => Err(format!("compilation failed: {why}")),
+            Err(why) => Err(why.to_string()),
             Ok(program) if program.result != Type::Bool => {
                 Err("cel expression must evaluate to a bool".to_owned())
             }
@@ -130,7 +130,12 @@ impl Rule {
         }
         let telling = Program::compile(&self.message_expression, &variables);
         self.telling = Some(match telling {
-            Err(why) => Err(format!("messageExpression compilation failed: {why}")),
+            Err(Uncompiled::Wrong(why)) => {
+                Err(format!("messageExpression compilation failed: {why}"))
+            }
+            Err(Uncompiled::Unready(why)) => {
+                Err(format!("messageExpression instantiation failed: {why}"))
+            }
             Ok(program) if program.result != Type::Text => {
                 Err("messageExpression must evaluate to a string".to_owned())
             }
@@ -306,8 +311,7 @@ fn apply<'a>(
     }
     let kind = schema.kind.map_or("", super::Type::name);
     let refuse = |detail: &str| Cause::invalid(at.field(), &kind.into(), detail);
-    const OUT: &str =
-        "validation failed due to running out of cost budget, no further validation rules will be run";
+    const OUT: &str = "validation failed due to running out of cost budget, no further validation rules will be run";
     if *budget == 0 {
         found.causes.push(refuse(OUT));
         return Err(Spent);
@@ -316,7 +320,9 @@ fn apply<'a>(
         let program = match &rule.program {
             None => continue,
             Some(Err(why)) => {
-                found.causes.push(refuse(&format!("rule compile error: {why}")));
+                found
+                    .causes
+                    .push(refuse(&format!("rule compile error: {why}")));
                 continue;
             }
             Some(Ok(program)) => program,
@@ -445,6 +451,21 @@ fn message<'a>(
 
 /// Reads a rule's `fieldPath`: `.spec.x`, `.map['key']`. It must name what the schema has.
 pub(crate) fn field_path(path: &str, schema: &Structural) -> Result<String, String> {
+    walk_path(path, schema).map(|(path, _)| path)
+}
+
+/// Reads the path of a selectable field, and finds its schema.
+pub(crate) fn selectable_path<'s>(
+    path: &str,
+    schema: &'s Structural,
+) -> Result<(String, &'s Structural), String> {
+    if path.contains('[') {
+        return Err("array notation is not allowed".to_owned());
+    }
+    walk_path(path, schema)
+}
+
+fn walk_path<'s>(path: &str, schema: &'s Structural) -> Result<(String, &'s Structural), String> {
     let mut out = String::new();
     let mut schema = schema;
     let mut rest = path;
@@ -469,7 +490,10 @@ pub(crate) fn field_path(path: &str, schema: &Structural) -> Result<String, Stri
                 return Err(if after.is_empty() {
                     "unexpected end of JSON path".to_owned()
                 } else {
-                    format!("expected ] but got {}", &after[..after.find(['.', '[']).unwrap_or(after.len())])
+                    format!(
+                        "expected ] but got {}",
+                        &after[..after.find(['.', '[']).unwrap_or(after.len())]
+                    )
                 });
             };
             (name, after)
@@ -509,5 +533,5 @@ pub(crate) fn field_path(path: &str, schema: &Structural) -> Result<String, Stri
             return Err(unknown());
         }
     }
-    Ok(out)
+    Ok((out, schema))
 }

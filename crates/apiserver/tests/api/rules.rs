@@ -45,7 +45,12 @@ fn causes(body: &Value) -> Vec<String> {
 
 fn one(cause: &Value) -> String {
     let text = |key: &str| cause[key].as_str().unwrap_or_default().to_owned();
-    let text = format!("{} | {} | {}", text("field"), text("reason"), text("message"));
+    let text = format!(
+        "{} | {} | {}",
+        text("field"),
+        text("reason"),
+        text("message")
+    );
     // The name of the root type has a number that is different each time.
     let mut out = String::new();
     let mut rest = text.as_str();
@@ -103,7 +108,9 @@ async fn rules_are_judged_as_the_real_server_judged_them() {
             .collect();
         told.sort();
         if codes != wanted {
-            verdicts.push(format!("{rule}\n   real {wanted:?} {told:#?}\n   ours {codes:?} {found:#?}"));
+            verdicts.push(format!(
+                "{rule}\n   real {wanted:?} {told:#?}\n   ours {codes:?} {found:#?}"
+            ));
         } else if told != found {
             words.push(format!("{rule}\n   real {told:#?}\n   ours {found:#?}"));
         }
@@ -116,5 +123,34 @@ async fn rules_are_judged_as_the_real_server_judged_them() {
         verdicts.join("\n"),
         words.len(),
         words.join("\n")
+    );
+}
+
+#[tokio::test]
+async fn definitions_are_refused_as_the_real_server_refused_them() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/definitions.json");
+    let text = std::fs::read_to_string(path).expect("the corpus");
+    let corpus: Value = serde_json::from_str(&text).expect("JSON");
+    let cases = corpus["definitions"].as_array().expect("cases");
+    let mut wrong = Vec::new();
+    for case in cases {
+        let made = post(&server(), DEFINITIONS, &case["body"]).await;
+        let real = &case["real"];
+        let told = causes(&json!({"details": {"causes": real["causes"]}}));
+        let found = causes(&made.body);
+        if u64::from(made.code) != real["code"].as_u64().unwrap_or_default() || told != found {
+            let spec = &case["body"]["spec"];
+            wrong.push(format!(
+                "{spec}\n   real {} {told:#?}\n   ours {} {found:#?}",
+                real["code"], made.code
+            ));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "of {} definitions {} are judged differently:\n{}",
+        cases.len(),
+        wrong.len(),
+        wrong.join("\n")
     );
 }

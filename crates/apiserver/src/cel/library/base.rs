@@ -44,10 +44,18 @@ pub(super) fn all() -> Vec<Entry> {
             [a, b] => truth(!equal(a, b)),
             _ => overload(),
         }),
-        ("_<_", ORDERED, |_, args| order(args, |o| o == Ordering::Less)),
-        ("_<=_", ORDERED, |_, args| order(args, |o| o != Ordering::Greater)),
-        ("_>_", ORDERED, |_, args| order(args, |o| o == Ordering::Greater)),
-        ("_>=_", ORDERED, |_, args| order(args, |o| o != Ordering::Less)),
+        ("_<_", ORDERED, |_, args| {
+            order(args, |o| o == Ordering::Less)
+        }),
+        ("_<=_", ORDERED, |_, args| {
+            order(args, |o| o != Ordering::Greater)
+        }),
+        ("_>_", ORDERED, |_, args| {
+            order(args, |o| o == Ordering::Greater)
+        }),
+        ("_>=_", ORDERED, |_, args| {
+            order(args, |o| o != Ordering::Less)
+        }),
         (
             "_+_",
             &[
@@ -77,7 +85,11 @@ pub(super) fn all() -> Vec<Entry> {
         ),
         (
             "_*_",
-            &["(double, double) double", "(int, int) int", "(uint, uint) uint"],
+            &[
+                "(double, double) double",
+                "(int, int) int",
+                "(uint, uint) uint",
+            ],
             |_, args| match args {
                 [Value::Double(a), Value::Double(b)] => Ok(Value::Double(a * b)),
                 [Value::Int(a), Value::Int(b)] => int(a.checked_mul(*b)),
@@ -87,7 +99,11 @@ pub(super) fn all() -> Vec<Entry> {
         ),
         (
             "_/_",
-            &["(double, double) double", "(int, int) int", "(uint, uint) uint"],
+            &[
+                "(double, double) double",
+                "(int, int) int",
+                "(uint, uint) uint",
+            ],
             |_, args| match args {
                 [Value::Double(a), Value::Double(b)] => Ok(Value::Double(a / b)),
                 [Value::Int(_), Value::Int(0)] | [Value::Uint(_), Value::Uint(0)] => {
@@ -98,19 +114,27 @@ pub(super) fn all() -> Vec<Entry> {
                 _ => overload(),
             },
         ),
-        ("_%_", &["(int, int) int", "(uint, uint) uint"], |_, args| match args {
-            [Value::Int(_), Value::Int(0)] | [Value::Uint(_), Value::Uint(0)] => {
-                Err(Fault::said("modulus by zero"))
-            }
-            [Value::Int(a), Value::Int(b)] => int(a.checked_rem(*b)),
-            [Value::Uint(a), Value::Uint(b)] => uint(a.checked_rem(*b)),
-            _ => overload(),
-        }),
-        ("-_", &["(double) double", "(int) int"], |_, args| match args {
-            [Value::Double(v)] => Ok(Value::Double(-v)),
-            [Value::Int(v)] => int(v.checked_neg()),
-            _ => overload(),
-        }),
+        (
+            "_%_",
+            &["(int, int) int", "(uint, uint) uint"],
+            |_, args| match args {
+                [Value::Int(_), Value::Int(0)] | [Value::Uint(_), Value::Uint(0)] => {
+                    Err(Fault::said("modulus by zero"))
+                }
+                [Value::Int(a), Value::Int(b)] => int(a.checked_rem(*b)),
+                [Value::Uint(a), Value::Uint(b)] => uint(a.checked_rem(*b)),
+                _ => overload(),
+            },
+        ),
+        (
+            "-_",
+            &["(double) double", "(int) int"],
+            |_, args| match args {
+                [Value::Double(v)] => Ok(Value::Double(-v)),
+                [Value::Int(v)] => int(v.checked_neg()),
+                _ => overload(),
+            },
+        ),
         (
             "_[_]",
             &[
@@ -132,18 +156,22 @@ pub(super) fn all() -> Vec<Entry> {
             |_, _| overload(),
         ),
         ("_?._", &["(dyn, string) optional(dyn)"], |_, _| overload()),
-        ("@in", &["(A, list(A)) bool", "(A, map(A, B)) bool"], |_, args| match args {
-            [item, Value::List(list)] => {
-                for have in list.iter() {
-                    if equal(&have?, item) {
-                        return truth(true);
+        (
+            "@in",
+            &["(A, list(A)) bool", "(A, map(A, B)) bool"],
+            |_, args| match args {
+                [item, Value::List(list)] => {
+                    for have in list.iter() {
+                        if equal(&have?, item) {
+                            return truth(true);
+                        }
                     }
+                    truth(false)
                 }
-                truth(false)
-            }
-            [key, Value::Map(map)] => truth(map.get(key).is_some()),
-            _ => overload(),
-        }),
+                [key, Value::Map(map)] => truth(map.get(key).is_some()),
+                _ => overload(),
+            },
+        ),
         (
             "size",
             &[
@@ -165,19 +193,28 @@ pub(super) fn all() -> Vec<Entry> {
         ),
         (
             "cel.@mapInsert",
-            &["(map(A, B), A, B) map(A, B)", "(map(A, B), map(A, B)) map(A, B)"],
+            &[
+                "(map(A, B), A, B) map(A, B)",
+                "(map(A, B), map(A, B)) map(A, B)",
+            ],
             insert,
         ),
         ("optional.of", &["(A) optional(A)"], |_, args| match args {
             [value] => Ok(some(value.clone())),
             _ => overload(),
         }),
-        ("optional.none", &["() optional(A)"], |_, _| Ok(Value::Optional(None))),
-        ("optional.ofNonZeroValue", &["(A) optional(A)"], |_, args| match args {
-            [value] if is_zero(value) => Ok(Value::Optional(None)),
-            [value] => Ok(some(value.clone())),
-            _ => overload(),
+        ("optional.none", &["() optional(A)"], |_, _| {
+            Ok(Value::Optional(None))
         }),
+        (
+            "optional.ofNonZeroValue",
+            &["(A) optional(A)"],
+            |_, args| match args {
+                [value] if is_zero(value) => Ok(Value::Optional(None)),
+                [value] => Ok(some(value.clone())),
+                _ => overload(),
+            },
+        ),
         ("hasValue", &[".(optional(A)) bool"], |_, args| match args {
             [Value::Optional(value)] => truth(value.is_some()),
             _ => overload(),
@@ -187,7 +224,11 @@ pub(super) fn all() -> Vec<Entry> {
             [Value::Optional(None)] => Err(Fault::said("optional.none() dereference")),
             _ => overload(),
         }),
-        ("or", &[".(optional(A), optional(A)) optional(A)"], |_, _| overload()),
+        (
+            "or",
+            &[".(optional(A), optional(A)) optional(A)"],
+            |_, _| overload(),
+        ),
         ("orValue", &[".(optional(A), A) A"], |_, _| overload()),
         ("first", &[".(list(A)) optional(A)"], |_, args| match args {
             [Value::List(list)] => Ok(match list.get(0) {
@@ -197,10 +238,12 @@ pub(super) fn all() -> Vec<Entry> {
             _ => overload(),
         }),
         ("last", &[".(list(A)) optional(A)"], |_, args| match args {
-            [Value::List(list)] => Ok(match list.len().checked_sub(1).and_then(|at| list.get(at)) {
-                Some(value) => some(value?),
-                None => Value::Optional(None),
-            }),
+            [Value::List(list)] => Ok(
+                match list.len().checked_sub(1).and_then(|at| list.get(at)) {
+                    Some(value) => some(value?),
+                    None => Value::Optional(None),
+                },
+            ),
             _ => overload(),
         }),
         ("optional.unwrap", &["(list(optional(A))) list(A)"], unwrap),
@@ -315,7 +358,9 @@ fn insert<'a>(_: &mut Machine<'a, '_>, args: &[Value<'a>]) -> Outcome<'a> {
         };
         if out.insert(at, value).is_some() {
             let shown = super::show(key);
-            return Err(Fault::said(format!("insert failed: key {shown} already exists")));
+            return Err(Fault::said(format!(
+                "insert failed: key {shown} already exists"
+            )));
         }
         Ok(())
     };

@@ -19,32 +19,43 @@ pub(super) fn all() -> Vec<Entry> {
             [value] => Ok(value.clone()),
             _ => overload(),
         }),
-        ("bool", &["(bool) bool", "(string) bool"], |_, args| match args {
-            [Value::Bool(v)] => truth(*v),
-            [Value::Text(t)] => match t.as_ref() {
-                "1" | "t" | "T" | "true" | "TRUE" | "True" => truth(true),
-                "0" | "f" | "F" | "false" | "FALSE" | "False" => truth(false),
-                _ => wrong("string", "bool"),
+        (
+            "bool",
+            &["(bool) bool", "(string) bool"],
+            |_, args| match args {
+                [Value::Bool(v)] => truth(*v),
+                [Value::Text(t)] => match t.as_ref() {
+                    "1" | "t" | "T" | "true" | "TRUE" | "True" => truth(true),
+                    "0" | "f" | "F" | "false" | "FALSE" | "False" => truth(false),
+                    _ => wrong("string", "bool"),
+                },
+                _ => overload(),
             },
-            _ => overload(),
-        }),
-        ("bytes", &["(bytes) bytes", "(string) bytes"], |_, args| match args {
-            [Value::Bytes(_)] => Ok(args[0].clone()),
-            [Value::Text(t)] => Ok(Value::Bytes(t.as_bytes().into())),
-            _ => overload(),
-        }),
+        ),
+        (
+            "bytes",
+            &["(bytes) bytes", "(string) bytes"],
+            |_, args| match args {
+                [Value::Bytes(_)] => Ok(args[0].clone()),
+                [Value::Text(t)] => Ok(Value::Bytes(t.as_bytes().into())),
+                _ => overload(),
+            },
+        ),
         (
             "double",
-            &["(double) double", "(int) double", "(string) double", "(uint) double"],
+            &[
+                "(double) double",
+                "(int) double",
+                "(string) double",
+                "(uint) double",
+            ],
             |_, args| match args {
                 [Value::Double(v)] => Ok(Value::Double(*v)),
                 [Value::Int(v)] => Ok(Value::Double(*v as f64)),
                 [Value::Uint(v)] => Ok(Value::Double(*v as f64)),
                 [Value::Text(t)] => match parse_float(t) {
                     Ok(v) => Ok(Value::Double(v)),
-                    Err(_) => Err(Fault::said(format!(
-                        "strconv.ParseFloat: parsing {t:?}: invalid syntax"
-                    ))),
+                    Err(_) => wrong("string", "double"),
                 },
                 _ => overload(),
             },
@@ -75,7 +86,9 @@ pub(super) fn all() -> Vec<Entry> {
             |_, args| match args {
                 [Value::Int(v) | Value::Duration(v)] => Ok(Value::Int(*v)),
                 [Value::Double(v)] => {
-                    if v.is_nan() || *v <= -9.223_372_036_854_775_8e18 || *v >= 9.223_372_036_854_775_8e18
+                    if v.is_nan()
+                        || *v <= -9.223_372_036_854_775_8e18
+                        || *v >= 9.223_372_036_854_775_8e18
                     {
                         return Err(Fault::said("integer overflow"));
                     }
@@ -88,30 +101,29 @@ pub(super) fn all() -> Vec<Entry> {
                 [Value::Timestamp(t)] => Ok(Value::Int(t.as_second())),
                 [Value::Text(t)] => match t.parse() {
                     Ok(v) => Ok(Value::Int(v)),
-                    Err(_) => Err(Fault::said(format!(
-                        "strconv.ParseInt: parsing {t:?}: invalid syntax"
-                    ))),
+                    Err(_) => wrong("string", "int"),
                 },
                 _ => overload(),
             },
         ),
         (
             "uint",
-            &["(uint) uint", "(double) uint", "(int) uint", "(string) uint"],
+            &[
+                "(uint) uint",
+                "(double) uint",
+                "(int) uint",
+                "(string) uint",
+            ],
             |_, args| match args {
                 [Value::Uint(v)] => Ok(Value::Uint(*v)),
                 [Value::Double(v)] if *v >= 0.0 && *v < 1.844_674_407_370_955_2e19 => {
                     Ok(Value::Uint(*v as u64))
                 }
                 [Value::Int(v)] if *v >= 0 => Ok(Value::Uint(*v as u64)),
-                [Value::Double(_) | Value::Int(_)] => {
-                    Err(Fault::said("unsigned integer overflow"))
-                }
+                [Value::Double(_) | Value::Int(_)] => Err(Fault::said("unsigned integer overflow")),
                 [Value::Text(t)] => match t.parse() {
                     Ok(v) => Ok(Value::Uint(v)),
-                    Err(_) => Err(Fault::said(format!(
-                        "strconv.ParseUint: parsing {t:?}: invalid syntax"
-                    ))),
+                    Err(_) => wrong("string", "uint"),
                 },
                 _ => overload(),
             },
@@ -134,7 +146,9 @@ pub(super) fn all() -> Vec<Entry> {
                 [Value::Text(_)] => Ok(args[0].clone()),
                 [Value::Bytes(bytes)] => match std::str::from_utf8(bytes) {
                     Ok(v) => Ok(text(v)),
-                    Err(_) => Err(Fault::said("invalid UTF-8 in bytes, cannot convert to string")),
+                    Err(_) => Err(Fault::said(
+                        "invalid UTF-8 in bytes, cannot convert to string",
+                    )),
                 },
                 [Value::Double(v)] => Ok(text(go_g(*v))),
                 [
@@ -150,7 +164,11 @@ pub(super) fn all() -> Vec<Entry> {
         ),
         (
             "timestamp",
-            &["(timestamp) timestamp", "(int) timestamp", "(string) timestamp"],
+            &[
+                "(timestamp) timestamp",
+                "(int) timestamp",
+                "(string) timestamp",
+            ],
             |_, args| match args {
                 [Value::Timestamp(t)] => Ok(Value::Timestamp(*t)),
                 [Value::Int(v)] => match jiff::Timestamp::from_second(*v) {
@@ -168,11 +186,13 @@ pub(super) fn all() -> Vec<Entry> {
 }
 
 fn wrong<'a>(from: &str, to: &str) -> Result<Value<'a>, Fault> {
-    Err(Fault::said(format!("type conversion error from '{from}' to '{to}'")))
+    Err(Fault::said(format!(
+        "type conversion error from '{from}' to '{to}'"
+    )))
 }
 
 /// Go's `%g`, as `string(double)` gives it.
-fn go_g(value: f64) -> String {
+pub(super) fn go_g(value: f64) -> String {
     if value.is_nan() {
         return "NaN".to_owned();
     }

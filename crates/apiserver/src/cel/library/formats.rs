@@ -23,11 +23,9 @@ const NAMES: [&str; 13] = [
 
 macro_rules! constant {
     ($name:literal) => {
-        (
-            concat!("format.", $name),
-            &["() NamedFormat"],
-            |_, _| Ok(Value::Host(Host::Format($name))),
-        )
+        (concat!("format.", $name), &["() NamedFormat"], |_, _| {
+            Ok(Value::Host(Host::Format($name)))
+        })
     };
 }
 
@@ -46,13 +44,17 @@ pub(super) fn all() -> Vec<Entry> {
         constant!("byte"),
         constant!("date"),
         constant!("datetime"),
-        ("format.named", &["(string) optional(NamedFormat)"], |_, args| match args {
-            [Value::Text(t)] => Ok(match NAMES.into_iter().find(|name| *name == t.as_ref()) {
-                Some(name) => some(Value::Host(Host::Format(name))),
-                None => Value::Optional(None),
-            }),
-            _ => overload(),
-        }),
+        (
+            "format.named",
+            &["(string) optional(NamedFormat)"],
+            |_, args| match args {
+                [Value::Text(t)] => Ok(match NAMES.into_iter().find(|name| *name == t.as_ref()) {
+                    Some(name) => some(Value::Host(Host::Format(name))),
+                    None => Value::Optional(None),
+                }),
+                _ => overload(),
+            },
+        ),
         (
             "validate",
             &[".(NamedFormat, string) optional(list(string))"],
@@ -134,7 +136,14 @@ fn faults(name: &str, value: &str) -> Vec<String> {
         "dns1123Label" | "dns1123LabelPrefix" => {
             too_long(value, 63, &mut out);
             if !is_label(value) {
-                out.push(if is_subdomain(value) { "must not contain dots" } else { LABEL }.to_owned());
+                out.push(
+                    if is_subdomain(value) {
+                        "must not contain dots"
+                    } else {
+                        LABEL
+                    }
+                    .to_owned(),
+                );
             }
         }
         "dns1123Subdomain" | "dns1123SubdomainPrefix" => {

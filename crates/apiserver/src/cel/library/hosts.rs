@@ -38,15 +38,21 @@ fn networks() -> Vec<Entry> {
             [Value::Host(Host::Ip(ip))] => Ok(Value::Int(if ip.is_ipv4() { 4 } else { 6 })),
             _ => overload(),
         }),
-        ("isUnspecified", &[".(IP) bool"], |_, args| of_ip(args, |ip| ip.is_unspecified())),
-        ("isLoopback", &[".(IP) bool"], |_, args| of_ip(args, |ip| ip.is_loopback())),
+        ("isUnspecified", &[".(IP) bool"], |_, args| {
+            of_ip(args, |ip| ip.is_unspecified())
+        }),
+        ("isLoopback", &[".(IP) bool"], |_, args| {
+            of_ip(args, |ip| ip.is_loopback())
+        }),
         ("isLinkLocalMulticast", &[".(IP) bool"], |_, args| {
             of_ip(args, |ip| match ip {
                 IpAddr::V4(ip) => matches!(ip.octets(), [224, 0, 0, _]),
                 IpAddr::V6(ip) => ip.segments()[0] & 0xff0f == 0xff02,
             })
         }),
-        ("isLinkLocalUnicast", &[".(IP) bool"], |_, args| of_ip(args, link_local)),
+        ("isLinkLocalUnicast", &[".(IP) bool"], |_, args| {
+            of_ip(args, link_local)
+        }),
         ("isGlobalUnicast", &[".(IP) bool"], |_, args| {
             of_ip(args, |ip| {
                 let broadcast = matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
@@ -87,9 +93,10 @@ fn networks() -> Vec<Entry> {
             "containsCIDR",
             &[".(CIDR, string) bool", ".(CIDR, CIDR) bool"],
             |_, args| match args {
-                [Value::Host(Host::Cidr(cidr)), Value::Host(Host::Cidr(other))] => {
-                    truth(cidr.contains_network(*other))
-                }
+                [
+                    Value::Host(Host::Cidr(cidr)),
+                    Value::Host(Host::Cidr(other)),
+                ] => truth(cidr.contains_network(*other)),
                 [Value::Host(Host::Cidr(cidr)), Value::Text(t)] => match Cidr::parse(t) {
                     Ok(other) => truth(cidr.contains_network(other)),
                     Err(why) => Err(Fault::said(format!(
@@ -146,30 +153,50 @@ fn urls() -> Vec<Entry> {
             [Value::Text(t)] => truth(Url::parse(t).is_ok()),
             _ => overload(),
         }),
-        ("getScheme", &[".(URL) string"], |_, args| of_url(args, |url| &url.scheme)),
-        ("getHost", &[".(URL) string"], |_, args| of_url(args, |url| &url.host)),
-        ("getHostname", &[".(URL) string"], |_, args| of_url(args, Url::hostname)),
-        ("getPort", &[".(URL) string"], |_, args| of_url(args, Url::port)),
-        ("getEscapedPath", &[".(URL) string"], |_, args| of_url(args, |url| &url.path)),
-        ("getQuery", &[".(URL) map(string, list(string))"], |_, args| {
-            let [Value::Host(Host::Url(url))] = args else {
-                return overload();
-            };
-            let mut found: BTreeMap<String, Vec<Value<'_>>> = BTreeMap::new();
-            for (name, value) in url::form_urlencoded::parse(url.query.as_bytes()) {
-                found.entry(name.into_owned()).or_default().push(text(value));
-            }
-            let found = found
-                .into_iter()
-                .map(|(name, values)| (Key::Text(name), list(values)));
-            Ok(Value::Map(Map::Owned(Arc::new(found.collect()))))
+        ("getScheme", &[".(URL) string"], |_, args| {
+            of_url(args, |url| &url.scheme)
         }),
+        ("getHost", &[".(URL) string"], |_, args| {
+            of_url(args, |url| &url.host)
+        }),
+        ("getHostname", &[".(URL) string"], |_, args| {
+            of_url(args, Url::hostname)
+        }),
+        ("getPort", &[".(URL) string"], |_, args| {
+            of_url(args, Url::port)
+        }),
+        ("getEscapedPath", &[".(URL) string"], |_, args| {
+            of_url(args, |url| &url.path)
+        }),
+        (
+            "getQuery",
+            &[".(URL) map(string, list(string))"],
+            |_, args| {
+                let [Value::Host(Host::Url(url))] = args else {
+                    return overload();
+                };
+                let mut found: BTreeMap<String, Vec<Value<'_>>> = BTreeMap::new();
+                for (name, value) in url::form_urlencoded::parse(url.query.as_bytes()) {
+                    found
+                        .entry(name.into_owned())
+                        .or_default()
+                        .push(text(value));
+                }
+                let found = found
+                    .into_iter()
+                    .map(|(name, values)| (Key::Text(name), list(values)));
+                Ok(Value::Map(Map::Owned(Arc::new(found.collect()))))
+            },
+        ),
     ]
 }
 
 fn quantities(args: &[Value<'_>]) -> Result<(Quantity, Quantity), Fault> {
     match args {
-        [Value::Host(Host::Quantity(a)), Value::Host(Host::Quantity(b))] => Ok((*a, *b)),
+        [
+            Value::Host(Host::Quantity(a)),
+            Value::Host(Host::Quantity(b)),
+        ] => Ok((*a, *b)),
         [Value::Host(Host::Quantity(a)), Value::Int(b)] => Ok((*a, Quantity::whole(*b))),
         _ => overload(),
     }
@@ -179,14 +206,17 @@ fn quantities(args: &[Value<'_>]) -> Result<(Quantity, Quantity), Fault> {
 fn ordered(args: &[Value<'_>]) -> Result<std::cmp::Ordering, Fault> {
     match args {
         [Value::Host(Host::Semver(a)), Value::Host(Host::Semver(b))] => Ok(a.compare(b)),
-        [Value::Host(Host::Quantity(a)), Value::Host(Host::Quantity(b))] => Ok(a.cmp(b)),
+        [
+            Value::Host(Host::Quantity(a)),
+            Value::Host(Host::Quantity(b)),
+        ] => Ok(a.order(*b)),
         _ => overload(),
     }
 }
 
-fn sum<'a>(value: Option<i128>) -> Outcome<'a> {
+fn sum<'a>(value: Option<Quantity>) -> Outcome<'a> {
     match value {
-        Some(v) => Ok(Value::Host(Host::Quantity(Quantity(v)))),
+        Some(v) => Ok(Value::Host(Host::Quantity(v))),
         None => Err(Fault::said("quantity overflow")),
     }
 }
@@ -224,8 +254,8 @@ fn amounts() -> Vec<Entry> {
             [Value::Text(t)] => truth(Quantity::parse(t).is_some()),
             _ => overload(),
         }),
-        ("sign", &[".(Quantity) int"], |_, args| match args {
-            [Value::Host(Host::Quantity(v))] => Ok(Value::Int(v.0.signum() as i64)),
+        ("sign", &["(Quantity) int"], |_, args| match args {
+            [Value::Host(Host::Quantity(v))] => Ok(Value::Int(v.sign())),
             _ => overload(),
         }),
         (
@@ -243,10 +273,14 @@ fn amounts() -> Vec<Entry> {
             &[".(Quantity, Quantity) int", ".(Semver, Semver) int"],
             |_, args| Ok(Value::Int(ordered(args)? as i64)),
         ),
-        ("asApproximateFloat", &[".(Quantity) double"], |_, args| match args {
-            [Value::Host(Host::Quantity(v))] => Ok(Value::Double(v.float())),
-            _ => overload(),
-        }),
+        (
+            "asApproximateFloat",
+            &[".(Quantity) double"],
+            |_, args| match args {
+                [Value::Host(Host::Quantity(v))] => Ok(Value::Double(v.float())),
+                _ => overload(),
+            },
+        ),
         ("asInteger", &[".(Quantity) int"], |_, args| match args {
             [Value::Host(Host::Quantity(v))] => match v.integer() {
                 Some(v) => Ok(Value::Int(v)),
@@ -260,27 +294,39 @@ fn amounts() -> Vec<Entry> {
         }),
         (
             "add",
-            &[".(Quantity, Quantity) Quantity", ".(Quantity, int) Quantity"],
+            &[
+                ".(Quantity, Quantity) Quantity",
+                ".(Quantity, int) Quantity",
+            ],
             |_, args| {
                 let (a, b) = quantities(args)?;
-                sum(a.0.checked_add(b.0))
+                sum(a.plus(b, false))
             },
         ),
         (
             "sub",
-            &[".(Quantity, Quantity) Quantity", ".(Quantity, int) Quantity"],
+            &[
+                ".(Quantity, Quantity) Quantity",
+                ".(Quantity, int) Quantity",
+            ],
             |_, args| {
                 let (a, b) = quantities(args)?;
-                sum(a.0.checked_sub(b.0))
+                sum(a.plus(b, true))
             },
         ),
-        ("semver", &["(string) Semver", "(string, bool) Semver"], |_, args| match version(args)? {
-            Some(v) => Ok(Value::Host(Host::Semver(Arc::new(v)))),
-            None => Err(Fault::said("No Major.Minor.Patch elements found")),
-        }),
-        ("isSemver", &["(string) bool", "(string, bool) bool"], |_, args| {
-            truth(version(args)?.is_some())
-        }),
+        (
+            "semver",
+            &["(string) Semver", "(string, bool) Semver"],
+            |_, args| match version(args)? {
+                Some(v) => Ok(Value::Host(Host::Semver(Arc::new(v)))),
+                None => Err(Fault::said("No Major.Minor.Patch elements found")),
+            },
+        ),
+        (
+            "isSemver",
+            &["(string) bool", "(string, bool) bool"],
+            |_, args| truth(version(args)?.is_some()),
+        ),
         ("major", &[".(Semver) int"], |_, args| number(args, 0)),
         ("minor", &[".(Semver) int"], |_, args| number(args, 1)),
         ("patch", &[".(Semver) int"], |_, args| number(args, 2)),
@@ -350,24 +396,36 @@ fn authorizer() -> Vec<Entry> {
                 })
             },
         ),
-        ("resource", &[".(GroupCheck, string) ResourceCheck"], |_, args| {
-            narrowed(args, Host::Resource, |q, w| q.resource = word(w, 0))
-        }),
-        ("subresource", &[".(ResourceCheck, string) ResourceCheck"], |_, args| {
-            narrowed(args, Host::Resource, |q, w| q.subresource = word(w, 0))
-        }),
-        ("namespace", &[".(ResourceCheck, string) ResourceCheck"], |_, args| {
-            narrowed(args, Host::Resource, |q, w| q.namespace = word(w, 0))
-        }),
-        ("name", &[".(ResourceCheck, string) ResourceCheck"], |_, args| {
-            narrowed(args, Host::Resource, |q, w| q.name = word(w, 0))
-        }),
-        ("fieldSelector", &[".(ResourceCheck, string) ResourceCheck"], |_, args| {
-            narrowed(args, Host::Resource, |q, w| q.field_selector = word(w, 0))
-        }),
-        ("labelSelector", &[".(ResourceCheck, string) ResourceCheck"], |_, args| {
-            narrowed(args, Host::Resource, |q, w| q.label_selector = word(w, 0))
-        }),
+        (
+            "resource",
+            &[".(GroupCheck, string) ResourceCheck"],
+            |_, args| narrowed(args, Host::Resource, |q, w| q.resource = word(w, 0)),
+        ),
+        (
+            "subresource",
+            &[".(ResourceCheck, string) ResourceCheck"],
+            |_, args| narrowed(args, Host::Resource, |q, w| q.subresource = word(w, 0)),
+        ),
+        (
+            "namespace",
+            &[".(ResourceCheck, string) ResourceCheck"],
+            |_, args| narrowed(args, Host::Resource, |q, w| q.namespace = word(w, 0)),
+        ),
+        (
+            "name",
+            &[".(ResourceCheck, string) ResourceCheck"],
+            |_, args| narrowed(args, Host::Resource, |q, w| q.name = word(w, 0)),
+        ),
+        (
+            "fieldSelector",
+            &[".(ResourceCheck, string) ResourceCheck"],
+            |_, args| narrowed(args, Host::Resource, |q, w| q.field_selector = word(w, 0)),
+        ),
+        (
+            "labelSelector",
+            &[".(ResourceCheck, string) ResourceCheck"],
+            |_, args| narrowed(args, Host::Resource, |q, w| q.label_selector = word(w, 0)),
+        ),
         (
             "check",
             &[

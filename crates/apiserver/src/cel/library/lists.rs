@@ -52,23 +52,35 @@ pub(super) fn all() -> Vec<Entry> {
             ],
             sum,
         ),
-        ("max", EXTREME, |_, args| extreme(args, Ordering::Greater, "max")),
-        ("min", EXTREME, |_, args| extreme(args, Ordering::Less, "min")),
+        ("max", EXTREME, |_, args| {
+            extreme(args, Ordering::Greater, "max")
+        }),
+        ("min", EXTREME, |_, args| {
+            extreme(args, Ordering::Less, "min")
+        }),
         ("sets.contains", &["(list(A), list(A)) bool"], |_, args| {
             let (a, b) = pair(args)?;
             truth(b.iter().all(|x| a.iter().any(|y| equal(x, y))))
         }),
-        ("sets.equivalent", &["(list(A), list(A)) bool"], |_, args| {
-            let (a, b) = pair(args)?;
-            let within = |a: &[Value<'_>], b: &[Value<'_>]| {
-                b.iter().all(|x| a.iter().any(|y| equal(x, y)))
-            };
-            truth(within(&a, &b) && within(&b, &a))
-        }),
-        ("sets.intersects", &["(list(A), list(A)) bool"], |_, args| {
-            let (a, b) = pair(args)?;
-            truth(a.iter().any(|x| b.iter().any(|y| equal(x, y))))
-        }),
+        (
+            "sets.equivalent",
+            &["(list(A), list(A)) bool"],
+            |_, args| {
+                let (a, b) = pair(args)?;
+                let within = |a: &[Value<'_>], b: &[Value<'_>]| {
+                    b.iter().all(|x| a.iter().any(|y| equal(x, y)))
+                };
+                truth(within(&a, &b) && within(&b, &a))
+            },
+        ),
+        (
+            "sets.intersects",
+            &["(list(A), list(A)) bool"],
+            |_, args| {
+                let (a, b) = pair(args)?;
+                truth(a.iter().any(|x| b.iter().any(|y| equal(x, y))))
+            },
+        ),
     ]
 }
 

@@ -29,6 +29,7 @@ pub(crate) fn all() -> Vec<Entry> {
 }
 
 pub(crate) use convert::{show, show_double};
+pub(crate) use strings::{clauses, wanted};
 
 fn overload<T>() -> Result<T, Fault> {
     Err(Fault::Overload)

@@ -11,24 +11,40 @@ type Outcome<'a> = Result<Value<'a>, Fault>;
 
 pub(super) fn all() -> Vec<Entry> {
     vec![
-        ("contains", &[".(string, string) bool"], |_, args| match args {
-            [Value::Text(t), Value::Text(part)] => truth(t.contains(part.as_ref())),
-            _ => overload(),
-        }),
-        ("startsWith", &[".(string, string) bool"], |_, args| match args {
-            [Value::Text(t), Value::Text(part)] => truth(t.starts_with(part.as_ref())),
-            _ => overload(),
-        }),
-        ("endsWith", &[".(string, string) bool"], |_, args| match args {
-            [Value::Text(t), Value::Text(part)] => truth(t.ends_with(part.as_ref())),
-            _ => overload(),
-        }),
-        ("matches", &["(string, string) bool", ".(string, string) bool"], |m, args| {
-            let [Value::Text(t), Value::Text(pattern)] = args else {
-                return overload();
-            };
-            with_regex(m, pattern, "", |regex| truth(regex.is_match(t)))
-        }),
+        (
+            "contains",
+            &[".(string, string) bool"],
+            |_, args| match args {
+                [Value::Text(t), Value::Text(part)] => truth(t.contains(part.as_ref())),
+                _ => overload(),
+            },
+        ),
+        (
+            "startsWith",
+            &[".(string, string) bool"],
+            |_, args| match args {
+                [Value::Text(t), Value::Text(part)] => truth(t.starts_with(part.as_ref())),
+                _ => overload(),
+            },
+        ),
+        (
+            "endsWith",
+            &[".(string, string) bool"],
+            |_, args| match args {
+                [Value::Text(t), Value::Text(part)] => truth(t.ends_with(part.as_ref())),
+                _ => overload(),
+            },
+        ),
+        (
+            "matches",
+            &["(string, string) bool", ".(string, string) bool"],
+            |m, args| {
+                let [Value::Text(t), Value::Text(pattern)] = args else {
+                    return overload();
+                };
+                with_regex(m, pattern, "", |regex| truth(regex.is_match(t)))
+            },
+        ),
         ("find", &[".(string, string) string"], |m, args| {
             let [Value::Text(t), Value::Text(pattern)] = args else {
                 return overload();
@@ -104,9 +120,12 @@ pub(super) fn all() -> Vec<Entry> {
             |m, args| {
                 let (t, from, to, limit) = match args {
                     [Value::Text(t), Value::Text(from), Value::Text(to)] => (t, from, to, -1),
-                    [Value::Text(t), Value::Text(from), Value::Text(to), Value::Int(limit)] => {
-                        (t, from, to, *limit)
-                    }
+                    [
+                        Value::Text(t),
+                        Value::Text(from),
+                        Value::Text(to),
+                        Value::Int(limit),
+                    ] => (t, from, to, *limit),
                     _ => return overload(),
                 };
                 let limit = usize::try_from(limit).unwrap_or(usize::MAX);
@@ -133,9 +152,7 @@ pub(super) fn all() -> Vec<Entry> {
             &[".(string, int) string", ".(string, int, int) string"],
             |_, args| {
                 let (t, start, end) = match args {
-                    [Value::Text(t), Value::Int(start)] => {
-                        (t, *start, t.chars().count() as i64)
-                    }
+                    [Value::Text(t), Value::Int(start)] => (t, *start, t.chars().count() as i64),
                     [Value::Text(t), Value::Int(start), Value::Int(end)] => {
                         if start > end {
                             return Err(Fault::said(format!(
@@ -186,23 +203,27 @@ pub(super) fn all() -> Vec<Entry> {
                 Ok(text(out))
             },
         ),
-        ("strings.quote", &["(string) string"], |_, args| match args {
-            [Value::Text(t)] => Ok(text(quote(t))),
-            _ => overload(),
-        }),
-        ("format", &[".(string, list(dyn)) string"], |m, args| match args {
-            [Value::Text(t), Value::List(values)] => {
-                let values = values.to_vec()?;
-                let out = format_text(t, &values)?;
-                m.spend((out.len() as u64) / 10)?;
-                Ok(text(out))
-            }
-            _ => overload(),
-        }),
-        ("jsonpatch.escapeKey", &["(string) string"], |_, args| match args {
-            [Value::Text(t)] => Ok(text(t.replace('~', "~0").replace('/', "~1"))),
-            _ => overload(),
-        }),
+        (
+            "strings.quote",
+            &["(string) string"],
+            |_, args| match args {
+                [Value::Text(t)] => Ok(text(quote(t))),
+                _ => overload(),
+            },
+        ),
+        (
+            "format",
+            &[".(string, list(dyn)) string"],
+            |m, args| match args {
+                [Value::Text(t), Value::List(values)] => {
+                    let values = values.to_vec()?;
+                    let out = format_text(t, &values)?;
+                    m.spend((out.len() as u64) / 10)?;
+                    Ok(text(out))
+                }
+                _ => overload(),
+            },
+        ),
     ]
 }
 
@@ -217,7 +238,10 @@ fn with_regex<'a>(
     }
     match GoRegex::parse(pattern) {
         Ok(regex) => then(&regex),
-        Err(why) => Err(Fault::said(format!("{prefix}error parsing regexp: {why}"))),
+        Err(why) => {
+            let why = crate::cel::pattern_fault(&why);
+            Err(Fault::said(format!("{prefix}{why}")))
+        }
     }
 }
 
@@ -319,6 +343,45 @@ fn quote(t: &str) -> String {
     out
 }
 
+/// The clauses of a format: where each is, its letter and its precision.
+pub(crate) fn clauses(t: &str) -> Result<Vec<char>, String> {
+    let mut out = Vec::new();
+    let mut chars = t.chars().peekable();
+    while let Some(c) = chars.next() {
+        if c != '%' {
+            continue;
+        }
+        match chars.next() {
+            Some('%') => continue,
+            Some('.') => {
+                while chars.peek().is_some_and(char::is_ascii_digit) {
+                    chars.next();
+                }
+                out.push(chars.next().ok_or("unexpected end of string")?);
+            }
+            Some(clause) => out.push(clause),
+            None => return Err("unexpected end of string".to_owned()),
+        }
+    }
+    Ok(out)
+}
+
+/// What a clause takes, in the words that refuse others.
+pub(crate) fn wanted(clause: char) -> Option<&'static str> {
+    Some(match clause {
+        's' => {
+            "string clause can only be used on strings, bools, bytes, ints, doubles, maps, lists, types, durations, and timestamps"
+        }
+        'd' => "decimal clause can only be used on integers",
+        'f' => "fixed-point clause can only be used on doubles",
+        'e' => "scientific clause can only be used on doubles",
+        'b' => "only integers and bools can be formatted as binary",
+        'o' => "octal clause can only be used on integers",
+        'x' | 'X' => "only integers, byte buffers, and strings can be formatted as hex",
+        _ => return None,
+    })
+}
+
 /// `'%s is %d'.format([…])`.
 fn format_text(t: &str, values: &[Value<'_>]) -> Result<String, Fault> {
     let mut out = String::with_capacity(t.len());
@@ -379,33 +442,28 @@ fn clause_text(
             given()
         )))
     };
-    let float = |value: &Value<'_>| match value {
-        Value::Double(v) => Some(*v),
-        Value::Int(v) => Some(*v as f64),
-        Value::Uint(v) => Some(*v as f64),
-        _ => None,
-    };
     let special = |v: f64| (!v.is_finite()).then(|| show_double(v));
     match clause {
-        's' => out.push_str(&show(value)),
+        's' => out.push_str(&plain(value)),
         'd' => match value {
-            Value::Int(_) | Value::Uint(_) | Value::Double(_) => out.push_str(&show(value)),
+            Value::Int(_) | Value::Uint(_) => out.push_str(&show(value)),
             _ => return refuse("decimal clause can only be used on integers"),
         },
         'f' | 'e' => {
-            let Some(v) = float(value) else {
+            let Value::Double(v) = value else {
                 return refuse(if clause == 'f' {
                     "fixed-point clause can only be used on doubles"
                 } else {
                     "scientific clause can only be used on doubles"
                 });
             };
-            let format = if clause == 'f' {
-                FloatFormat::Fixed
-            } else {
-                FloatFormat::Exponent
-            };
-            out.push_str(&special(v).unwrap_or_else(|| format_float(v, format, Some(precision))));
+            out.push_str(&special(*v).unwrap_or_else(|| {
+                if clause == 'f' {
+                    grouped(&format_float(*v, FloatFormat::Fixed, Some(precision)))
+                } else {
+                    powered(&format_float(*v, FloatFormat::Exponent, Some(precision)))
+                }
+            }));
         }
         'b' => match value {
             Value::Bool(v) => out.push(if *v { '1' } else { '0' }),
@@ -448,6 +506,79 @@ fn clause_text(
         }
     }
     Ok(())
+}
+
+/// A text as it is; what is inside of lists and maps is quoted.
+fn plain(value: &Value<'_>) -> String {
+    match value {
+        Value::List(_) | Value::Map(_) => quoted(value),
+        Value::Double(v) => super::convert::go_g(*v),
+        other => show(other),
+    }
+}
+
+fn quoted(value: &Value<'_>) -> String {
+    match value {
+        Value::Text(t) => weir_gocompat::quote(t),
+        Value::Bytes(bytes) => format!("b{}", weir_gocompat::quote_bytes(bytes)),
+        Value::Timestamp(_) => format!("timestamp(\"{}\")", show(value)),
+        Value::Duration(_) => format!("duration(\"{}\")", show(value)),
+        Value::Double(v) => format!("{v:.6}"),
+        Value::List(list) => {
+            let items: Vec<String> = list
+                .iter()
+                .map(|item| item.as_ref().map_or_else(ToString::to_string, quoted))
+                .collect();
+            format!("[{}]", items.join(", "))
+        }
+        Value::Map(map) => {
+            let mut entries: Vec<String> = map
+                .entries()
+                .iter()
+                .map(|(key, value)| {
+                    let value = value.as_ref().map_or_else(ToString::to_string, quoted);
+                    format!("{}:{value}", quoted(key))
+                })
+                .collect();
+            entries.sort();
+            format!("{{{}}}", entries.join(", "))
+        }
+        other => show(other),
+    }
+}
+
+/// Thousands are set apart.
+fn grouped(number: &str) -> String {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let (sign, digits) = match whole.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", whole),
+    };
+    let mut out = String::from(sign);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    if !fraction.is_empty() {
+        out.push('.');
+        out.push_str(fraction);
+    }
+    out
+}
+
+/// `1.5e+00` as `1.5×10⁰⁰`.
+fn powered(number: &str) -> String {
+    let (mantissa, exponent) = number.split_once('e').unwrap_or((number, "+00"));
+    let raised: String = exponent
+        .chars()
+        .filter_map(|c| match c {
+            '-' => Some('⁻'),
+            c => "⁰¹²³⁴⁵⁶⁷⁸⁹".chars().nth(c.to_digit(10)? as usize),
+        })
+        .collect();
+    format!("{mantissa}×10{raised}")
 }
 
 fn signed_write(out: &mut String, args: std::fmt::Arguments<'_>) {

@@ -15,11 +15,21 @@ const OF_BOTH: &[&str] = &[
 
 pub(super) fn all() -> Vec<Entry> {
     vec![
-        ("getFullYear", OF_TIME, |_, args| part(args, |t| i64::from(t.year()))),
-        ("getMonth", OF_TIME, |_, args| part(args, |t| i64::from(t.month()) - 1)),
-        ("getDayOfYear", OF_TIME, |_, args| part(args, |t| i64::from(t.day_of_year()) - 1)),
-        ("getDayOfMonth", OF_TIME, |_, args| part(args, |t| i64::from(t.day()) - 1)),
-        ("getDate", OF_TIME, |_, args| part(args, |t| i64::from(t.day()))),
+        ("getFullYear", OF_TIME, |_, args| {
+            part(args, |t| i64::from(t.year()))
+        }),
+        ("getMonth", OF_TIME, |_, args| {
+            part(args, |t| i64::from(t.month()) - 1)
+        }),
+        ("getDayOfYear", OF_TIME, |_, args| {
+            part(args, |t| i64::from(t.day_of_year()) - 1)
+        }),
+        ("getDayOfMonth", OF_TIME, |_, args| {
+            part(args, |t| i64::from(t.day()) - 1)
+        }),
+        ("getDate", OF_TIME, |_, args| {
+            part(args, |t| i64::from(t.day()))
+        }),
         ("getDayOfWeek", OF_TIME, |_, args| {
             part(args, |t| i64::from(t.weekday().to_sunday_zero_offset()))
         }),
