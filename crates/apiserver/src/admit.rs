@@ -165,12 +165,21 @@ pub(crate) fn defaults(resource: &Resource, object: &mut Value) {
 }
 
 /// Checks the rules of the kind; all causes are told together.
-pub(crate) fn check(resource: &Resource, old: Option<&Value>, new: &Value) -> Result<(), Refusal> {
+pub(crate) fn check(
+    resource: &Resource,
+    old: Option<&Value>,
+    new: &Value,
+    call: &mut Call,
+) -> Result<(), Refusal> {
     let mut causes: Vec<Cause> = meta::check(resource, old, new);
     match &resource.custom {
-        Some(custom) => causes.extend(structural::validate(new, &custom.schema, true)),
+        Some(custom) => {
+            let judged = structural::judge(new, old, &custom.schema);
+            causes.extend(judged.causes);
+            judged.warnings.into_iter().for_each(|text| call.warn(text));
+        }
         None if resource.kind.kind == "CustomResourceDefinition" => {
-            causes.extend(custom::check_definition(new));
+            causes.extend(custom::check_definition(new, old));
         }
         None => causes.extend(builtin::check(resource, old, new)),
     }

@@ -42,7 +42,7 @@ pub(crate) fn begin(resource: &Resource, object: &mut Value, call: &Call) -> Res
         }
         ("apps", "ReplicaSet") => path::set(object, &["status"], json!({"replicas": 0})),
         ("batch", "Job" | "CronJob") => path::set(object, &["status"], json!({})),
-        ("apiextensions.k8s.io", _) => crate::custom::establish(object, call.now),
+        ("apiextensions.k8s.io", _) => crate::custom::begin(object),
         _ => {}
     }
     every_write(resource, object)

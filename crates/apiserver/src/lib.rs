@@ -15,6 +15,7 @@ mod body;
 mod bucket;
 mod builtin;
 mod call;
+mod cel;
 mod change;
 mod controllers;
 mod convert;

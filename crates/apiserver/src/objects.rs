@@ -119,6 +119,16 @@ fn insert(
     {
         call.warn(text.clone());
     }
+    if let Some(custom) = &resource.custom
+        && custom::is_going(state, &custom.definition)
+    {
+        return Err(Refusal::Forbidden {
+            resource: resource.name(),
+            name,
+            why: "create not allowed while custom resource definition is terminating".to_owned(),
+            causes: Vec::new(),
+        });
+    }
     let at = key(namespace, &name);
     if state.contains(resource.storage, &at) {
         return Err(Refusal::AlreadyExists {
@@ -146,7 +156,7 @@ fn insert(
     } else {
         builtin::begin(resource, &mut object, call)?;
     }
-    admit::check(resource, None, &object)?;
+    admit::check(resource, None, &object, call)?;
     if !track {
         authorize::may_create(state, resource, namespace, &name, call)?;
     }
@@ -156,16 +166,11 @@ fn insert(
     if resource.is("", "Service") {
         exposure::give_address(state, &at, &mut object)?;
     }
+    let stored = state.put(resource.storage, &at, object);
     if resource.is("apiextensions.k8s.io", "CustomResourceDefinition") {
-        let finalizer = json!([custom::CLEANUP]);
-        path::set(&mut object, &["metadata", "finalizers"], finalizer);
-        let storage = state.open();
-        custom::serve(&mut state.registry, &object, storage);
+        custom::settle(state, &at.name, call.now);
     }
-    Ok(convert::outward(
-        resource,
-        &state.put(resource.storage, &at, object),
-    ))
+    Ok(convert::outward(resource, &stored))
 }
 
 /// Refuses to create in a namespace that is missing or going.
@@ -426,7 +431,7 @@ pub(crate) fn replace(
     }
     let definition = resource.is("apiextensions.k8s.io", "CustomResourceDefinition");
     if definition && part == Part::Whole {
-        custom::establish(&mut new, call.now);
+        custom::note_storage(&mut new);
     }
     if part == Part::Whole && change::needs_generation(resource, old, &new) {
         let generation = path::get(old, &["metadata", "generation"]).and_then(Value::as_i64);
@@ -437,7 +442,7 @@ pub(crate) fn replace(
         );
     }
     if part != Part::Binding {
-        admit::check(resource, Some(old), &new)?;
+        admit::check(resource, Some(old), &new, call)?;
     }
     let at = key(namespace, path::text(old, &["metadata", "name"]));
     // Stored versions differ in name only, so a write through another version is no change.
@@ -450,11 +455,10 @@ pub(crate) fn replace(
     if call.dry_run {
         return Ok(convert::outward(resource, &Arc::new(new)));
     }
-    if definition {
-        let storage = custom_storage(state, &new).unwrap_or_else(|| state.open());
-        custom::serve(&mut state.registry, &new, storage);
-    }
     let new = state.put(resource.storage, &at, new);
+    if definition {
+        custom::settle(state, &at.name, call.now);
+    }
     remove::settle(state, resource, &at);
     Ok(convert::outward(resource, &new))
 }

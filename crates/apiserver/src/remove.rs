@@ -76,6 +76,12 @@ pub(crate) fn delete(
             wanted.push(extra.to_owned());
         }
     }
+    if !already && resource.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+        if !wanted.iter().any(|f| f == custom::CLEANUP) {
+            wanted.push(custom::CLEANUP.to_owned());
+        }
+        custom::mark_going(&mut new, call.now);
+    }
     if wanted != finalizers(&old) {
         path::set(&mut new, &["metadata", "finalizers"], json!(wanted));
     }
@@ -197,6 +203,8 @@ fn finish(state: &mut State, resource: &Resource, at: &Key) -> Option<Arc<Value>
         let group = path::text(&last, &["spec", "group"]);
         let plural = path::text(&last, &["spec", "names", "plural"]);
         state.registry.remove(group, plural);
+        let since = path::text(&last, &["metadata", "deletionTimestamp"]);
+        custom::reconsider(state, &last, since.parse().unwrap_or_default());
     }
     if let Some(custom) = &resource.custom
         && state.all(resource.storage, None).next().is_none()

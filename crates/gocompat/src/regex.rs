@@ -53,6 +53,11 @@ impl GoRegex {
         self.regex.find(text).map(|found| found.as_str())
     }
 
+    /// All matches that do not overlap, from the left.
+    pub fn find_all<'t>(&self, text: &'t str) -> impl Iterator<Item = &'t str> {
+        self.regex.find_iter(text).map(|found| found.as_str())
+    }
+
     /// The groups of the first match, the whole match first. A group that took no part is `None`.
     pub fn captures<'t>(&self, text: &'t str) -> Option<Vec<Option<&'t str>>> {
         let found = self.regex.captures(text)?;

@@ -1,16 +1,22 @@
 //! Owns structural schemas: the part of OpenAPI v3 that definitions use, read once so that each
-//! write only walks it. Patterns are compiled here. CEL rules are not evaluated.
+//! write only walks it. Patterns and rules are compiled here.
 
+mod embedded;
+pub(crate) mod formats;
+mod lists;
+mod ratchet;
+mod rules;
 mod shape;
 mod validate;
 
 use std::collections::BTreeMap;
 
-use regex::Regex;
 use serde_json::Value;
+use weir_gocompat::GoRegex;
 
+pub(crate) use rules::{Rule, field_path, selectable_path};
 pub(crate) use shape::{fill, prune};
-pub(crate) use validate::validate;
+pub(crate) use validate::judge;
 
 /// The JSON types that a schema can ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +30,7 @@ pub(crate) enum Type {
 }
 
 impl Type {
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Object => "object",
             Self::Array => "array",
@@ -61,26 +67,30 @@ pub(crate) struct Structural {
     pub(crate) additional: Additional,
     pub(crate) items: Option<Box<Structural>>,
     pub(crate) default: Option<Value>,
-    required: Vec<String>,
-    one_of_values: Option<Vec<Value>>,
-    pattern: Option<(String, Option<Regex>)>,
-    format: Option<String>,
+    pub(crate) required: Vec<String>,
+    pub(crate) one_of_values: Option<Vec<Value>>,
+    pub(crate) pattern: Option<(String, Result<GoRegex, String>)>,
+    /// Only formats that are enforced.
+    pub(crate) format: Option<String>,
     minimum: Option<(f64, bool)>,
     maximum: Option<(f64, bool)>,
     multiple_of: Option<f64>,
     min_length: Option<u64>,
-    max_length: Option<u64>,
+    pub(crate) max_length: Option<u64>,
     min_items: Option<u64>,
-    max_items: Option<u64>,
+    pub(crate) max_items: Option<u64>,
     min_properties: Option<u64>,
-    max_properties: Option<u64>,
+    pub(crate) max_properties: Option<u64>,
     unique: bool,
-    list_keys: Option<Vec<String>>,
-    list_set: bool,
-    all_of: Vec<Structural>,
+    pub(crate) list_keys: Option<Vec<String>>,
+    pub(crate) list_set: bool,
+    pub(crate) all_of: Vec<Structural>,
     any_of: Vec<Structural>,
     one_of: Vec<Structural>,
     not: Option<Box<Structural>>,
+    pub(crate) rules: Vec<Rule>,
+    /// Whether there are rules here or anywhere below.
+    pub(crate) ruled: bool,
 }
 
 /// Schemas nest no deeper than this; what lies below is accepted as it is.
@@ -89,6 +99,13 @@ const DEPTH: usize = 100;
 impl Structural {
     /// Reads an `openAPIV3Schema`. What is unknown or odd in it is passed over.
     pub(crate) fn read(schema: &Value) -> Self {
+        let mut schema = read(schema, 0);
+        rules::compile(&mut schema);
+        schema
+    }
+
+    /// The same, with the rules left as text.
+    pub(crate) fn read_unruled(schema: &Value) -> Self {
         read(schema, 0)
     }
 }
@@ -137,7 +154,7 @@ fn read(schema: &Value, depth: usize) -> Structural {
         properties.insert(name.clone(), below(value));
     }
     let list_type = text("x-kubernetes-list-type");
-    Structural {
+    let mut out = Structural {
         kind: match schema.get("type").and_then(Value::as_str) {
             Some("object") => Some(Type::Object),
             Some("array") => Some(Type::Array),
@@ -162,10 +179,10 @@ fn read(schema: &Value, depth: usize) -> Structural {
         required: words("required"),
         one_of_values: schema.get("enum").and_then(Value::as_array).cloned(),
         pattern: text("pattern").map(|pattern| {
-            let compiled = Regex::new(&pattern).ok();
+            let compiled = GoRegex::parse(&pattern).map_err(|why| crate::cel::pattern_fault(&why));
             (pattern, compiled)
         }),
-        format: text("format"),
+        format: text("format").filter(|format| formats::is_known(format)),
         minimum: limit("minimum", "exclusiveMinimum"),
         maximum: limit("maximum", "exclusiveMaximum"),
         multiple_of: schema.get("multipleOf").and_then(Value::as_f64),
@@ -183,5 +200,17 @@ fn read(schema: &Value, depth: usize) -> Structural {
         any_of: many("anyOf"),
         one_of: many("oneOf"),
         not: schema.get("not").map(|not| Box::new(below(not))),
-    }
+        rules: rules::read(schema),
+        ruled: false,
+    };
+    let nested = match &out.additional {
+        Additional::Each(of) => of.ruled,
+        _ => false,
+    };
+    out.ruled = nested
+        || !out.rules.is_empty()
+        || out.items.as_ref().is_some_and(|of| of.ruled)
+        || out.properties.values().any(|of| of.ruled)
+        || out.all_of.iter().any(|of| of.ruled);
+    out
 }

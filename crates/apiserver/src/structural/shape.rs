@@ -8,7 +8,11 @@ use super::{Additional, Structural};
 /// Removes fields that the schema does not know, and names each in `unknown`.
 /// `root` is an object whose `apiVersion`, `kind` and `metadata` are known anyway.
 pub(crate) fn prune(value: &mut Value, schema: &Structural, root: bool, unknown: &mut Vec<String>) {
+    let start = unknown.len();
     prune_at(value, schema, root, "", unknown);
+    if let Some(found) = unknown.get_mut(start..) {
+        found.sort();
+    }
 }
 
 fn join(path: &str, name: &str) -> String {
@@ -28,9 +32,13 @@ fn prune_at(
 ) {
     match value {
         Value::Array(items) => {
-            let Some(of) = &schema.items else { return };
             for (i, item) in items.iter_mut().enumerate() {
-                prune_at(item, of, false, &format!("{path}[{i}]"), unknown);
+                let path = format!("{path}[{i}]");
+                match &schema.items {
+                    Some(of) => prune_at(item, of, false, &path, unknown),
+                    None if schema.preserve => {}
+                    None => strip(item, &path, unknown),
+                }
             }
         }
         Value::Object(map) => {
@@ -46,7 +54,9 @@ fn prune_at(
                 }
                 match &schema.additional {
                     Additional::Each(of) => prune_at(value, of, false, &join(path, name), unknown),
-                    Additional::Anything => {}
+                    Additional::Anything if schema.preserve => {}
+                    // Any value is allowed, but no field of it is known.
+                    Additional::Anything => strip(value, &join(path, name), unknown),
                     Additional::Nothing if schema.preserve => {}
                     Additional::Nothing => gone.push(name.clone()),
                 }
@@ -54,6 +64,22 @@ fn prune_at(
             for name in gone {
                 map.shift_remove(&name);
                 unknown.push(join(path, &name));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Drops all fields of the objects in a value that no schema knows.
+fn strip(value: &mut Value, path: &str, unknown: &mut Vec<String>) {
+    match value {
+        Value::Object(map) => {
+            unknown.extend(map.keys().map(|name| join(path, name)));
+            map.clear();
+        }
+        Value::Array(items) => {
+            for (i, item) in items.iter_mut().enumerate() {
+                strip(item, &format!("{path}[{i}]"), unknown);
             }
         }
         _ => {}
@@ -100,8 +126,8 @@ fn drop_nulls(map: &mut Map<String, Value>, schema: &Structural) {
             return true;
         }
         match (schema.properties.get(name), &schema.additional) {
-            (Some(of), _) => of.nullable || of.kind.is_none(),
-            (None, Additional::Each(of)) => of.nullable || of.kind.is_none(),
+            (Some(of), _) => of.nullable,
+            (None, Additional::Each(of)) => of.nullable,
             _ => true,
         }
     });
@@ -139,10 +165,10 @@ mod tests {
         assert_eq!(
             unknown,
             [
+                "extra",
                 "spec.list[0].nope",
-                "spec.template.spec",
                 "spec.odd",
-                "extra"
+                "spec.template.spec"
             ]
         );
         assert_eq!(

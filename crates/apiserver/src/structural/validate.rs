@@ -1,24 +1,71 @@
 //! Owns validation by a structural schema, with the field paths and words that people know from
-//! the API. It refuses to change the value.
+//! the API. What did not change since the last write is not refused now.
+//! It refuses to change the value.
 
-use serde_json::Value;
+use serde_json::{Map, Number, Value};
+use weir_gocompat::{FloatFormat, format_float};
 
-use super::{Additional, Structural, Type};
+use super::ratchet::Was;
+use super::rules::{self, Found};
+use super::{Additional, Structural, Type, formats, lists};
 use crate::refusal::{Cause, shown};
 
 /// No more causes than this are gathered for one object.
 const CAUSES: usize = 100;
 
-/// All that is wrong with a value. `root` is an object whose `apiVersion`, `kind` and `metadata`
-/// are checked elsewhere.
-pub(crate) fn validate(value: &Value, schema: &Structural, root: bool) -> Vec<Cause> {
-    let mut out = Vec::new();
-    check(value, schema, "", root, &mut out);
-    out.truncate(CAUSES);
-    out
+/// What a judgement came to.
+#[derive(Debug, Default)]
+pub(crate) struct Judged {
+    pub(crate) causes: Vec<Cause>,
+    /// What is wrong and was before.
+    pub(crate) warnings: Vec<String>,
 }
 
-fn join(path: &str, name: &str) -> String {
+/// All that is wrong with an object: against its schema, its lists, and then its rules.
+pub(crate) fn judge(new: &Value, old: Option<&Value>, schema: &Structural) -> Judged {
+    let was = old.map(|old| Was { old, schema });
+    let mut causes: Vec<Cause> = check(new, schema, "", was)
+        .issues
+        .into_iter()
+        .map(|issue| issue.cause)
+        .collect();
+    super::embedded::check(new, schema, "", &mut causes);
+    // Lists that were wrong before are let be.
+    let mut before = Vec::new();
+    if let Some(old) = old {
+        lists::duplicates(old, schema, "", &mut before);
+    }
+    if before.is_empty() {
+        lists::duplicates(new, schema, "", &mut causes);
+    }
+    let mut warnings = Vec::new();
+    if schema.ruled {
+        let blocks = |cause: &Cause| {
+            matches!(
+                cause.reason,
+                "FieldValueNotSupported"
+                    | "FieldValueRequired"
+                    | "FieldValueTooLong"
+                    | "FieldValueTooMany"
+                    | "FieldValueTypeInvalid"
+            )
+        };
+        if causes.iter().any(blocks) {
+            let detail = "some validation rules were not checked because the object was invalid; \
+                          correct the existing errors to complete validation";
+            causes.push(Cause::invalid("<nil>", &Value::Null, detail));
+        } else {
+            let mut found = Found::default();
+            rules::evaluate(new, old, schema, &mut found);
+            causes.append(&mut found.causes);
+            warnings = found.warnings;
+        }
+    }
+    causes.truncate(CAUSES);
+    Judged { causes, warnings }
+}
+
+pub(super) fn join(path: &str, name: &str) -> String {
     if path.is_empty() {
         name.to_owned()
     } else {
@@ -26,11 +73,62 @@ fn join(path: &str, name: &str) -> String {
     }
 }
 
+/// One thing that is wrong, told once.
+#[derive(Clone, Debug)]
+struct Issue {
+    cause: Cause,
+    /// By which it is told apart from others.
+    said: String,
+}
+
+/// What a check found, and how much fitted: of alternatives that all fail, the one is told that
+/// fits best.
+#[derive(Debug, Default)]
+struct Outcome {
+    issues: Vec<Issue>,
+    fitted: u32,
+}
+
+impl Outcome {
+    fn add(&mut self, issue: Issue) {
+        if !self.issues.iter().any(|have| have.said == issue.said) {
+            self.issues.push(issue);
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        self.fitted += other.fitted;
+        for issue in other.issues {
+            self.add(issue);
+        }
+    }
+
+    fn fails(&self) -> bool {
+        !self.issues.is_empty()
+    }
+
+    /// A cause whose words begin with the path.
+    fn say(&mut self, reason: &'static str, path: &str, value: &Value, detail: &str) {
+        let said = format!("{path} in body {detail}");
+        let mut cause = Cause::invalid(field(path), value, &said);
+        cause.reason = reason;
+        self.add(Issue { cause, said });
+    }
+}
+
+/// Where the path leads to, as causes tell it.
+fn field(path: &str) -> String {
+    match path.strip_prefix('.').unwrap_or(path) {
+        "" => "<nil>".to_owned(),
+        path => path.to_owned(),
+    }
+}
+
 fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",
-        Value::Number(n) if n.is_i64() || n.is_u64() => "integer",
+        Value::Number(n) if n.is_i64() => "integer",
         Value::Number(_) => "number",
         Value::String(_) => "string",
         Value::Array(_) => "array",
@@ -38,474 +136,400 @@ fn type_of(value: &Value) -> &'static str {
     }
 }
 
-fn has_type(value: &Value, kind: Type) -> bool {
-    match kind {
-        Type::Object => value.is_object(),
-        Type::Array => value.is_array(),
-        Type::String => value.is_string(),
-        Type::Boolean => value.is_boolean(),
-        Type::Number => value.is_number(),
-        Type::Integer => {
-            value.is_i64() || value.is_u64() || value.as_f64().is_some_and(|f| f.fract() == 0.0)
+fn check(value: &Value, schema: &Structural, path: &str, was: Option<Was<'_>>) -> Outcome {
+    let mut out = Outcome::default();
+    if value.is_null() {
+        check_type(value, schema, path, &mut out);
+        check_values(value, schema, path, &mut out);
+    } else {
+        if schema.kind.is_some() || schema.int_or_string || schema.format.is_some() {
+            check_type(value, schema, path, &mut out);
+            out.fitted += 1;
         }
+        check_logic(value, schema, path, was, &mut out);
+        out.fitted += 1;
+        match value {
+            Value::String(text) => {
+                check_text(value, text, schema, path, &mut out);
+                out.fitted += 1;
+                if let Some(format) = &schema.format {
+                    if !formats::holds(format, text) {
+                        wrong_type(path, format, text, &mut out);
+                    }
+                    out.fitted += 1;
+                }
+            }
+            Value::Number(number) => {
+                check_number(number, value, schema, path, &mut out);
+                out.fitted += 2;
+            }
+            Value::Array(items) => {
+                check_list(items, schema, path, was, &mut out);
+                out.fitted += 2;
+            }
+            _ => {}
+        }
+        check_values(value, schema, path, &mut out);
+        out.fitted += 1;
+        if let Value::Object(map) = value {
+            check_map(map, schema, path, was, &mut out);
+            out.fitted += 1;
+        }
+        out.fitted += 1;
     }
-}
-
-fn bad(path: &str, value: &Value, detail: &str) -> Cause {
-    Cause::invalid(path, value, &format!("{path} in body {detail}"))
-}
-
-fn wrong_type(path: &str, value: &Value, wanted: &str) -> Cause {
-    let found = type_of(value);
-    Cause {
-        reason: "FieldValueTypeInvalid",
-        message: format!(
-            "Invalid value: \"{found}\": {path} in body must be of type {wanted}: \"{found}\""
-        ),
-        field: path.to_owned(),
+    // What did not change since it was let in is let be.
+    if out.fails() && was.is_some_and(|was| was.same(value)) {
+        out.issues.clear();
     }
+    out
 }
 
-fn check(value: &Value, schema: &Structural, path: &str, root: bool, out: &mut Vec<Cause>) {
-    if out.len() >= CAUSES {
+fn wrong_type(path: &str, wanted: &str, found: &str, out: &mut Outcome) {
+    let detail = format!("must be of type {wanted}: {}", weir_gocompat::quote(found));
+    out.say("FieldValueTypeInvalid", path, &found.into(), &detail);
+}
+
+fn check_type(value: &Value, schema: &Structural, path: &str, out: &mut Outcome) {
+    let wanted = match (schema.int_or_string, schema.kind) {
+        (true, _) => "integer,string",
+        (false, Some(kind)) => kind.name(),
+        (false, None) => "",
+    };
+    let takes = |kind: Type| {
+        schema.kind == Some(kind)
+            || (schema.int_or_string && matches!(kind, Type::Integer | Type::String))
+    };
+    if value.is_null() {
+        if wanted.is_empty() || schema.nullable {
+            out.fitted += 1;
+        } else {
+            wrong_type(path, wanted, "null", out);
+        }
         return;
     }
-    if value.is_null() && schema.nullable {
-        return;
-    }
-    if schema.int_or_string {
-        if !(value.is_string() || has_type(value, Type::Integer)) {
-            out.push(wrong_type(path, value, "integer,string"));
+    let numeric = takes(Type::Number) || takes(Type::Integer);
+    let whole = value.as_f64().is_some_and(|f| f.fract() == 0.0) && takes(Type::Integer);
+    let fits = match value {
+        Value::Number(n) if n.is_i64() => numeric,
+        Value::Number(_) => takes(Type::Number) || whole,
+        Value::Bool(_) => takes(Type::Boolean),
+        Value::String(_) => takes(Type::String),
+        Value::Array(_) => takes(Type::Array),
+        Value::Object(_) => takes(Type::Object),
+        Value::Null => false,
+    };
+    if let Some(format) = &schema.format {
+        let textual = matches!(value, Value::String(_) | Value::Array(_));
+        if !textual && !fits {
+            let found = match value {
+                Value::Number(n) if n.is_i64() => "int64",
+                Value::Number(_) => "double",
+                _ => "",
+            };
+            wrong_type(path, format, found, out);
             return;
         }
-    } else if let Some(kind) = schema.kind
-        && !has_type(value, kind)
-    {
-        out.push(wrong_type(path, value, kind.name()));
+        // The format alone judges texts.
+        if textual && !numeric {
+            out.fitted += 1;
+            return;
+        }
+    }
+    if fits {
+        out.fitted += 1;
+    } else {
+        wrong_type(path, wanted, type_of(value), out);
+    }
+}
+
+/// `enum`.
+fn check_values(value: &Value, schema: &Structural, path: &str, out: &mut Outcome) {
+    let Some(values) = schema.one_of_values.as_ref().filter(|v| !v.is_empty()) else {
+        return;
+    };
+    let same = |allowed: &Value| match (allowed, value) {
+        (Value::Null, _) => false,
+        (Value::Number(a), Value::Number(b)) => a.as_f64() == b.as_f64(),
+        (a, b) => a == b,
+    };
+    if values.iter().any(same) {
         return;
     }
-    if let Some(values) = &schema.one_of_values
-        && !values.contains(value)
-    {
-        let supported: Vec<String> = values.iter().map(Value::to_string).collect();
-        out.push(Cause {
-            reason: "FieldValueNotSupported",
-            message: format!(
-                "Unsupported value: {}: supported values: {}",
-                shown(value),
-                supported.join(", ")
-            ),
-            field: path.to_owned(),
-        });
-    }
-    match value {
-        Value::String(text) => check_text(value, text, schema, path, out),
-        Value::Number(_) => check_number(value, schema, path, out),
-        Value::Array(items) => check_list(value, items, schema, path, out),
-        Value::Object(map) => check_map(value, map, schema, path, root, out),
-        _ => {}
-    }
-    check_logic(value, schema, path, out);
+    let mut supported: Vec<String> = values
+        .iter()
+        .map(|v| match v {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })
+        .collect();
+    supported.sort();
+    let supported: Vec<String> = supported.iter().map(|v| weir_gocompat::quote(v)).collect();
+    let cause = Cause {
+        reason: "FieldValueNotSupported",
+        message: format!(
+            "Unsupported value: {}: supported values: {}",
+            shown(value),
+            supported.join(", ")
+        ),
+        field: field(path),
+    };
+    let said = format!("{path} in body should be one of {supported:?}");
+    out.add(Issue { cause, said });
 }
 
-fn check_text(value: &Value, text: &str, schema: &Structural, path: &str, out: &mut Vec<Cause>) {
+/// The first that is wrong is told.
+fn check_text(value: &Value, text: &str, schema: &Structural, path: &str, out: &mut Outcome) {
     let length = || text.chars().count() as u64;
-    if let Some(min) = schema.min_length.filter(|min| length() < *min) {
-        out.push(bad(
-            path,
-            value,
-            &format!("should be at least {min} chars long"),
-        ));
-    }
     if let Some(max) = schema.max_length.filter(|max| length() > *max) {
-        out.push(Cause {
+        let cause = Cause {
             reason: "FieldValueTooLong",
             message: format!("Too long: may not be more than {max} bytes"),
-            field: path.to_owned(),
-        });
-    }
-    if let Some((pattern, Some(regex))) = &schema.pattern
-        && !regex.is_match(text)
-    {
-        out.push(bad(path, value, &format!("should match '{pattern}'")));
-    }
-    if let Some(format) = &schema.format
-        && !has_format(text, format)
-    {
-        out.push(bad(
-            path,
-            value,
-            &format!("must be of type {format}: {value}"),
-        ));
-    }
-}
-
-/// Formats that the API enforces; the others are documentation.
-fn has_format(text: &str, format: &str) -> bool {
-    match format {
-        "date-time" => text.parse::<jiff::Timestamp>().is_ok(),
-        "date" => text.parse::<jiff::civil::Date>().is_ok(),
-        "byte" => {
-            use base64::Engine as _;
-            base64::engine::general_purpose::STANDARD
-                .decode(text)
-                .is_ok()
-        }
-        "ipv4" => text.parse::<std::net::Ipv4Addr>().is_ok(),
-        "ipv6" => text.parse::<std::net::Ipv6Addr>().is_ok(),
-        "uri" => url::Url::parse(text).is_ok() || text.starts_with('/'),
-        "uuid" => {
-            text.len() == 36
-                && text.char_indices().all(|(i, c)| {
-                    if matches!(i, 8 | 13 | 18 | 23) {
-                        c == '-'
-                    } else {
-                        c.is_ascii_hexdigit()
-                    }
-                })
-        }
-        "duration" => is_go_duration(text),
-        _ => true,
-    }
-}
-
-fn is_go_duration(text: &str) -> bool {
-    let mut rest = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if rest == "0" {
-        return true;
-    }
-    if rest.is_empty() {
-        return false;
-    }
-    while !rest.is_empty() {
-        let number = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
-        if rest[..number].parse::<f64>().is_err() {
-            return false;
-        }
-        rest = &rest[number..];
-        let Some(tail) = ["ns", "us", "µs", "μs", "ms", "s", "m", "h"]
-            .into_iter()
-            .find_map(|unit| rest.strip_prefix(unit))
-        else {
-            return false;
+            field: field(path),
         };
-        rest = tail;
-    }
-    true
-}
-
-fn check_number(value: &Value, schema: &Structural, path: &str, out: &mut Vec<Cause>) {
-    let Some(number) = value.as_f64() else { return };
-    match schema.minimum {
-        Some((min, true)) if number <= min => {
-            out.push(bad(path, value, &format!("should be greater than {min}")));
-        }
-        Some((min, false)) if number < min => {
-            out.push(bad(
-                path,
-                value,
-                &format!("should be greater than or equal to {min}"),
-            ));
-        }
-        _ => {}
-    }
-    match schema.maximum {
-        Some((max, true)) if number >= max => {
-            out.push(bad(path, value, &format!("should be less than {max}")));
-        }
-        Some((max, false)) if number > max => {
-            out.push(bad(
-                path,
-                value,
-                &format!("should be less than or equal to {max}"),
-            ));
-        }
-        _ => {}
-    }
-    if let Some(of) = schema.multiple_of
-        && of != 0.0
-        && (number / of).fract() != 0.0
-    {
-        out.push(bad(path, value, &format!("should be a multiple of {of}")));
-    }
-    if schema.format.as_deref() == Some("int32")
-        && value.as_i64().is_none_or(|n| i32::try_from(n).is_err())
-    {
-        out.push(bad(
-            path,
-            value,
-            &format!("must be of type int32: \"{}\"", type_of(value)),
-        ));
+        let said = format!("{path} in body should be at most {max} chars long");
+        out.add(Issue { cause, said });
+    } else if let Some(min) = schema.min_length.filter(|min| length() < *min) {
+        let detail = format!("should be at least {min} chars long");
+        out.say("FieldValueInvalid", path, value, &detail);
+    } else if let Some((pattern, regex)) = &schema.pattern {
+        let detail = match regex {
+            Ok(regex) if regex.is_match(text) => return,
+            Ok(_) => format!("should match '{pattern}'"),
+            Err(why) => format!("should match '{pattern}, but pattern is invalid: {why}'"),
+        };
+        out.say("FieldValueInvalid", path, value, &detail);
     }
 }
 
-fn too_many(path: &str, count: usize, max: u64) -> Cause {
-    Cause {
-        reason: "FieldValueTooMany",
-        message: format!("Too many: {count}: must have at most {max} items"),
-        field: path.to_owned(),
+/// A limit as it is printed beside whole numbers, or others.
+fn limit(limit: f64, whole: bool) -> String {
+    if whole {
+        (limit as i64).to_string()
+    } else {
+        format_float(limit, FloatFormat::General, None)
+    }
+}
+
+fn check_number(
+    number: &Number,
+    value: &Value,
+    schema: &Structural,
+    path: &str,
+    out: &mut Outcome,
+) {
+    let whole = number.is_i64();
+    let Some(float) = number.as_f64() else { return };
+    // Whole numbers are compared with the whole part of the limit.
+    let bound = |limit: f64| if whole { limit.trunc() } else { limit };
+    if let Some(of) = schema.multiple_of {
+        let fits = if whole {
+            let of = of as i64;
+            of > 0 && number.as_i64().is_some_and(|n| n % of == 0)
+        } else {
+            let times = if of < 1.0 {
+                1.0 / of * float
+            } else {
+                float / of
+            };
+            of > 0.0 && (times - times.round()).abs() < 1e-9 * times.abs().max(1.0)
+        };
+        if !fits {
+            let detail = format!("should be a multiple of {}", limit(of, whole));
+            out.say("FieldValueInvalid", path, value, &detail);
+        }
+    }
+    if let Some((min, exclusive)) = schema.minimum
+        && (float < bound(min) || (exclusive && float <= bound(min)))
+    {
+        let than = if exclusive { "" } else { " or equal to" };
+        let detail = format!("should be greater than{than} {}", limit(min, whole));
+        out.say("FieldValueInvalid", path, value, &detail);
+    }
+    if let Some((max, exclusive)) = schema.maximum
+        && (float > bound(max) || (exclusive && float >= bound(max)))
+    {
+        let than = if exclusive { "" } else { " or equal to" };
+        let detail = format!("should be less than{than} {}", limit(max, whole));
+        out.say("FieldValueInvalid", path, value, &detail);
+    }
+}
+
+fn too_many(path: &str, count: usize, max: u64, what: &str) -> Issue {
+    let s = if max == 1 { "" } else { "s" };
+    Issue {
+        cause: Cause {
+            reason: "FieldValueTooMany",
+            message: format!("Too many: {count}: must have at most {max} item{s}"),
+            field: field(path),
+        },
+        said: format!("{path} in body should have at most {max} {what}"),
     }
 }
 
 fn check_list(
-    value: &Value,
     items: &[Value],
     schema: &Structural,
     path: &str,
-    out: &mut Vec<Cause>,
+    was: Option<Was<'_>>,
+    out: &mut Outcome,
 ) {
-    let count = items.len() as u64;
-    if let Some(min) = schema.min_items.filter(|min| count < *min) {
-        out.push(Cause::invalid(
-            path,
-            &count.into(),
-            &format!("{path} in body should have at least {min} items"),
-        ));
-    }
-    if let Some(max) = schema.max_items.filter(|max| count > *max) {
-        out.push(too_many(path, items.len(), max));
-    }
-    if schema.unique && (1..items.len()).any(|i| items[..i].contains(&items[i])) {
-        out.push(bad(path, value, "shouldn't contain duplicates"));
-    }
-    let mut duplicate = |i: usize, shown_as: &Value| {
-        out.push(Cause {
-            reason: "FieldValueDuplicate",
-            message: format!("Duplicate value: {shown_as}"),
-            field: format!("{path}[{i}]"),
-        });
-    };
-    if schema.list_set {
-        for (i, item) in items.iter().enumerate() {
-            if items[..i].contains(item) {
-                duplicate(i, item);
-            }
-        }
-    }
-    if let Some(keys) = &schema.list_keys {
-        let mut seen: Vec<Value> = Vec::with_capacity(items.len());
-        for (i, item) in items.iter().enumerate() {
-            let key: Value = keys
-                .iter()
-                .filter_map(|key| Some((key.clone(), item.get(key)?.clone())))
-                .collect::<serde_json::Map<_, _>>()
-                .into();
-            if seen.contains(&key) {
-                duplicate(i, &key);
-            } else {
-                seen.push(key);
-            }
-        }
-    }
     if let Some(of) = &schema.items {
         for (i, item) in items.iter().enumerate() {
-            check(item, of, &format!("{path}[{i}]"), false, out);
+            let before = was.and_then(|was| was.item(item));
+            out.merge(check(item, of, &format!("{path}[{i}]"), before));
+            if out.issues.len() > CAUSES {
+                return;
+            }
         }
+    }
+    let count = items.len() as u64;
+    if let Some(min) = schema.min_items.filter(|min| count < *min) {
+        let detail = format!("should have at least {min} items");
+        out.say("FieldValueInvalid", path, &count.into(), &detail);
+    }
+    if let Some(max) = schema.max_items.filter(|max| count > *max) {
+        out.add(too_many(path, items.len(), max, "items"));
+    }
+    if schema.unique && (1..items.len()).any(|i| items[..i].contains(&items[i])) {
+        let detail = "shouldn't contain duplicates";
+        out.say("FieldValueInvalid", path, &"".into(), detail);
     }
 }
 
 fn check_map(
-    value: &Value,
-    map: &serde_json::Map<String, Value>,
+    map: &Map<String, Value>,
     schema: &Structural,
     path: &str,
-    root: bool,
-    out: &mut Vec<Cause>,
+    was: Option<Was<'_>>,
+    out: &mut Outcome,
 ) {
-    for name in &schema.required {
-        if !map.contains_key(name) {
-            out.push(Cause::required(join(path, name), ""));
-        }
-    }
     let count = map.len() as u64;
     if let Some(min) = schema.min_properties.filter(|min| count < *min) {
-        out.push(bad(
-            path,
-            value,
-            &format!("should have at least {min} properties"),
-        ));
+        let detail = format!("should have at least {min} properties");
+        out.say("FieldValueInvalid", path, &count.into(), &detail);
     }
     if let Some(max) = schema.max_properties.filter(|max| count > *max) {
-        out.push(too_many(path, map.len(), max));
+        out.add(too_many(path, map.len(), max, "properties"));
     }
     for (name, value) in map {
-        if root && matches!(name.as_str(), "apiVersion" | "kind" | "metadata") {
-            continue;
-        }
-        if let Some(of) = schema.properties.get(name) {
-            check(value, of, &join(path, name), false, out);
-        } else if let Additional::Each(of) = &schema.additional {
-            check(value, of, &join(path, name), false, out);
+        let (of, below) = match (schema.properties.get(name), &schema.additional) {
+            (Some(of), _) => (of, join(path, name)),
+            (None, Additional::Each(of)) => (&**of, format!("{path}.{name}")),
+            _ => continue,
+        };
+        // The version and kind of an object are never what they were: they were converted.
+        let identity = path.is_empty() && matches!(name.as_str(), "apiVersion" | "kind");
+        let before = was.filter(|_| !identity).and_then(|was| was.key(name));
+        out.merge(check(value, of, &below, before));
+        if out.issues.len() > CAUSES {
+            return;
         }
     }
-    if schema.embedded {
-        for name in ["apiVersion", "kind"] {
-            if map
-                .get(name)
-                .and_then(Value::as_str)
-                .is_none_or(str::is_empty)
-            {
-                out.push(Cause::required(join(path, name), "must not be empty"));
-            }
+    for name in &schema.required {
+        if !map.contains_key(name) {
+            let cause = Cause::required(field(&format!("{path}.{name}")), "");
+            let said = format!("{path}.{name} in body is required");
+            out.add(Issue { cause, said });
         }
     }
 }
 
-/// `allOf`, `anyOf`, `oneOf` and `not`. Inner causes of `anyOf` and `oneOf` are told only when
-/// there is one way to go.
-fn check_logic(value: &Value, schema: &Structural, path: &str, out: &mut Vec<Cause>) {
-    let passes = |of: &Structural| {
-        let mut inner = Vec::new();
-        check(value, of, path, false, &mut inner);
-        inner.is_empty()
+/// `anyOf`, `oneOf`, `allOf` and `not`.
+fn check_logic(
+    value: &Value,
+    schema: &Structural,
+    path: &str,
+    was: Option<Was<'_>>,
+    out: &mut Outcome,
+) {
+    out.fitted += 1;
+    let quoted = weir_gocompat::quote(path);
+    let say = |out: &mut Outcome, detail: &str| {
+        let said = format!("{quoted} {detail}");
+        let cause = Cause::invalid("<nil>", &"".into(), &said);
+        out.add(Issue { cause, said });
     };
-    let say = |detail: &str| Cause {
-        reason: "FieldValueInvalid",
-        message: format!("Invalid value: \"\": \"{path}\" {detail}"),
-        field: "<nil>".to_owned(),
-    };
-    for of in &schema.all_of {
-        let mut inner = Vec::new();
-        check(value, of, path, false, &mut inner);
-        if !inner.is_empty() {
-            out.push(say("must validate all the schemas (allOf)"));
-            out.append(&mut inner);
+    // Parts of an alternative are ratcheted, the alternative as a whole is not.
+    let of = |of: &Structural| branch(value, of, path, was);
+    if !schema.any_of.is_empty() {
+        let (first, best) = alternatives(&schema.any_of, of, true);
+        match first {
+            (0, _) => {
+                say(out, "must validate at least one schema (anyOf)");
+                out.merge(best);
+            }
+            (_, fitted) => out.fitted += fitted,
         }
     }
-    if !schema.any_of.is_empty() && !schema.any_of.iter().any(passes) {
-        out.push(say("must validate at least one schema (anyOf)"));
-        closest(value, &schema.any_of, path, out);
-    }
     if !schema.one_of.is_empty() {
-        match schema.one_of.iter().filter(|of| passes(of)).count() {
-            1 => {}
-            0 => {
-                out.push(say(
-                    "must validate one and only one schema (oneOf). Found none valid",
-                ));
-                closest(value, &schema.one_of, path, out);
+        let (first, best) = alternatives(&schema.one_of, of, false);
+        match first {
+            (1, fitted) => out.fitted += fitted,
+            (0, _) => {
+                let detail = "must validate one and only one schema (oneOf). Found none valid";
+                say(out, detail);
+                out.merge(best);
             }
-            count => out.push(say(&format!(
-                "must validate one and only one schema (oneOf). Found {count} valid alternatives"
-            ))),
+            (count, _) => say(
+                out,
+                &format!(
+                    "must validate one and only one schema (oneOf). Found {count} valid alternatives"
+                ),
+            ),
+        }
+    }
+    if !schema.all_of.is_empty() {
+        let mut valid = 0;
+        for each in &schema.all_of {
+            let outcome = of(each);
+            valid += usize::from(!outcome.fails());
+            out.merge(outcome);
+        }
+        if valid != schema.all_of.len() {
+            let none = if valid == 0 { ". None validated" } else { "" };
+            say(out, &format!("must validate all the schemas (allOf){none}"));
         }
     }
     if let Some(not) = &schema.not
-        && passes(not)
+        && !of(not).fails()
     {
-        out.push(say("must not validate the schema (not)"));
+        say(out, "must not validate the schema (not)");
     }
 }
 
-/// The causes of the alternative that fails least.
-fn closest(value: &Value, alternatives: &[Structural], path: &str, out: &mut Vec<Cause>) {
-    let least = alternatives
-        .iter()
-        .map(|of| {
-            let mut inner = Vec::new();
-            check(value, of, path, false, &mut inner);
-            inner
-        })
-        .min_by_key(Vec::len);
-    out.extend(least.into_iter().flatten());
+fn branch(value: &Value, of: &Structural, path: &str, was: Option<Was<'_>>) -> Outcome {
+    // `same` of the whole must not clear what the alternative finds.
+    match was {
+        Some(was) if was.same(value) => check(value, of, path, None),
+        was => check(value, of, path, was),
+    }
+}
+
+/// How many alternatives hold with what the first of them fitted, and the best of those that fail.
+fn alternatives(
+    all: &[Structural],
+    of: impl Fn(&Structural) -> Outcome,
+    stop: bool,
+) -> ((usize, u32), Outcome) {
+    let (mut valid, mut fitted) = (0, 0);
+    let mut best: Option<Outcome> = None;
+    for each in all {
+        let outcome = of(each);
+        if !outcome.fails() {
+            if valid == 0 {
+                fitted = outcome.fitted;
+            }
+            valid += 1;
+            if stop {
+                break;
+            }
+        } else if best.as_ref().is_none_or(|b| outcome.fitted > b.fitted) {
+            best = Some(outcome);
+        }
+    }
+    ((valid, fitted), best.unwrap_or_default())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn said(schema: &Value, value: &Value) -> Vec<String> {
-        let causes = validate(value, &Structural::read(schema), true);
-        causes
-            .into_iter()
-            .map(|c| format!("{}: {}", c.field, c.message))
-            .collect()
-    }
-
-    fn spec(schema: &Value, value: &Value) -> Vec<String> {
-        said(
-            &json!({"type": "object", "properties": {"spec": schema}}),
-            &json!({"apiVersion": "x", "kind": "y", "metadata": {}, "spec": value}),
-        )
-    }
-
-    #[test]
-    fn causes_carry_paths_and_known_words() {
-        let int = json!({"type": "integer", "minimum": 1, "maximum": 3, "format": "int32"});
-        assert_eq!(
-            spec(&int, &json!("x")),
-            ["spec: Invalid value: \"string\": spec in body must be of type integer: \"string\""]
-        );
-        assert_eq!(
-            spec(&int, &json!(0)),
-            ["spec: Invalid value: 0: spec in body should be greater than or equal to 1"]
-        );
-        assert_eq!(
-            spec(&int, &json!(9)),
-            ["spec: Invalid value: 9: spec in body should be less than or equal to 3"]
-        );
-        let text = json!({"type": "string", "enum": ["a", "b"]});
-        assert_eq!(
-            spec(&text, &json!("c")),
-            ["spec: Unsupported value: \"c\": supported values: \"a\", \"b\""]
-        );
-        let pattern = json!({"type": "string", "pattern": "^a+$", "minLength": 2});
-        assert_eq!(
-            spec(&pattern, &json!("b")),
-            [
-                "spec: Invalid value: \"b\": spec in body should be at least 2 chars long",
-                "spec: Invalid value: \"b\": spec in body should match '^a+$'"
-            ]
-        );
-        let object = json!({"type": "object", "required": ["a"], "properties": {
-            "l": {"type": "array", "items": {"type": "string", "format": "date-time"}, "maxItems": 1}}});
-        assert_eq!(
-            spec(&object, &json!({"l": ["2020-01-01T00:00:00Z", "x"]})),
-            [
-                "spec.a: Required value",
-                "spec.l: Too many: 2: must have at most 1 items",
-                "spec.l[1]: Invalid value: \"x\": spec.l[1] in body must be of type date-time: \"x\""
-            ]
-        );
-    }
-
-    #[test]
-    fn logic_and_lists_are_checked() {
-        let one = json!({"type": "object", "properties": {"a": {"type": "string"}, "b": {"type": "string"}},
-            "oneOf": [{"required": ["a"]}, {"required": ["b"]}]});
-        assert_eq!(spec(&one, &json!({"a": "x"})), Vec::<String>::new());
-        assert_eq!(
-            spec(&one, &json!({"a": "x", "b": "y"})),
-            [
-                "<nil>: Invalid value: \"\": \"spec\" must validate one and only one schema (oneOf). \
-              Found 2 valid alternatives"
-            ]
-        );
-        assert_eq!(
-            spec(&one, &json!({})),
-            [
-                "<nil>: Invalid value: \"\": \"spec\" must validate one and only one schema (oneOf). \
-                 Found none valid",
-                "spec.a: Required value"
-            ]
-        );
-        let not = json!({"not": {"required": ["x"]}});
-        assert_eq!(
-            spec(&not, &json!({"x": 1})),
-            ["<nil>: Invalid value: \"\": \"spec\" must not validate the schema (not)"]
-        );
-        let map = json!({"type": "array", "x-kubernetes-list-type": "map",
-            "x-kubernetes-list-map-keys": ["name"],
-            "items": {"type": "object", "properties": {"name": {"type": "string"}}}});
-        assert_eq!(
-            spec(&map, &json!([{"name": "a"}, {"name": "a"}])),
-            ["spec[1]: Duplicate value: {\"name\":\"a\"}"]
-        );
-        let either = json!({"x-kubernetes-int-or-string": true});
-        assert_eq!(spec(&either, &json!("50%")), Vec::<String>::new());
-        assert_eq!(spec(&either, &json!([])).len(), 1);
-    }
-}
+#[path = "validate_tests.rs"]
+mod tests;

@@ -80,7 +80,7 @@ async fn a_definition_is_established_and_served() {
     assert_eq!(refused.code, 422);
     assert_eq!(
         refused.body["details"]["causes"].as_array().map(Vec::len),
-        Some(2)
+        Some(3)
     );
 }
 

@@ -12,5 +12,6 @@ mod protobuf;
 mod reading;
 mod removal;
 mod reviews;
+mod rules;
 mod support;
 mod watches;
