@@ -51,6 +51,7 @@ mod write;
 
 pub use addresses::{Addresses, SequentialAddresses};
 pub use body::ApiBody;
+pub use controllers::metrics::{MetricsSource, Usage};
 pub use identity::User;
 pub use protobuf::{json_to_protobuf, protobuf_to_json};
 pub use refusal::{Cause, Refusal, ResourceName};

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::addresses::{Addresses, SequentialAddresses};
 use crate::call::Call;
+use crate::controllers::metrics::MetricsSource;
 use crate::objects;
 use crate::service::ApiService;
 use crate::state::State;
@@ -50,6 +51,10 @@ pub struct Tuning {
     pub addresses: Arc<dyn Addresses>,
     /// How long Events are kept, counted from their last change.
     pub event_ttl: std::time::Duration,
+    /// Measures what pods use, for HorizontalPodAutoscalers. Without it there is no metrics API.
+    pub metrics: Option<Arc<dyn MetricsSource>>,
+    /// The certificates that every namespace is told to trust, in PEM; may be empty.
+    pub root_ca: String,
 }
 
 impl Default for Tuning {
@@ -58,6 +63,8 @@ impl Default for Tuning {
             history: 4096,
             addresses: Arc::new(SequentialAddresses::default()),
             event_ttl: std::time::Duration::from_hours(1),
+            metrics: None,
+            root_ca: String::new(),
         }
     }
 }
@@ -74,6 +81,8 @@ pub(crate) struct Inner {
     state: RwLock<State>,
     pub(crate) now: Now,
     pub(crate) event_ttl: std::time::Duration,
+    pub(crate) metrics: Option<Arc<dyn MetricsSource>>,
+    pub(crate) root_ca: String,
 }
 
 impl Inner {
@@ -125,6 +134,8 @@ impl ApiServer {
             state: RwLock::new(state),
             now: options.now,
             event_ttl: tuning.event_ttl,
+            metrics: tuning.metrics,
+            root_ca: tuning.root_ca,
         }))
     }
 
