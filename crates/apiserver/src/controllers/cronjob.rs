@@ -153,7 +153,10 @@ impl Look<'_> {
     }
 
     fn delete(&mut self, job: &Value) -> Result<(), Refusal> {
-        let outcome = self.world.store.delete(&JOBS, namespace_of(job), name_of(job));
+        let outcome = self
+            .world
+            .store
+            .delete(&JOBS, namespace_of(job), name_of(job));
         match outcome {
             Ok(()) | Err(Refusal::NotFound { .. }) => {
                 self.drop_active(uid_of(job));
@@ -329,9 +332,9 @@ impl Look<'_> {
             self.warning("TooManyMissedTimes", message);
         }
         let limit = path::get(self.cron, &["spec", "startingDeadlineSeconds"]);
-        let late = limit.and_then(Value::as_i64).is_some_and(|limit| {
-            at.as_millisecond() + limit * 1000 < self.now.as_millisecond()
-        });
+        let late = limit
+            .and_then(Value::as_i64)
+            .is_some_and(|limit| at.as_millisecond() + limit * 1000 < self.now.as_millisecond());
         if late {
             let message = format!(
                 "Missed scheduled time to start a job: {}",
@@ -342,7 +345,10 @@ impl Look<'_> {
             return Ok(());
         }
         let name = format!("{}-{}", name_of(self.cron), at.as_second().div_euclid(60));
-        let known = self.active().iter().any(|a| path::text(a, &["name"]) == name)
+        let known = self
+            .active()
+            .iter()
+            .any(|a| path::text(a, &["name"]) == name)
             || path::text(&self.status, &["lastScheduleTime"]) == stamp(at);
         if known {
             self.wake_next(&schedule);
@@ -381,7 +387,9 @@ impl Look<'_> {
         let shown = if named.is_empty() {
             stamp(at)
         } else {
-            at.to_zoned(zone).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+            at.to_zoned(zone)
+                .strftime("%Y-%m-%dT%H:%M:%S%:z")
+                .to_string()
         };
         let shown = shown.replace("+00:00", "Z");
         let mut object = json!({
@@ -426,9 +434,11 @@ impl Look<'_> {
             }
         };
         let mut active = self.active();
-        active.push(json!({"kind": "Job", "namespace": namespace_of(&job), "name": name,
+        active.push(
+            json!({"kind": "Job", "namespace": namespace_of(&job), "name": name,
             "uid": uid_of(&job), "apiVersion": "batch/v1",
-            "resourceVersion": path::text(&job, &["metadata", "resourceVersion"])}));
+            "resourceVersion": path::text(&job, &["metadata", "resourceVersion"])}),
+        );
         self.set_active(active);
         path::set(&mut self.status, &["lastScheduleTime"], stamp(at).into());
         Ok(())

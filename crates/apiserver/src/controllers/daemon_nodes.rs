@@ -193,8 +193,14 @@ mod tests {
         let cases = [
             (json!({}), (false, true)),
             (json!({"tolerations": tolerate}), (true, true)),
-            (json!({"tolerations": tolerate, "nodeSelector": {"disk": "hdd"}}), (false, false)),
-            (json!({"tolerations": tolerate, "nodeName": "n2"}), (false, false)),
+            (
+                json!({"tolerations": tolerate, "nodeSelector": {"disk": "hdd"}}),
+                (false, false),
+            ),
+            (
+                json!({"tolerations": tolerate, "nodeName": "n2"}),
+                (false, false),
+            ),
             (affinity("Gt", &json!(["4"])), (true, true)),
             (affinity("Lt", &json!(["4"])), (false, false)),
             (affinity("NotIn", &json!(["4"])), (true, true)),

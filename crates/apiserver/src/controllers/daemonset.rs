@@ -13,7 +13,7 @@ use super::daemon_nodes::{node_of, pin, runs_on, tolerations};
 use super::history::{self, Style};
 use super::source::{Queue, Seen, is_going, name_of, namespace_of, number, uid_of};
 use super::world::World;
-use super::{Control, DAEMON_SETS, NODES, On, PODS, plan, pods};
+use super::{Control, DAEMON_SETS, On, PODS, plan, pods};
 use crate::refusal::Refusal;
 use crate::selector::Selector;
 use crate::state::key_of;
@@ -108,7 +108,11 @@ impl Control for DaemonSets {
             world,
             &set,
             &old,
-            |r| alive.iter().any(|h| h == path::text(r, &["metadata", "labels", HASH])),
+            |r| {
+                alive
+                    .iter()
+                    .any(|h| h == path::text(r, &["metadata", "labels", HASH]))
+            },
             |_| true,
         )
     }
@@ -136,7 +140,9 @@ fn current_of(
             if collisions != was {
                 let status = json!({"status": {"collisionCount": collisions}});
                 let (namespace, name) = (namespace_of(set), name_of(set));
-                world.store.patch_status(&DAEMON_SETS, namespace, name, status)?;
+                world
+                    .store
+                    .patch_status(&DAEMON_SETS, namespace, name, status)?;
             }
             current
         }
@@ -334,7 +340,10 @@ impl Look<'_> {
     }
 
     fn strategy(&self, field: &str) -> Option<&Value> {
-        path::get(self.set, &["spec", "updateStrategy", "rollingUpdate", field])
+        path::get(
+            self.set,
+            &["spec", "updateStrategy", "rollingUpdate", field],
+        )
     }
 
     fn surge(&self, wanted: i64) -> i64 {
@@ -372,15 +381,17 @@ impl Look<'_> {
     }
 
     /// The new and the old pod of a node; `None` when there are more of a kind.
-    #[expect(clippy::type_complexity, reason = "a pair of what may be there, if it is clear")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "a pair of what may be there, if it is clear"
+    )]
     fn pair<'p>(
         &self,
         there: &'p [Arc<Value>],
     ) -> Option<(Option<&'p Arc<Value>>, Option<&'p Arc<Value>>)> {
         let live = there.iter().filter(|p| !is_going(p));
         let (new, old): (Vec<_>, Vec<_>) = live.partition(|p| self.is_new(p));
-        (new.len() <= 1 && old.len() <= 1)
-            .then(|| (new.first().copied(), old.first().copied()))
+        (new.len() <= 1 && old.len() <= 1).then(|| (new.first().copied(), old.first().copied()))
     }
 
     /// Removes old pods and lets the next look make new ones.
@@ -495,7 +506,10 @@ impl Look<'_> {
             ("updatedNumberScheduled", updated),
             ("numberAvailable", available),
             ("numberUnavailable", wanted - available),
-            ("collisionCount", number(&live, &["status", "collisionCount"])),
+            (
+                "collisionCount",
+                number(&live, &["status", "collisionCount"]),
+            ),
         ] {
             if value != 0 {
                 path::set(&mut status, &[field], value.into());

@@ -8,9 +8,7 @@ use serde_json::{Map, Value, json};
 use weir_object::{Key, path};
 
 use super::plan::{self, Bounds, Set};
-use super::source::{
-    Queue, Seen, controller_key, controller_ref, is_going, name_of, namespace_of, number, uid_of,
-};
+use super::source::{Queue, Seen, controller_key, is_going, name_of, namespace_of, number, uid_of};
 use super::status::{self, Facts};
 use super::world::World;
 use super::{Control, DEPLOYMENTS, On, PODS, REPLICA_SETS, pods};
@@ -183,8 +181,7 @@ fn sync(world: &mut World, key: &Key) -> Result<Option<Duration>, Refusal> {
     if Selector::from_object(path::get(&live, &["spec", "selector"]))
         .is_some_and(|s| s.is_everything())
     {
-        let message =
-            "This deployment is selecting all pods. A non-empty selector is required.";
+        let message = "This deployment is selecting all pods. A non-empty selector is required.";
         world.warning(COMPONENT, &live, "SelectingAll", message);
         return Ok(None);
     }
@@ -298,7 +295,9 @@ fn recreate(
         scale(world, deployment, set, 0, bounds)?;
     }
     let running = old.iter().any(|set| {
-        let pods = world.store.owned(path::text(set, &["metadata", "uid"]), &PODS);
+        let pods = world
+            .store
+            .owned(path::text(set, &["metadata", "uid"]), &PODS);
         pods.iter()
             .any(|p| !matches!(path::text(p, &["status", "phase"]), "Succeeded" | "Failed"))
     });
@@ -468,7 +467,7 @@ fn create(
         "metadata": {
             "name": name, "namespace": namespace_of(deployment),
             "labels": path::get(&template, &["metadata", "labels"]), "annotations": annotations,
-            "ownerReferences": [owner_of(deployment, "apps/v1", "Deployment")],
+            "ownerReferences": [pods::owner_of(deployment, "apps/v1", "Deployment")],
         },
         "spec": {"replicas": replicas, "selector": selector, "template": template},
     });
@@ -517,17 +516,32 @@ fn roll_back(
     match set {
         _ if wanted == 0 => {
             let message = "Unable to find last revision.";
-            world.warning(COMPONENT, deployment, "DeploymentRollbackRevisionNotFound", message);
+            world.warning(
+                COMPONENT,
+                deployment,
+                "DeploymentRollbackRevisionNotFound",
+                message,
+            );
         }
         None => {
             let message = "Unable to find the revision to rollback to.";
-            world.warning(COMPONENT, deployment, "DeploymentRollbackRevisionNotFound", message);
+            world.warning(
+                COMPONENT,
+                deployment,
+                "DeploymentRollbackRevisionNotFound",
+                message,
+            );
         }
         Some(set) if template(set) == template(deployment) => {
             let message = format!(
                 "The rollback revision contains the same template as current deployment \"{name}\""
             );
-            world.warning(COMPONENT, deployment, "DeploymentRollbackTemplateUnchanged", &message);
+            world.warning(
+                COMPONENT,
+                deployment,
+                "DeploymentRollbackTemplateUnchanged",
+                &message,
+            );
         }
         Some(set) => {
             path::set(&mut object, &["spec", "template"], template(set));
@@ -554,11 +568,7 @@ fn forget(world: &mut World, deployment: &Value, old: &[Arc<Value>]) -> Result<(
                 >= number(set, &["metadata", "generation"]);
         if empty && !is_going(set) {
             let namespace = namespace_of(deployment);
-            world.store.delete(
-                &REPLICA_SETS,
-                namespace,
-                name_of(set),
-            )?;
+            world.store.delete(&REPLICA_SETS, namespace, name_of(set))?;
         }
     }
     Ok(())

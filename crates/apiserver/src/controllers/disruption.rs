@@ -77,8 +77,7 @@ impl Control for Budgets {
         let mut status = match count(world, &budget, &pods) {
             Ok(counts) => allowed(world, queue, &budget, &pods, counts),
             Err(why) => {
-                let message =
-                    format!("Failed to calculate the number of expected pods: {why}");
+                let message = format!("Failed to calculate the number of expected pods: {why}");
                 let reason = "CalculateExpectedPodCountFailed";
                 world.warning(COMPONENT, &budget, reason, &message);
                 let mut status = budget.get("status").cloned().unwrap_or_else(|| json!({}));
@@ -277,10 +276,14 @@ fn tell(status: &mut Value, reason: &str, message: &str, now: Timestamp) {
     let since = old
         .as_ref()
         .filter(|c| path::text(c, &["status"]) == word)
-        .map_or(stamp(now), |c| path::text(c, &["lastTransitionTime"]).to_owned());
-    all.push(json!({"type": "DisruptionAllowed", "status": word, "reason": reason,
+        .map_or(stamp(now), |c| {
+            path::text(c, &["lastTransitionTime"]).to_owned()
+        });
+    all.push(
+        json!({"type": "DisruptionAllowed", "status": word, "reason": reason,
         "message": message, "lastTransitionTime": since,
-        "observedGeneration": number(status, &["observedGeneration"])}));
+        "observedGeneration": number(status, &["observedGeneration"])}),
+    );
     path::set(status, &["conditions"], all.into());
 }
 

@@ -52,7 +52,11 @@ impl Control for Endpoints {
         let Some(service) = world.store.get(&SERVICES, &key.namespace, &key.name) else {
             self.0.forget(key);
             // Objects that elect a leader carry this annotation and have no Service.
-            let leader = ["metadata", "annotations", "control-plane.alpha.kubernetes.io/leader"];
+            let leader = [
+                "metadata",
+                "annotations",
+                "control-plane.alpha.kubernetes.io/leader",
+            ];
             return match old {
                 Some(old) if path::get(&old, &leader).is_none() => {
                     match world.store.delete(&ENDPOINTS, &key.namespace, &key.name) {

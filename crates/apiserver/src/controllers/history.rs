@@ -30,7 +30,11 @@ pub(crate) fn of(world: &World, set: &Value, style: &Style) -> Result<Vec<Arc<Va
     let mut all = pods::claim(world, set, &reference, on, &REVISIONS, &selector)?;
     all.sort_by_key(|revision| {
         let born = path::text(revision, &["metadata", "creationTimestamp"]).to_owned();
-        (number(revision, &["revision"]), born, name_of(revision).to_owned())
+        (
+            number(revision, &["revision"]),
+            born,
+            name_of(revision).to_owned(),
+        )
     });
     Ok(all)
 }

@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 use weir_object::{Key, path, split_api_version};
 
 use super::hpa_replicas::{
-    Change, Goal, Memory, Proposal, Range, Rules, Sample, group, is_close, normalize,
-    normalize_by, propose,
+    Change, Goal, Memory, Proposal, Range, Rules, Sample, group, is_close, normalize, normalize_by,
+    propose,
 };
 use super::quantity::{Form, Quantity};
 use super::source::{Queue, Seen, items, name_of, namespace_of, number, selector_text};
@@ -170,8 +170,9 @@ impl Look<'_> {
             Ok(target) => target,
             Err(why) => {
                 self.warning("FailedGetScale", &why);
-                let message =
-                    format!("the HPA controller was unable to get the target's current scale: {why}");
+                let message = format!(
+                    "the HPA controller was unable to get the target's current scale: {why}"
+                );
                 self.condition("AbleToScale", "False", "FailedGetScale", &message);
                 let current = path::get(self.scaler, &["status", "currentReplicas"]);
                 let metrics = path::get(self.scaler, &["status", "currentMetrics"]);
@@ -224,8 +225,7 @@ impl Look<'_> {
             self.condition("AbleToScale", "False", "FailedUpdateScale", &message);
             return self.status(Some(current), was, metrics, false);
         }
-        let message =
-            format!("the HPA controller was able to update the target scale to {wanted}");
+        let message = format!("the HPA controller was able to update the target scale to {wanted}");
         self.condition("AbleToScale", "True", "SucceededRescale", &message);
         let message = format!("New size: {wanted}; reason: {reason}");
         self.world
@@ -288,7 +288,10 @@ impl Look<'_> {
             .collect();
         let mut first = None;
         for resource in all {
-            let namespace = resource.kind.namespaced.then_some(namespace_of(self.scaler));
+            let namespace = resource
+                .kind
+                .namespaced
+                .then_some(namespace_of(self.scaler));
             let found = objects::get(&state, &resource, namespace, name)
                 .and_then(|object| scale::read(&resource, &object));
             match found {
@@ -302,13 +305,23 @@ impl Look<'_> {
     fn rescale(&self, target: &Target, replicas: i64) -> Result<(), String> {
         let name = path::text(self.scaler, &["spec", "scaleTargetRef", "name"]);
         let resource = &target.resource;
-        let namespace = resource.kind.namespaced.then_some(namespace_of(self.scaler));
+        let namespace = resource
+            .kind
+            .namespaced
+            .then_some(namespace_of(self.scaler));
         let mut call = Call::new("kube-controller-manager", self.now);
         let mut state = self.world.clock.write();
-        scale::write(&mut state, resource, namespace, name, &mut call, |mut live| {
-            path::set(&mut live, &["spec", "replicas"], replicas.into());
-            Ok(live)
-        })
+        scale::write(
+            &mut state,
+            resource,
+            namespace,
+            name,
+            &mut call,
+            |mut live| {
+                path::set(&mut live, &["spec", "replicas"], replicas.into());
+                Ok(live)
+            },
+        )
         .map(|_| ())
         .map_err(|refusal| refusal.to_string())
     }
@@ -332,7 +345,10 @@ impl Look<'_> {
             match self.metric(spec, current, shown, &selector) {
                 Ok(good) => {
                     *status = good.status;
-                    if best.as_ref().is_none_or(|(r, _)| *r == 0 || good.replicas > *r) {
+                    if best
+                        .as_ref()
+                        .is_none_or(|(r, _)| *r == 0 || good.replicas > *r)
+                    {
                         best = Some((good.replicas, good.name));
                     }
                 }
@@ -343,12 +359,16 @@ impl Look<'_> {
             }
         }
         let statuses = Value::Array(statuses);
-        let shrinks = best.as_ref().is_none_or(|(replicas, _)| *replicas < current);
+        let shrinks = best
+            .as_ref()
+            .is_none_or(|(replicas, _)| *replicas < current);
         if let Some(first) = bad.first()
             && (bad.len() >= specs.len() || shrinks)
         {
-            let message =
-                format!("the HPA was unable to compute the replica count: {}", first.cause);
+            let message = format!(
+                "the HPA was unable to compute the replica count: {}",
+                first.cause
+            );
             let why = format!(
                 "invalid metrics ({} invalid out of {}), first error is: {}",
                 bad.len(),
@@ -453,12 +473,10 @@ impl Look<'_> {
                 self.resource(source, name, Some(container), current, selector)
                     .map_err(bad("FailedGetContainerResourceMetric", prefix))
             }
-            "Pods" => self
-                .of_pods(source, name, current, selector)
-                .map_err(bad(
-                    "FailedGetPodsMetric",
-                    "failed to get pods metric value".to_owned(),
-                )),
+            "Pods" => self.of_pods(source, name, current, selector).map_err(bad(
+                "FailedGetPodsMetric",
+                "failed to get pods metric value".to_owned(),
+            )),
             "Object" => self
                 .of_object(source, name, current, shown, selector)
                 .map_err(bad(
@@ -491,9 +509,9 @@ impl Look<'_> {
         };
         let failed = |why: String| format!("failed to get {name} {what}: {why}");
         let pods = self.world.pods(namespace_of(self.scaler), selector);
-        let samples = self.samples(&pods, name, container).map_err(|why| {
-            failed(format!("unable to get metrics for resource {name}: {why}"))
-        })?;
+        let samples = self
+            .samples(&pods, name, container)
+            .map_err(|why| failed(format!("unable to get metrics for resource {name}: {why}")))?;
         if pods.is_empty() {
             let why = "no pods returned by selector while calculating replica count";
             return Err(failed(why.to_owned()));
@@ -605,7 +623,9 @@ impl Look<'_> {
             })
             .collect();
         if samples.is_empty() {
-            return Err(failed("no metrics returned from custom metrics API".to_owned()));
+            return Err(failed(
+                "no metrics returned from custom metrics API".to_owned(),
+            ));
         }
         let groups = group(pods.iter().map(|p| &**p), &samples, false, self.now);
         let none = Value::Null;
@@ -711,7 +731,9 @@ impl Look<'_> {
             let replicas = if is_close(ratio) {
                 shown
             } else {
-                (value as f64 / wanted as f64).ceil().min(f64::from(i32::MAX)) as i64
+                (value as f64 / wanted as f64)
+                    .ceil()
+                    .min(f64::from(i32::MAX)) as i64
             };
             let each = (value as f64 / shown.max(1) as f64).ceil() as i64;
             return Ok((replicas, json!({"averageValue": decimal(each)})));
@@ -744,7 +766,9 @@ fn decimal(milli: i64) -> String {
 }
 
 fn milli(value: &Value) -> i64 {
-    let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let text = value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned);
     let quantity = Quantity::parse(&text).map_or(0, |q| q.milli);
     i64::try_from(quantity).unwrap_or(i64::MAX)
 }

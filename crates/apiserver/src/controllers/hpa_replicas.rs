@@ -234,7 +234,11 @@ pub(crate) struct Rules {
 
 impl Rules {
     pub(crate) fn up(behavior: &Value) -> Self {
-        Self::read(behavior.get("scaleUp"), 0, &[(false, 4, 15), (true, 100, 15)])
+        Self::read(
+            behavior.get("scaleUp"),
+            0,
+            &[(false, 4, 15), (true, 100, 15)],
+        )
     }
 
     pub(crate) fn down(behavior: &Value) -> Self {
@@ -297,7 +301,11 @@ impl Rules {
         let largest = up == (self.select != "Min");
         let limit = if largest { limits.max() } else { limits.min() };
         let limit = limit.unwrap_or(current);
-        if up { limit.max(current) } else { limit.min(current) }
+        if up {
+            limit.max(current)
+        } else {
+            limit.min(current)
+        }
     }
 }
 
@@ -418,7 +426,11 @@ pub(crate) fn normalize_by(
         } else {
             (range.most, TOO_MANY)
         };
-        if stable > most { (most, why) } else { (stable, WITHIN) }
+        if stable > most {
+            (most, why)
+        } else {
+            (stable, WITHIN)
+        }
     } else if stable < range.current {
         let fast = down.limit(false, range.current, memory, now);
         let (least, why) = if range.least < fast {
@@ -426,7 +438,11 @@ pub(crate) fn normalize_by(
         } else {
             (range.least, TOO_FEW)
         };
-        if stable < least { (least, why) } else { (stable, WITHIN) }
+        if stable < least {
+            (least, why)
+        } else {
+            (stable, WITHIN)
+        }
     } else {
         (stable, WITHIN)
     };
@@ -447,7 +463,15 @@ mod tests {
         let window = 30;
         values
             .iter()
-            .map(|(name, value)| ((*name).to_owned(), Sample { value: *value, window }))
+            .map(|(name, value)| {
+                (
+                    (*name).to_owned(),
+                    Sample {
+                        value: *value,
+                        window,
+                    },
+                )
+            })
             .collect()
     }
 
@@ -473,19 +497,55 @@ mod tests {
         let used = |values| samples(values);
         for (current, seen, groups, percent, expected) in [
             // Twice the target: twice the pods.
-            (2, used(&[("a", 100), ("b", 100)]), groups(2, &[], &[]), 50, 4),
+            (
+                2,
+                used(&[("a", 100), ("b", 100)]),
+                groups(2, &[], &[]),
+                50,
+                4,
+            ),
             // Within a tenth: no change.
             (2, used(&[("a", 54), ("b", 54)]), groups(2, &[], &[]), 50, 2),
             // Half: half.
-            (4, used(&[("a", 25), ("b", 25), ("c", 25), ("d", 25)]), groups(4, &[], &[]), 50, 2),
+            (
+                4,
+                used(&[("a", 25), ("b", 25), ("c", 25), ("d", 25)]),
+                groups(4, &[], &[]),
+                50,
+                2,
+            ),
             // One not measured counts as idle when it would grow.
-            (3, used(&[("a", 100), ("b", 100)]), groups(2, &[], &["c"]), 50, 4),
+            (
+                3,
+                used(&[("a", 100), ("b", 100)]),
+                groups(2, &[], &["c"]),
+                50,
+                4,
+            ),
             // And as busy when it would shrink.
-            (3, used(&[("a", 10), ("b", 10)]), groups(2, &[], &["c"]), 50, 3),
+            (
+                3,
+                used(&[("a", 10), ("b", 10)]),
+                groups(2, &[], &["c"]),
+                50,
+                3,
+            ),
             // One that is not ready is left out when it would shrink.
-            (3, used(&[("a", 25), ("b", 25), ("c", 99)]), groups(2, &["c"], &[]), 50, 1),
+            (
+                3,
+                used(&[("a", 25), ("b", 25), ("c", 99)]),
+                groups(2, &["c"], &[]),
+                50,
+                1,
+            ),
             // And counts as idle when it would grow.
-            (3, used(&[("a", 100), ("b", 100), ("c", 99)]), groups(2, &["c"], &[]), 50, 4),
+            (
+                3,
+                used(&[("a", 100), ("b", 100), ("c", 99)]),
+                groups(2, &["c"], &[]),
+                50,
+                4,
+            ),
         ] {
             let proposal = propose(current, seen.clone(), &groups, &goal(percent));
             let replicas = proposal.expect("a proposal").replicas;
@@ -505,7 +565,10 @@ mod tests {
             most: 100,
         };
         let first = normalize(&mut memory, 0, range(3), 50);
-        assert_eq!((first.replicas, first.limited, first.why.0), (6, true, "ScaleUpLimit"));
+        assert_eq!(
+            (first.replicas, first.limited, first.why.0),
+            (6, true, "ScaleUpLimit")
+        );
         let held = normalize(&mut memory, 15_000, range(6), 1);
         assert_eq!((held.replicas, held.able.0), (12, "ScaleDownStabilized"));
         let later = normalize(&mut memory, 301_000, range(6), 2);
@@ -547,10 +610,30 @@ mod tests {
         };
         let now: Timestamp = "2026-01-01T00:10:00Z".parse().expect("a time");
         let all = [
-            pod("old", "2026-01-01T00:00:00Z", "True", "2026-01-01T00:00:10Z"),
-            pod("new", "2026-01-01T00:09:30Z", "True", "2026-01-01T00:09:40Z"),
-            pod("never", "2026-01-01T00:00:00Z", "False", "2026-01-01T00:00:00Z"),
-            pod("lost", "2026-01-01T00:00:00Z", "False", "2026-01-01T00:05:00Z"),
+            pod(
+                "old",
+                "2026-01-01T00:00:00Z",
+                "True",
+                "2026-01-01T00:00:10Z",
+            ),
+            pod(
+                "new",
+                "2026-01-01T00:09:30Z",
+                "True",
+                "2026-01-01T00:09:40Z",
+            ),
+            pod(
+                "never",
+                "2026-01-01T00:00:00Z",
+                "False",
+                "2026-01-01T00:00:00Z",
+            ),
+            pod(
+                "lost",
+                "2026-01-01T00:00:00Z",
+                "False",
+                "2026-01-01T00:05:00Z",
+            ),
         ];
         let samples = samples(&[("old", 1), ("new", 1), ("never", 1), ("lost", 1)]);
         let cpu = group(all.iter(), &samples, true, now);

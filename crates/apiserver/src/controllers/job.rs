@@ -166,7 +166,11 @@ fn release(world: &World, pod: &Value) -> Result<(), Refusal> {
 
 /// When a pod ended, in milliseconds.
 fn ended(pod: &Value) -> i64 {
-    let time = |text: &str| text.parse::<Timestamp>().ok().map(Timestamp::as_millisecond);
+    let time = |text: &str| {
+        text.parse::<Timestamp>()
+            .ok()
+            .map(Timestamp::as_millisecond)
+    };
     let containers: Vec<Option<i64>> = items(pod, &["status", "containerStatuses"])
         .map(|c| time(path::text(c, &["state", "terminated", "finishedAt"])))
         .collect();
@@ -255,7 +259,11 @@ impl<'a> Look<'a> {
         if status.get("uncountedTerminatedPods").is_none() {
             path::set(&mut status, &["uncountedTerminatedPods"], json!({}));
         }
-        let active: Vec<Arc<Value>> = pods.iter().filter(|p| pods::is_active(p)).cloned().collect();
+        let active: Vec<Arc<Value>> = pods
+            .iter()
+            .filter(|p| pods::is_active(p))
+            .cloned()
+            .collect();
         let ready = active.iter().filter(|p| pods::is_ready(p)).count() as i64;
         let ending = |p: &&Arc<Value>| is_going(p) && !pods::is_finished(p);
         let terminating = pods.iter().filter(ending).count() as i64;
@@ -381,7 +389,11 @@ impl<'a> Look<'a> {
             return;
         };
         let mut lost = indexes::read(text("failedIndexes"), completions);
-        for pod in self.pods.iter().filter(|p| is_tracked(p) && self.has_failed(p)) {
+        for pod in self
+            .pods
+            .iter()
+            .filter(|p| is_tracked(p) && self.has_failed(p))
+        {
             let Some(index) = self.index_of(pod) else {
                 continue;
             };
@@ -394,8 +406,13 @@ impl<'a> Look<'a> {
                 lost.insert(index);
             }
         }
+        let mut held: BTreeMap<i64, Arc<Value>> = BTreeMap::new();
         let live: BTreeSet<i64> = self.active.iter().filter_map(|p| indexes::of(p)).collect();
-        for pod in self.pods.iter().filter(|p| is_tracked(p) && self.has_failed(p)) {
+        for pod in self
+            .pods
+            .iter()
+            .filter(|p| is_tracked(p) && self.has_failed(p))
+        {
             let Some(index) = self.index_of(pod) else {
                 continue;
             };
@@ -403,11 +420,11 @@ impl<'a> Look<'a> {
                 continue;
             }
             let rank = |p: &Value| (failures_of(p), ended(p));
-            let better = self.held.get(&index).is_none_or(|old| rank(pod) >= rank(old));
-            if better {
-                self.held.insert(index, pod.clone());
+            if held.get(&index).is_none_or(|old| rank(pod) >= rank(old)) {
+                held.insert(index, pod.clone());
             }
         }
+        self.held = held;
         self.lost = Some(lost);
     }
 
@@ -448,9 +465,16 @@ impl<'a> Look<'a> {
         let completions = self.completions().unwrap_or_default();
         if let Some(lost) = &self.lost {
             let lost = lost.len() as i64;
-            if self.spec("maxFailedIndexes").is_some_and(|most| lost > most) {
+            if self
+                .spec("maxFailedIndexes")
+                .is_some_and(|most| lost > most)
+            {
                 let message = "Job has exceeded the specified maximal number of failed indexes";
-                return Some(Word::new("FailureTarget", "MaxFailedIndexesExceeded", message));
+                return Some(Word::new(
+                    "FailureTarget",
+                    "MaxFailedIndexesExceeded",
+                    message,
+                ));
             }
             if lost > 0 && lost + self.done.len() as i64 >= completions {
                 let message = "Job has failed indexes";
@@ -470,9 +494,8 @@ impl<'a> Look<'a> {
         if path::text(&self.job, &at) != "OnFailure" {
             return false;
         }
-        let alive = |p: &&Arc<Value>| {
-            matches!(path::text(p, &["status", "phase"]), "Running" | "Pending")
-        };
+        let alive =
+            |p: &&Arc<Value>| matches!(path::text(p, &["status", "phase"]), "Running" | "Pending");
         let restarts: i64 = self
             .pods
             .iter()
@@ -515,7 +538,11 @@ impl<'a> Look<'a> {
             };
             if complete {
                 let message = "Reached expected number of succeeded pods";
-                over = Some(Word::new("SuccessCriteriaMet", "CompletionsReached", message));
+                over = Some(Word::new(
+                    "SuccessCriteriaMet",
+                    "CompletionsReached",
+                    message,
+                ));
             } else if managed {
                 changed = self.tell_suspension(&time);
             }
@@ -567,7 +594,8 @@ impl<'a> Look<'a> {
         if self.is_suspended() {
             let changed = self.set_condition("Suspended", "True", "JobSuspended", "Job suspended");
             if changed {
-                self.world.normal(COMPONENT, &job, "Suspended", "Job suspended");
+                self.world
+                    .normal(COMPONENT, &job, "Suspended", "Job suspended");
             }
             return changed;
         }
@@ -620,13 +648,21 @@ impl<'a> Look<'a> {
         if !surplus.is_empty() {
             return self.delete(&surplus, true, active);
         }
-        let ending = if self.waits_for_end() { self.terminating } else { 0 };
+        let ending = if self.waits_for_end() {
+            self.terminating
+        } else {
+            0
+        };
         let missing = (wanted - ending - *active).clamp(0, BURST as i64) as usize;
         if missing == 0 {
             return Ok(());
         }
         let per_index = self.spec("backoffLimitPerIndex").is_some();
-        let left = if per_index { 0 } else { self.record.left(self.now) };
+        let left = if per_index {
+            0
+        } else {
+            self.record.left(self.now)
+        };
         if left > 0 {
             self.wait(left);
             return Ok(());
@@ -697,7 +733,8 @@ impl<'a> Look<'a> {
 
     fn create(&mut self, index: Option<i64>) -> Result<(), Refusal> {
         let mut pod = pods::pod_of(&self.job, "batch/v1", "Job");
-        let mut finalizers: Vec<Value> = items(&pod, &["metadata", "finalizers"]).cloned().collect();
+        let mut finalizers: Vec<Value> =
+            items(&pod, &["metadata", "finalizers"]).cloned().collect();
         if !finalizers.iter().any(|f| f == TRACKING) {
             finalizers.push(TRACKING.into());
         }
@@ -705,9 +742,17 @@ impl<'a> Look<'a> {
         if let Some(index) = index {
             let name = name_of(&self.job).to_owned();
             let text = index.to_string();
-            path::set(&mut pod, &["metadata", "annotations", INDEX], text.clone().into());
+            path::set(
+                &mut pod,
+                &["metadata", "annotations", INDEX],
+                text.clone().into(),
+            );
             path::set(&mut pod, &["metadata", "labels", INDEX], text.into());
-            path::set(&mut pod, &["spec", "hostname"], format!("{name}-{index}").into());
+            path::set(
+                &mut pod,
+                &["spec", "hostname"],
+                format!("{name}-{index}").into(),
+            );
             let prefix: String = format!("{name}-{index}-").chars().take(58).collect();
             path::set(&mut pod, &["metadata", "generateName"], prefix.into());
             if self.spec("backoffLimitPerIndex").is_some() {
@@ -744,7 +789,9 @@ impl<'a> Look<'a> {
         }
         let (mut letting_go, mut new_done) = (Vec::new(), BTreeSet::new());
         let (mut good, mut bad) = (self.uncounted("succeeded"), self.uncounted("failed"));
-        let failing = over.as_ref().is_some_and(|w| w.kind != "SuccessCriteriaMet");
+        let failing = over
+            .as_ref()
+            .is_some_and(|w| w.kind != "SuccessCriteriaMet");
         let mut all_seen = true;
         for pod in pods.iter().filter(|p| is_tracked(p)) {
             let success = path::text(pod, &["status", "phase"]) == "Succeeded";
@@ -867,11 +914,14 @@ impl<'a> Look<'a> {
             let many = number(&self.status, &["succeeded"]);
             if self.completions().is_some_and(|wanted| many > wanted) {
                 let message = "Too many succeeded pods running after completion count reached";
-                self.world.warning(COMPONENT, &job, "TooManySucceededPods", message);
+                self.world
+                    .warning(COMPONENT, &job, "TooManySucceededPods", message);
             }
-            self.world.normal(COMPONENT, &job, "Completed", "Job completed");
+            self.world
+                .normal(COMPONENT, &job, "Completed", "Job completed");
         } else {
-            self.world.warning(COMPONENT, &job, &word.reason, &word.message);
+            self.world
+                .warning(COMPONENT, &job, &word.reason, &word.message);
         }
     }
 

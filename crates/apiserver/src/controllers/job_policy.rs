@@ -134,9 +134,13 @@ mod tests {
         };
         let none = || json!([]);
         let disrupted = json!([{"type": "DisruptionTarget", "status": "True"}]);
-        let message = "Container a for pod n/p failed with exit code 42 matching FailJob rule at index 1";
+        let message =
+            "Container a for pod n/p failed with exit code 42 matching FailJob rule at index 1";
         assert_eq!(judge(&job, &pod("a", 42, disrupted)), Verdict::Ignore);
-        assert_eq!(judge(&job, &pod("a", 42, none())), Verdict::FailJob(message.to_owned()));
+        assert_eq!(
+            judge(&job, &pod("a", 42, none())),
+            Verdict::FailJob(message.to_owned())
+        );
         assert_eq!(judge(&job, &pod("b", 42, none())), Verdict::FailIndex);
         assert_eq!(judge(&job, &pod("b", 1, none())), Verdict::Count);
     }

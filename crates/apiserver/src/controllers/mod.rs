@@ -22,9 +22,9 @@ mod job_policy;
 pub(crate) mod metrics;
 mod namespaces;
 mod plan;
+mod podgc;
 mod pods;
 mod quantity;
-mod podgc;
 mod quota;
 mod recorder;
 mod replicaset;
@@ -64,12 +64,8 @@ pub(crate) const CLAIMS: Kind =
 pub(crate) const VOLUMES: Kind = Kind::cluster("", "v1", "PersistentVolume", "persistentvolumes");
 pub(crate) const CLASSES: Kind =
     Kind::cluster("storage.k8s.io", "v1", "StorageClass", "storageclasses");
-pub(crate) const REPLICATION_CONTROLLERS: Kind = Kind::namespaced(
-    "",
-    "v1",
-    "ReplicationController",
-    "replicationcontrollers",
-);
+pub(crate) const REPLICATION_CONTROLLERS: Kind =
+    Kind::namespaced("", "v1", "ReplicationController", "replicationcontrollers");
 pub(crate) const DEPLOYMENTS: Kind = Kind::namespaced("apps", "v1", "Deployment", "deployments");
 pub(crate) const REPLICA_SETS: Kind = Kind::namespaced("apps", "v1", "ReplicaSet", "replicasets");
 pub(crate) const STATEFUL_SETS: Kind =
@@ -81,8 +77,12 @@ pub(crate) const JOBS: Kind = Kind::namespaced("batch", "v1", "Job", "jobs");
 pub(crate) const CRON_JOBS: Kind = Kind::namespaced("batch", "v1", "CronJob", "cronjobs");
 pub(crate) const SLICES: Kind =
     Kind::namespaced("discovery.k8s.io", "v1", "EndpointSlice", "endpointslices");
-pub(crate) const BUDGETS: Kind =
-    Kind::namespaced("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets");
+pub(crate) const BUDGETS: Kind = Kind::namespaced(
+    "policy",
+    "v1",
+    "PodDisruptionBudget",
+    "poddisruptionbudgets",
+);
 pub(crate) const SCALERS: Kind = Kind::namespaced(
     "autoscaling",
     "v2",

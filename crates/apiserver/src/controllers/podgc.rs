@@ -85,9 +85,9 @@ impl Control for Orphaned {
                 queue.add(other.clone());
             }
         }
-        if !super::pods::condition(&pod, "DisruptionTarget").is_some_and(|c| {
-            path::text(c, &["reason"]) == "DeletionByPodGC"
-        }) {
+        if !super::pods::condition(&pod, "DisruptionTarget")
+            .is_some_and(|c| path::text(c, &["reason"]) == "DeletionByPodGC")
+        {
             mark(world, &pod)?;
         }
         self.forget(key);
@@ -117,15 +117,20 @@ fn mark(world: &World, pod: &Value) -> Result<(), Refusal> {
     let all = path::get(pod, &["status", "conditions"]).and_then(Value::as_array);
     let mut all = all.cloned().unwrap_or_default();
     all.retain(|c| path::text(c, &["type"]) != "DisruptionTarget");
-    all.push(json!({"type": "DisruptionTarget", "status": "True", "lastProbeTime": null,
+    all.push(
+        json!({"type": "DisruptionTarget", "status": "True", "lastProbeTime": null,
         "lastTransitionTime": stamp(world.now()), "reason": "DeletionByPodGC",
-        "message": "PodGC: node no longer exists"}));
+        "message": "PodGC: node no longer exists"}),
+    );
     path::set(&mut new, &["status", "conditions"], all.into());
     world.store.update_status(&PODS, new).map(|_| ())
 }
 
 fn end(world: &World, pod: &Value) -> Result<(), Refusal> {
-    match world.store.delete_now(&PODS, namespace_of(pod), name_of(pod)) {
+    match world
+        .store
+        .delete_now(&PODS, namespace_of(pod), name_of(pod))
+    {
         Err(Refusal::NotFound { .. }) => Ok(()),
         other => other,
     }

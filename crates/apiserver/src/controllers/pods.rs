@@ -8,9 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use weir_object::{Kind, path};
 
-use super::source::{
-    controller_ref, is_going, items, name_of, namespace_of, number, uid_of,
-};
+use super::source::{controller_ref, is_going, items, name_of, namespace_of, number, uid_of};
 use super::world::{World, is_ending};
 use super::{On, PODS};
 use crate::refusal::Refusal;
@@ -55,7 +53,9 @@ pub(crate) fn until_available(pod: &Value, patience: i64, now: Timestamp) -> Opt
     if patience == 0 {
         return Some(0);
     }
-    let due = since.as_millisecond().saturating_add(patience.saturating_mul(1000));
+    let due = since
+        .as_millisecond()
+        .saturating_add(patience.saturating_mul(1000));
     Some(u64::try_from(due.saturating_sub(now.as_millisecond())).unwrap_or_default())
 }
 

@@ -93,7 +93,11 @@ impl Quantity {
     pub(crate) fn add(self, other: Self) -> Self {
         Self {
             milli: (self.milli + other.milli).clamp(-MOST, MOST),
-            form: if self.milli == 0 { other.form } else { self.form },
+            form: if self.milli == 0 {
+                other.form
+            } else {
+                self.form
+            },
         }
     }
 
@@ -143,7 +147,11 @@ mod tests {
             ("-2", -2000, "-2"),
         ] {
             let read = Quantity::parse(text).expect(text);
-            assert_eq!((read.milli, read.text().as_str()), (milli, written), "{text}");
+            assert_eq!(
+                (read.milli, read.text().as_str()),
+                (milli, written),
+                "{text}"
+            );
         }
         for text in ["", "x", "1.2.3", "1Q", "."] {
             assert_eq!(Quantity::parse(text), None, "{text}");
@@ -153,7 +161,10 @@ mod tests {
     #[test]
     fn a_sum_keeps_the_form_of_its_first_part() {
         let read = |text| Quantity::parse(text).expect(text);
-        assert_eq!(Quantity::ZERO.add(read("512Mi")).add(read("512Mi")).text(), "1Gi");
+        assert_eq!(
+            Quantity::ZERO.add(read("512Mi")).add(read("512Mi")).text(),
+            "1Gi"
+        );
         assert_eq!(read("1500m").add(read("500m")).text(), "2");
     }
 }

@@ -50,8 +50,11 @@ impl Control for Quotas {
                 let key = key_of(quota);
                 let names = self.known.entry(key.namespace.clone()).or_default();
                 if names.is_empty() {
-                    let all = world.store.list(&PODS, Some(&key.namespace), &Selector::default());
-                    self.pods.extend(all.0.iter().map(|p| (key_of(p), use_of(p))));
+                    let all = world
+                        .store
+                        .list(&PODS, Some(&key.namespace), &Selector::default());
+                    self.pods
+                        .extend(all.0.iter().map(|p| (key_of(p), use_of(p))));
                 }
                 names.insert(key.name.clone());
                 queue.add(key);
@@ -125,12 +128,14 @@ impl Quotas {
             return count(objects(world, namespace, resource));
         }
         let counted = match name {
-            "services" | "configmaps" | "secrets" | "persistentvolumeclaims"
-            | "replicationcontrollers" | "resourcequotas" => Some(objects(world, namespace, name)),
+            "services"
+            | "configmaps"
+            | "secrets"
+            | "persistentvolumeclaims"
+            | "replicationcontrollers"
+            | "resourcequotas" => Some(objects(world, namespace, name)),
             "services.loadbalancers" => Some(services(world, namespace, &["LoadBalancer"])),
-            "services.nodeports" => {
-                Some(services(world, namespace, &["LoadBalancer", "NodePort"]))
-            }
+            "services.nodeports" => Some(services(world, namespace, &["LoadBalancer", "NodePort"])),
             _ => None,
         };
         if let Some(counted) = counted {
@@ -159,7 +164,9 @@ fn objects(world: &World, namespace: &str, name: &str) -> usize {
 }
 
 fn services(world: &World, namespace: &str, kinds: &[&str]) -> usize {
-    let (all, _) = world.store.list(&SERVICES, Some(namespace), &Selector::default());
+    let (all, _) = world
+        .store
+        .list(&SERVICES, Some(namespace), &Selector::default());
     all.iter()
         .filter(|s| kinds.contains(&path::text(s, &["spec", "type"])))
         .count()
@@ -167,7 +174,9 @@ fn services(world: &World, namespace: &str, kinds: &[&str]) -> usize {
 
 /// Claims and the storage that they request, of one class or all.
 fn storage(world: &World, namespace: &str, name: &str) -> Quantity {
-    let (all, _) = world.store.list(&CLAIMS, Some(namespace), &Selector::default());
+    let (all, _) = world
+        .store
+        .list(&CLAIMS, Some(namespace), &Selector::default());
     let (class, field) = match name.split_once(".storageclass.storage.k8s.io/") {
         Some((class, field)) => (Some(class), field),
         None => (None, name),
@@ -217,7 +226,9 @@ fn totals(pod: &Value, list: &str) -> BTreeMap<String, Quantity> {
         all.into_iter()
             .flatten()
             .filter_map(|(name, value)| {
-                let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let text = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
                 Some((name.clone(), Quantity::parse(&text)?))
             })
             .collect()

@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use weir_object::path;
 
+use super::EVENTS;
 use super::source::namespace_of;
 use crate::call::stamp;
-use super::EVENTS;
 use crate::refusal::Refusal;
 use crate::store::Store;
 
@@ -127,9 +127,15 @@ impl Recorder {
                     ..written
                 }),
                 // It was removed meanwhile, so it starts again with its count.
-                Err(Refusal::NotFound { .. }) => {
-                    create(store, now, about, namespace, told, &message, written.count + 1)
-                }
+                Err(Refusal::NotFound { .. }) => create(
+                    store,
+                    now,
+                    about,
+                    namespace,
+                    told,
+                    &message,
+                    written.count + 1,
+                ),
                 Err(refusal) => Err(refusal),
             }
         } else {
@@ -137,7 +143,9 @@ impl Recorder {
         };
         match outcome {
             Ok(new) => *self.written.entry(&key, Written::default) = new,
-            Err(refusal) => tracing::debug!(%refusal, reason = told.reason, "an event was not kept"),
+            Err(refusal) => {
+                tracing::debug!(%refusal, reason = told.reason, "an event was not kept")
+            }
         }
     }
 

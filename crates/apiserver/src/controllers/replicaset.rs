@@ -169,12 +169,18 @@ impl Replicas {
 /// The set says when its pods cannot be made or removed, until they can.
 fn conditions(set: &Value, failure: Option<&Refusal>, is: usize, now: &str) -> Vec<Value> {
     let mut all: Vec<Value> = items(set, &["status", "conditions"]).cloned().collect();
-    let told = all.iter().any(|c| path::text(c, &["type"]) == "ReplicaFailure");
+    let told = all
+        .iter()
+        .any(|c| path::text(c, &["type"]) == "ReplicaFailure");
     match failure {
         Some(refusal) if !told => {
             let wanted = number(set, &["spec", "replicas"]);
             let missing = (is as i64) < wanted;
-            let reason = if missing { "FailedCreate" } else { "FailedDelete" };
+            let reason = if missing {
+                "FailedCreate"
+            } else {
+                "FailedDelete"
+            };
             all.push(json!({"type": "ReplicaFailure", "status": "True",
                 "lastTransitionTime": now, "reason": reason, "message": refusal.to_string()}));
         }

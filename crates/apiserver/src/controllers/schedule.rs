@@ -46,8 +46,9 @@ impl Schedule {
             None => (text, zone),
             Some(rest) => {
                 let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-                let zone = TimeZone::get(name)
-                    .map_err(|_| format!("provided bad location {name}: unknown time zone {name}"))?;
+                let zone = TimeZone::get(name).map_err(|_| {
+                    format!("provided bad location {name}: unknown time zone {name}")
+                })?;
                 (rest.trim(), zone)
             }
         };
@@ -176,7 +177,9 @@ fn field(text: &str, least: u32, most: u32, names: &[&str]) -> Result<u64, Strin
             ));
         }
         if high > most {
-            return Err(format!("end of range ({high}) above maximum ({most}): {part}"));
+            return Err(format!(
+                "end of range ({high}) above maximum ({most}): {part}"
+            ));
         }
         if low > high {
             return Err(format!(
@@ -251,21 +254,80 @@ mod tests {
     #[test]
     fn the_next_time_fits_all_fields() {
         for (schedule, zone, after, expected) in [
-            ("*/5 * * * *", "UTC", "2026-01-01T00:00:00Z", "2026-01-01T00:05:00Z"),
-            ("*/5 * * * *", "UTC", "2026-01-01T00:04:59.5Z", "2026-01-01T00:05:00Z"),
-            ("0 0 29 2 *", "UTC", "2026-01-01T00:00:00Z", "2028-02-29T00:00:00Z"),
+            (
+                "*/5 * * * *",
+                "UTC",
+                "2026-01-01T00:00:00Z",
+                "2026-01-01T00:05:00Z",
+            ),
+            (
+                "*/5 * * * *",
+                "UTC",
+                "2026-01-01T00:04:59.5Z",
+                "2026-01-01T00:05:00Z",
+            ),
+            (
+                "0 0 29 2 *",
+                "UTC",
+                "2026-01-01T00:00:00Z",
+                "2028-02-29T00:00:00Z",
+            ),
             ("59 23 31 2 *", "UTC", "2026-01-01T00:00:00Z", ""),
-            ("0 12 13 * fri", "UTC", "2026-01-01T00:00:00Z", "2026-01-02T12:00:00Z"),
-            ("0 12 * * 1-3", "UTC", "2026-01-01T00:00:00Z", "2026-01-05T12:00:00Z"),
-            ("30 6-16/4 * * *", "UTC", "2026-01-01T10:30:00Z", "2026-01-01T14:30:00Z"),
-            ("@daily", "UTC", "2026-01-01T10:30:00Z", "2026-01-02T00:00:00Z"),
-            ("@every 1h30m", "UTC", "2026-01-01T00:00:00Z", "2026-01-01T01:30:00Z"),
-            ("0 9 * * *", "Europe/Berlin", "2026-07-01T00:00:00Z", "2026-07-01T07:00:00Z"),
+            (
+                "0 12 13 * fri",
+                "UTC",
+                "2026-01-01T00:00:00Z",
+                "2026-01-02T12:00:00Z",
+            ),
+            (
+                "0 12 * * 1-3",
+                "UTC",
+                "2026-01-01T00:00:00Z",
+                "2026-01-05T12:00:00Z",
+            ),
+            (
+                "30 6-16/4 * * *",
+                "UTC",
+                "2026-01-01T10:30:00Z",
+                "2026-01-01T14:30:00Z",
+            ),
+            (
+                "@daily",
+                "UTC",
+                "2026-01-01T10:30:00Z",
+                "2026-01-02T00:00:00Z",
+            ),
+            (
+                "@every 1h30m",
+                "UTC",
+                "2026-01-01T00:00:00Z",
+                "2026-01-01T01:30:00Z",
+            ),
+            (
+                "0 9 * * *",
+                "Europe/Berlin",
+                "2026-07-01T00:00:00Z",
+                "2026-07-01T07:00:00Z",
+            ),
             // The hour that the clocks skip is not there.
-            ("30 2 * * *", "Europe/Berlin", "2026-03-28T12:00:00Z", "2026-03-30T00:30:00Z"),
-            ("TZ=Asia/Tokyo 0 9 * * *", "UTC", "2026-01-01T12:00:00Z", "2026-01-02T00:00:00Z"),
+            (
+                "30 2 * * *",
+                "Europe/Berlin",
+                "2026-03-28T12:00:00Z",
+                "2026-03-30T00:30:00Z",
+            ),
+            (
+                "TZ=Asia/Tokyo 0 9 * * *",
+                "UTC",
+                "2026-01-01T12:00:00Z",
+                "2026-01-02T00:00:00Z",
+            ),
         ] {
-            assert_eq!(next(schedule, zone, after), expected, "{schedule} {zone} {after}");
+            assert_eq!(
+                next(schedule, zone, after),
+                expected,
+                "{schedule} {zone} {after}"
+            );
         }
     }
 
@@ -275,8 +337,14 @@ mod tests {
             ("* * * *", "expected exactly 5 fields, found 4: [* * * *]"),
             ("60 * * * *", "end of range (60) above maximum (59): 60"),
             ("* * 0 * *", "beginning of range (0) below minimum (1): 0"),
-            ("5-3 * * * *", "beginning of range (5) beyond end of range (3): 5-3"),
-            ("*/0 * * * *", "step of range should be a positive number: */0"),
+            (
+                "5-3 * * * *",
+                "beginning of range (5) beyond end of range (3): 5-3",
+            ),
+            (
+                "*/0 * * * *",
+                "step of range should be a positive number: */0",
+            ),
             ("@sometimes", "unrecognized descriptor: @sometimes"),
             ("x * * * *", "failed to parse int from x: invalid syntax"),
         ] {

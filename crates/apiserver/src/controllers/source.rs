@@ -183,7 +183,10 @@ pub(crate) fn number(object: &Value, at: &[&str]) -> i64 {
 }
 
 /// The items of the list at a path.
-pub(crate) fn items<'a>(object: &'a Value, at: &[&str]) -> impl Iterator<Item = &'a Value> + use<'a> {
+pub(crate) fn items<'a>(
+    object: &'a Value,
+    at: &[&str],
+) -> impl Iterator<Item = &'a Value> + use<'a> {
     path::get(object, at)
         .and_then(Value::as_array)
         .into_iter()

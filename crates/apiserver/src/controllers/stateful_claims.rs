@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 use weir_object::path;
 
-use super::source::{items, is_going, name_of, namespace_of, uid_of};
+use super::source::{is_going, items, name_of, namespace_of, uid_of};
 use super::statefulset::{COMPONENT, parent, range};
 use super::world::World;
 use super::{CLAIMS, pods};
@@ -46,7 +46,11 @@ pub(crate) fn create_missing(world: &mut World, set: &Value, pod: &Value) -> Res
         path::set(&mut claim, &["apiVersion"], "v1".into());
         path::set(&mut claim, &["kind"], "PersistentVolumeClaim".into());
         path::set(&mut claim, &["metadata", "name"], name.clone().into());
-        path::set(&mut claim, &["metadata", "namespace"], namespace_of(set).into());
+        path::set(
+            &mut claim,
+            &["metadata", "namespace"],
+            namespace_of(set).into(),
+        );
         let labels = path::get(set, &["spec", "selector", "matchLabels"]);
         for (key, value) in labels.and_then(Value::as_object).into_iter().flatten() {
             path::set(&mut claim, &["metadata", "labels", key], value.clone());

@@ -51,7 +51,12 @@ impl Control for StatefulSets {
                 }
             }
             (On::Pod, Seen::All) => {
-                queue.add_all(&world.store.list(&STATEFUL_SETS, None, &Selector::default()).0);
+                queue.add_all(
+                    &world
+                        .store
+                        .list(&STATEFUL_SETS, None, &Selector::default())
+                        .0,
+                );
             }
             _ => {}
         }
@@ -129,17 +134,19 @@ struct Revisions {
     collisions: i64,
 }
 
-fn revisions_of(
-    world: &World,
-    set: &Value,
-    all: &[Arc<Value>],
-) -> Result<Revisions, Refusal> {
+fn revisions_of(world: &World, set: &Value, all: &[Arc<Value>]) -> Result<Revisions, Refusal> {
     let mut collisions = number(set, &["status", "collisionCount"]);
     let data = history::data_of(set);
     let next = all.last().map_or(0, |r| number(r, &["revision"])) + 1;
     let same = all.iter().rev().find(|r| history::holds(r, &data));
     let update = match same {
-        Some(same) if all.last().is_some_and(|last| name_of(last) == name_of(same)) => same.clone(),
+        Some(same)
+            if all
+                .last()
+                .is_some_and(|last| name_of(last) == name_of(same)) =>
+        {
+            same.clone()
+        }
         // An earlier template is taken back.
         Some(same) => history::renumber(world, same, next)?,
         None => history::create(world, set, &STYLE, &data, next, &mut collisions)?,

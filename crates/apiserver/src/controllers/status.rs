@@ -232,10 +232,7 @@ fn progress(
     let name = new.map(|set| name_of(set).to_owned());
     let subject = match &name {
         Some(name) => format!("ReplicaSet \"{name}\""),
-        None => format!(
-            "Deployment \"{}\"",
-            name_of(deployment)
-        ),
+        None => format!("Deployment \"{}\"", name_of(deployment)),
     };
     let word = |status, reason, message| Word {
         kind: "Progressing",

@@ -25,7 +25,12 @@ pub(crate) struct Triggers(HashMap<Key, Known>);
 
 impl Triggers {
     /// The time to tell, if anything changed. Times are text: equal in length, they order alike.
-    pub(crate) fn look(&mut self, key: &Key, service: &Value, pods: &[Arc<Value>]) -> Option<String> {
+    pub(crate) fn look(
+        &mut self,
+        key: &Key,
+        service: &Value,
+        pods: &[Arc<Value>],
+    ) -> Option<String> {
         let born = path::text(service, &["metadata", "creationTimestamp"]).to_owned();
         let now: BTreeMap<String, String> = pods
             .iter()
@@ -45,7 +50,7 @@ impl Triggers {
         };
         let changed = now
             .iter()
-            .filter(|(name, at)| known.pods.get(*name).is_none_or(|was| was < at))
+            .filter(|(name, at)| known.pods.get(*name).is_none_or(|was| was < *at))
             .map(|(_, at)| at);
         let newer = (known.service < born).then_some(&born);
         let earliest = changed.chain(newer).min().cloned();

@@ -51,7 +51,10 @@ impl Control for Finished {
             uid: Some(uid_of(&job).to_owned()),
             ..DeleteOptions::default()
         };
-        match world.store.remove(&JOBS, &key.namespace, &key.name, &options) {
+        match world
+            .store
+            .remove(&JOBS, &key.namespace, &key.name, &options)
+        {
             Err(Refusal::NotFound { .. }) => Ok(()),
             other => other,
         }
@@ -63,5 +66,9 @@ fn limit(job: &Value) -> Option<i64> {
     let keep = path::get(job, &["spec", "ttlSecondsAfterFinished"])?.as_i64()?;
     let ended = path::text(finished_at(job)?, &["lastTransitionTime"]);
     let ended: Timestamp = ended.parse().ok()?;
-    Some(ended.as_millisecond().saturating_add(keep.saturating_mul(1000)))
+    Some(
+        ended
+            .as_millisecond()
+            .saturating_add(keep.saturating_mul(1000)),
+    )
 }

@@ -132,12 +132,7 @@ fn set_status(
     world.store.update_status(kind, new).map(|_| ())
 }
 
-fn set_phase(
-    world: &World,
-    kind: &Kind,
-    object: &Arc<Value>,
-    phase: &str,
-) -> Result<(), Refusal> {
+fn set_phase(world: &World, kind: &Kind, object: &Arc<Value>, phase: &str) -> Result<(), Refusal> {
     let mut status = object.get("status").cloned().unwrap_or_else(|| json!({}));
     if path::text(&status, &["phase"]) != phase {
         path::set(&mut status, &["phase"], phase.into());
@@ -188,7 +183,9 @@ fn keep_bound(world: &mut World, claim: &Arc<Value>) -> Result<(), Refusal> {
     let name = path::text(claim, &["spec", "volumeName"]);
     let volume = world.store.get(&VOLUMES, "", name);
     let lost = match (&volume, name) {
-        (_, "") => "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!",
+        (_, "") => {
+            "Bound claim has lost reference to PersistentVolume. Data on the volume is lost!"
+        }
         (None, _) => "Bound claim has lost its PersistentVolume. Data on the volume is lost!",
         (Some(volume), _) => {
             let uid = path::text(volume, &["spec", "claimRef", "uid"]);
@@ -305,7 +302,11 @@ impl Binder {
                 .max_by_key(|c| path::text(c, &["metadata", "creationTimestamp"]).to_owned());
             if let Some(default) = default {
                 let mut new = (**claim).clone();
-                path::set(&mut new, &["spec", "storageClassName"], name_of(default).into());
+                path::set(
+                    &mut new,
+                    &["spec", "storageClassName"],
+                    name_of(default).into(),
+                );
                 return world.store.update(&CLAIMS, new).map(|_| ());
             }
             return tell_none(world, claim);
@@ -437,7 +438,9 @@ fn protect(
     finalizer: &str,
     used: bool,
 ) -> Result<(), Refusal> {
-    let mut all: Vec<Value> = items(object, &["metadata", "finalizers"]).cloned().collect();
+    let mut all: Vec<Value> = items(object, &["metadata", "finalizers"])
+        .cloned()
+        .collect();
     let has = all.iter().any(|f| f == finalizer);
     if is_going(object) {
         if !has || used {
@@ -549,7 +552,13 @@ impl Control for VolumeProtection {
         match world.store.get(&VOLUMES, "", &key.name) {
             Some(volume) => {
                 let used = path::text(&volume, &["status", "phase"]) == "Bound";
-                protect(world, &VOLUMES, &volume, "kubernetes.io/pv-protection", used)
+                protect(
+                    world,
+                    &VOLUMES,
+                    &volume,
+                    "kubernetes.io/pv-protection",
+                    used,
+                )
             }
             None => Ok(()),
         }

@@ -124,24 +124,12 @@ impl World {
     }
 
     /// Leaves a `Normal` Event.
-    pub(crate) fn normal(
-        &mut self,
-        component: &str,
-        about: &Value,
-        reason: &str,
-        message: &str,
-    ) {
+    pub(crate) fn normal(&mut self, component: &str, about: &Value, reason: &str, message: &str) {
         self.event(component, "Normal", about, reason, message);
     }
 
     /// Leaves a `Warning` Event.
-    pub(crate) fn warning(
-        &mut self,
-        component: &str,
-        about: &Value,
-        reason: &str,
-        message: &str,
-    ) {
+    pub(crate) fn warning(&mut self, component: &str, about: &Value, reason: &str, message: &str) {
         self.event(component, "Warning", about, reason, message);
     }
 
