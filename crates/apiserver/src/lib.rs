@@ -20,6 +20,7 @@ mod controllers;
 mod convert;
 mod custom;
 mod discovery;
+mod evict;
 mod exposure;
 mod identity;
 mod labels;

@@ -47,7 +47,7 @@ impl Control for DaemonSets {
         let all = || world.store.list(&DAEMON_SETS, None, &Selector::default()).0;
         match (on, seen) {
             (On::DaemonSet, Seen::Put(set)) => queue.add(key_of(set)),
-            (On::Pod, Seen::Put(pod) | Seen::Gone(pod)) => {
+            (On::Pod, Seen::Put(pod) | Seen::Gone(pod) | Seen::Left(pod)) => {
                 pods::wake(world, queue, On::DaemonSet, "DaemonSet", pod);
             }
             (On::Node, Seen::Put(node)) => {

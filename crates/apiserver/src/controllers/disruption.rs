@@ -42,13 +42,13 @@ impl Control for Budgets {
     fn note(&mut self, world: &World, queue: &mut Queue, on: On, seen: &Seen) {
         match (on, seen) {
             (On::DisruptionBudget, Seen::Put(budget)) => queue.add(key_of(budget)),
-            (On::Pod, Seen::Put(pod) | Seen::Gone(pod)) => {
+            (On::Pod, Seen::Put(pod) | Seen::Gone(pod) | Seen::Left(pod)) => {
                 let none = Value::Null;
                 let labels = path::get(pod, &["metadata", "labels"]).unwrap_or(&none);
                 for key in world.selecting(On::DisruptionBudget, namespace_of(pod), labels) {
                     queue.add(key);
                 }
-                if marked_for(pod, world.now()).is_some() {
+                if matches!(seen, Seen::Put(_)) && marked_for(pod, world.now()).is_some() {
                     let name = format!("{MARKED}{}", name_of(pod));
                     queue.add(Key::new(namespace_of(pod), name));
                 }

@@ -39,7 +39,9 @@ impl Control for Endpoints {
             (On::Service | On::Endpoints, Seen::Put(object) | Seen::Gone(object)) => {
                 queue.add(key_of(object));
             }
-            (On::Pod, Seen::Put(pod) | Seen::Gone(pod)) => note_pod(world, queue, pod),
+            (On::Pod, Seen::Put(pod) | Seen::Gone(pod) | Seen::Left(pod)) => {
+                note_pod(world, queue, pod)
+            }
             (On::Pod | On::Endpoints, Seen::All) => {
                 queue.add_all(&world.store.list(&SERVICES, None, &Selector::default()).0);
             }

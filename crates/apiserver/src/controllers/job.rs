@@ -13,7 +13,7 @@ use super::job_indexes::{self as indexes, INDEX};
 use super::job_policy::{self as policy, Verdict};
 use super::pods::{self, condition};
 use super::source::{
-    Queue, Seen, controller, controller_ref, is_going, items, name_of, namespace_of, number, uid_of,
+    Queue, Seen, controller, is_going, items, name_of, namespace_of, number, uid_of,
 };
 use super::world::World;
 use super::{Control, JOBS, On, PODS};
@@ -71,7 +71,7 @@ impl Control for Jobs {
                     queue.add(loose(&pod));
                 }
             }
-            (On::Pod, Seen::Put(pod) | Seen::Gone(pod)) => {
+            (On::Pod, Seen::Put(pod) | Seen::Gone(pod) | Seen::Left(pod)) => {
                 pods::wake(world, queue, On::Job, "Job", pod);
                 if matches!(seen, Seen::Put(_)) && is_tracked(pod) {
                     queue.add(loose(pod));
@@ -982,11 +982,4 @@ fn name_index(pod: &mut Value) {
             path::set(container, &["env"], env.into());
         }
     }
-}
-
-/// The Job that a pod belongs to, if one controls it.
-pub(crate) fn job_of(pod: &Value) -> Option<Key> {
-    let owner = controller_ref(pod)?;
-    (path::text(owner, &["kind"]) == "Job")
-        .then(|| Key::new(namespace_of(pod), path::text(owner, &["name"])))
 }

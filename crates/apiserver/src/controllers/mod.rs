@@ -10,7 +10,8 @@ mod cronjob;
 mod daemon_nodes;
 mod daemonset;
 mod deployment;
-mod disruption;
+pub(crate) mod disruption;
+mod ending;
 mod endpoints;
 mod expiry;
 mod history;
@@ -23,7 +24,7 @@ pub(crate) mod metrics;
 mod namespaces;
 mod plan;
 mod podgc;
-mod pods;
+pub(crate) mod pods;
 mod quantity;
 mod quota;
 mod recorder;
@@ -189,7 +190,7 @@ pub(crate) async fn run(server: ApiServer) {
     let clock = server.0.clone();
     futures::join!(
         take_turns(World::new(store.clone(), clock.clone())),
-        collector::run(clock.clone()),
+        collector::run(store.clone(), clock.clone()),
         expiry::run(store, clock.event_ttl),
     );
 }
@@ -260,7 +261,7 @@ fn tell(world: &mut World, members: &mut [Member], on: On, seen: &Seen) {
         let mut face = (**object).clone();
         weir_object::path::set(&mut face, &["metadata", "labels"], labels);
         weir_object::path::remove(&mut face, &["metadata", "ownerReferences"]);
-        let face = Seen::Put(Arc::new(face));
+        let face = Seen::Left(Arc::new(face));
         for member in members {
             member.control.note(world, &mut member.queue, on, &face);
         }

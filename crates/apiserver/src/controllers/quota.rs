@@ -94,7 +94,7 @@ impl Control for Quotas {
                     queue.add(Key::new(namespace, name.as_str()));
                 }
             }
-            (_, Seen::All) => {}
+            (_, Seen::All | Seen::Left(_)) => {}
         }
     }
 

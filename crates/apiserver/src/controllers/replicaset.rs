@@ -53,7 +53,7 @@ impl Control for Replicas {
     fn note(&mut self, world: &World, queue: &mut Queue, on: On, seen: &Seen) {
         match (on, seen) {
             (on, Seen::Put(set)) if on == self.on => queue.add(crate::state::key_of(set)),
-            (On::Pod, Seen::Put(pod) | Seen::Gone(pod)) => {
+            (On::Pod, Seen::Put(pod) | Seen::Gone(pod) | Seen::Left(pod)) => {
                 pods::wake(world, queue, self.on, &self.kind.kind, pod);
             }
             (On::Pod, Seen::All) => {

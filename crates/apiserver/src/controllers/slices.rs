@@ -43,7 +43,9 @@ impl Control for Slices {
                     queue.add(Key::new(namespace_of(slice), name));
                 }
             }
-            (On::Pod, Seen::Put(pod) | Seen::Gone(pod)) => note_pod(world, queue, pod),
+            (On::Pod, Seen::Put(pod) | Seen::Gone(pod) | Seen::Left(pod)) => {
+                note_pod(world, queue, pod)
+            }
             (On::Pod | On::Slice, Seen::All) => {
                 queue.add_all(&world.store.list(&SERVICES, None, &Selector::default()).0);
             }

@@ -18,6 +18,8 @@ use crate::store::{Event, Store, Watch};
 pub(crate) enum Seen {
     Put(Arc<Value>),
     Gone(Arc<Value>),
+    /// A pod as it was while it had the labels that it has no more.
+    Left(Arc<Value>),
     /// Changes were lost: what is there is told again after this, what went is not.
     All,
 }
@@ -26,7 +28,7 @@ impl Seen {
     /// The object that was seen, if it was one.
     pub(crate) fn object(&self) -> Option<&Arc<Value>> {
         match self {
-            Self::Put(object) | Self::Gone(object) => Some(object),
+            Self::Put(object) | Self::Gone(object) | Self::Left(object) => Some(object),
             Self::All => None,
         }
     }

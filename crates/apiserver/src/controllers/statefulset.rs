@@ -39,7 +39,7 @@ impl Control for StatefulSets {
     fn note(&mut self, world: &World, queue: &mut Queue, on: On, seen: &Seen) {
         match (on, seen) {
             (On::StatefulSet, Seen::Put(set)) => queue.add(key_of(set)),
-            (On::Pod, Seen::Put(pod) | Seen::Gone(pod)) => {
+            (On::Pod, Seen::Put(pod) | Seen::Gone(pod) | Seen::Left(pod)) => {
                 pods::wake(world, queue, On::StatefulSet, "StatefulSet", pod);
             }
             // A claim that went lets a pod be made that waited for that.

@@ -68,7 +68,7 @@ impl World {
                 Seen::Put(object) if controller_ref(object).is_none() => {
                     orphans.insert(key_of(object));
                 }
-                Seen::Put(object) | Seen::Gone(object) => {
+                Seen::Put(object) | Seen::Gone(object) | Seen::Left(object) => {
                     orphans.remove(&key_of(object));
                 }
                 Seen::All => orphans.clear(),
@@ -175,7 +175,7 @@ impl Labels {
     fn note(&mut self, seen: &Seen) -> Option<Value> {
         let (pod, there) = match seen {
             Seen::Put(pod) => (pod, true),
-            Seen::Gone(pod) => (pod, false),
+            Seen::Gone(pod) | Seen::Left(pod) => (pod, false),
             Seen::All => {
                 *self = Self::default();
                 return None;
@@ -187,7 +187,11 @@ impl Labels {
         if there && self.of.get(&key) == Some(&text) {
             return None;
         }
-        let before = self.remove(&key);
+        let mut before = self.remove(&key);
+        if !there {
+            // What is gone is told with the labels that it had.
+            before = None;
+        }
         if there {
             let groups = self.by_namespace.entry(key.namespace.clone()).or_default();
             let group = groups.entry(text.clone()).or_insert_with(|| Group {
@@ -241,7 +245,7 @@ impl Selectors {
                     None => self.remove(&key),
                 }
             }
-            Seen::Gone(object) => self.remove(&key_of(object)),
+            Seen::Gone(object) | Seen::Left(object) => self.remove(&key_of(object)),
             Seen::All => self.0.clear(),
         }
     }
