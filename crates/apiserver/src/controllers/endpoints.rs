@@ -40,7 +40,7 @@ impl Control for Endpoints {
                 queue.add(key_of(object));
             }
             (On::Pod, Seen::Put(pod) | Seen::Gone(pod) | Seen::Left(pod)) => {
-                note_pod(world, queue, pod)
+                note_pod(world, queue, pod);
             }
             (On::Pod | On::Endpoints, Seen::All) => {
                 queue.add_all(&world.store.list(&SERVICES, None, &Selector::default()).0);

@@ -85,8 +85,8 @@ impl Control for Orphaned {
                 queue.add(other.clone());
             }
         }
-        if !super::pods::condition(&pod, "DisruptionTarget")
-            .is_some_and(|c| path::text(c, &["reason"]) == "DeletionByPodGC")
+        if super::pods::condition(&pod, "DisruptionTarget")
+            .is_none_or(|c| path::text(c, &["reason"]) != "DeletionByPodGC")
         {
             mark(world, &pod)?;
         }

@@ -144,7 +144,7 @@ impl Recorder {
         match outcome {
             Ok(new) => *self.written.entry(&key, Written::default) = new,
             Err(refusal) => {
-                tracing::debug!(%refusal, reason = told.reason, "an event was not kept")
+                tracing::debug!(%refusal, reason = told.reason, "an event was not kept");
             }
         }
     }

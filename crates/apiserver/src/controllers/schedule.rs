@@ -149,7 +149,7 @@ fn field(text: &str, least: u32, most: u32, names: &[&str]) -> Result<u64, Strin
             }
             (least, most, false)
         } else {
-            let offset = if least == 1 { 1 } else { 0 };
+            let offset = u32::from(least == 1);
             match range.split_once('-') {
                 Some((low, high)) => (
                     value(low, names, offset)?,

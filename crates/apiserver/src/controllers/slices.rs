@@ -44,7 +44,7 @@ impl Control for Slices {
                 }
             }
             (On::Pod, Seen::Put(pod) | Seen::Gone(pod) | Seen::Left(pod)) => {
-                note_pod(world, queue, pod)
+                note_pod(world, queue, pod);
             }
             (On::Pod | On::Slice, Seen::All) => {
                 queue.add_all(&world.store.list(&SERVICES, None, &Selector::default()).0);

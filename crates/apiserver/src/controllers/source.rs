@@ -226,7 +226,7 @@ pub(crate) fn selector_text(selector: Option<&Value>) -> String {
         .flatten()
         .map(|(k, v)| format!("{k}: {},", v.as_str().unwrap_or_default()))
         .collect();
-    let needs: String = items(selector, &["matchExpressions"])
+    let needs: Vec<String> = items(selector, &["matchExpressions"])
         .map(|need| {
             let values: Vec<&str> = items(need, &["values"]).filter_map(Value::as_str).collect();
             format!(
@@ -237,6 +237,7 @@ pub(crate) fn selector_text(selector: Option<&Value>) -> String {
             )
         })
         .collect();
+    let needs = needs.concat();
     let pairs: String = pairs.into_iter().collect();
     format!(
         "&LabelSelector{{MatchLabels:map[string]string{{{pairs}}},MatchExpressions:\

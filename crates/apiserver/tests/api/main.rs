@@ -6,6 +6,7 @@ mod client;
 mod controllers;
 mod controllers_around;
 mod controllers_jobs;
+mod controllers_places;
 mod controllers_scale;
 mod controllers_sets;
 mod definitions;

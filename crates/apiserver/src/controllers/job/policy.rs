@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use weir_object::path;
 
-use super::job_indexes as indexes;
-use super::source::{items, name_of, namespace_of, number};
+use super::indexes;
+use crate::controllers::source::{items, name_of, namespace_of, number};
 
 /// What the policy says of a failed pod.
 #[derive(Debug, PartialEq, Eq)]
