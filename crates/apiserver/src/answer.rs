@@ -49,10 +49,15 @@ pub(crate) fn text(code: u16, body: impl Into<Vec<u8>>) -> Response<ApiBody> {
 /// A refusal as a `Status`.
 pub(crate) fn refusal(refusal: &Refusal) -> Response<ApiBody> {
     let mut response = json(refusal.code(), &refusal.status());
-    if matches!(refusal, Refusal::FutureVersion { .. }) {
+    let after = match refusal {
+        Refusal::FutureVersion { .. } => 1,
+        Refusal::TooManyRequests { after, .. } => *after,
+        _ => 0,
+    };
+    if after > 0 {
         response.headers_mut().insert(
             HeaderName::from_static("retry-after"),
-            HeaderValue::from_static("1"),
+            HeaderValue::from(after),
         );
     }
     response

@@ -21,6 +21,7 @@ mod controllers;
 mod convert;
 mod custom;
 mod discovery;
+mod evict;
 mod exposure;
 mod identity;
 mod labels;
@@ -53,6 +54,7 @@ mod write;
 
 pub use addresses::{Addresses, SequentialAddresses};
 pub use body::ApiBody;
+pub use controllers::metrics::{MetricsSource, Usage};
 pub use identity::{User, has_bearer_token};
 pub use protobuf::{json_to_protobuf, protobuf_to_json};
 pub use refusal::{Cause, Refusal, ResourceName};

@@ -187,6 +187,16 @@ pub enum Refusal {
     /// The patch is well formed but cannot be applied to the object (422). Terminal.
     #[error("{0}")]
     Unprocessable(String),
+    /// It would be too much now (429). Retryable later.
+    #[error("{message}")]
+    TooManyRequests {
+        /// What would be.
+        message: String,
+        /// What stands against it.
+        cause: Cause,
+        /// Seconds after which to ask again, if that is known.
+        after: u32,
+    },
     /// A typed conversion failed inside (500). Terminal until the object changes.
     #[error("{0}")]
     Internal(String),
@@ -250,6 +260,7 @@ impl Refusal {
             Self::TooLarge { .. } => 413,
             Self::UnsupportedMediaType { .. } => 415,
             Self::Invalid { .. } | Self::Unprocessable(_) => 422,
+            Self::TooManyRequests { .. } => 429,
             Self::Internal(_) | Self::Failed(_) => 500,
             Self::FutureVersion { .. } => 504,
         }
@@ -270,6 +281,7 @@ impl Refusal {
             Self::TooLarge { .. } => "RequestEntityTooLarge",
             Self::UnsupportedMediaType { .. } => "UnsupportedMediaType",
             Self::Invalid { .. } | Self::Unprocessable(_) => "Invalid",
+            Self::TooManyRequests { .. } => "TooManyRequests",
             Self::Internal(_) => "InternalError",
             Self::Failed(_) => "",
             Self::FutureVersion { .. } => "Timeout",
@@ -285,6 +297,7 @@ impl Refusal {
                 | Self::Conflict { .. }
                 | Self::Expired { .. }
                 | Self::FutureVersion { .. }
+                | Self::TooManyRequests { .. }
         )
     }
 
@@ -333,6 +346,12 @@ impl Refusal {
                 causes = of;
             }
             Self::ApplyConflict { causes: of, .. } => causes = of,
+            Self::TooManyRequests { cause, after, .. } => {
+                if *after > 0 {
+                    details.insert("retryAfterSeconds".into(), (*after).into());
+                }
+                causes = std::slice::from_ref(cause);
+            }
             Self::Expired {
                 next: Some(token), ..
             } => metadata = json!({"continue": token}),
@@ -343,7 +362,13 @@ impl Refusal {
         }
         let mut list: Vec<Value> = causes
             .iter()
-            .map(|c| json!({"reason": c.reason, "message": c.message, "field": c.field}))
+            .map(|c| {
+                let mut cause = json!({"reason": c.reason, "message": c.message});
+                if !c.field.is_empty() {
+                    weir_object::path::set(&mut cause, &["field"], c.field.clone().into());
+                }
+                cause
+            })
             .collect();
         if matches!(self, Self::FutureVersion { .. }) {
             list.push(json!({

@@ -11,6 +11,7 @@ use crate::answer;
 use crate::body::ApiBody;
 use crate::call::{Call, Part};
 use crate::discovery;
+use crate::evict::{Evicted, evict};
 use crate::identity::{self, User};
 use crate::objects;
 use crate::openapi;
@@ -230,8 +231,23 @@ fn write_request(
                 let mut asked = Query::default();
                 let text = options.map(Value::to_string).unwrap_or_default();
                 request::delete_options(text.as_bytes(), &mut asked)?;
-                remove::delete(&mut state, &resource, namespace, name, &asked.delete, call)?;
-                Ok(answer::json(201, &success(None)))
+                let named = weir_object::path::text(&object, &["metadata", "name"]);
+                if !named.is_empty() && named != name {
+                    return Err(Refusal::BadRequest(
+                        "name in URL does not match name in Eviction object".to_owned(),
+                    ));
+                }
+                call.dry_run |= asked.dry_run;
+                match evict(&mut state, &resource, namespace, name, &asked.delete, call)? {
+                    Evicted::Yes => Ok(answer::json(201, &success(None))),
+                    Evicted::Ambiguous => Ok(answer::json(
+                        500,
+                        &json!({"kind": "Status", "apiVersion": "v1", "metadata": {},
+                            "status": "Failure", "message": "This pod has more than one \
+                             PodDisruptionBudget, which the eviction subresource does not support.",
+                            "code": 500}),
+                    )),
+                }
             }
             _ => Err(Refusal::MethodNotAllowed),
         },

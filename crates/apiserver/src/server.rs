@@ -11,6 +11,7 @@ use crate::addresses::{Addresses, SequentialAddresses};
 use crate::authorize;
 use crate::body::ApiBody;
 use crate::call::{Call, stamp};
+use crate::controllers::metrics::MetricsSource;
 use crate::identity::{Tokens, User};
 use crate::objects;
 use crate::service::ApiService;
@@ -55,6 +56,10 @@ pub struct Tuning {
     pub addresses: Arc<dyn Addresses>,
     /// How long Events are kept, counted from their last change.
     pub event_ttl: std::time::Duration,
+    /// Measures what pods use, for HorizontalPodAutoscalers. Without it there is no metrics API.
+    pub metrics: Option<Arc<dyn MetricsSource>>,
+    /// The certificates that every namespace is told to trust, in PEM; may be empty.
+    pub root_ca: String,
 }
 
 impl Default for Tuning {
@@ -63,6 +68,8 @@ impl Default for Tuning {
             history: 4096,
             addresses: Arc::new(SequentialAddresses::default()),
             event_ttl: std::time::Duration::from_hours(1),
+            metrics: None,
+            root_ca: String::new(),
         }
     }
 }
@@ -80,6 +87,8 @@ pub(crate) struct Inner {
     pub(crate) now: Now,
     pub(crate) event_ttl: std::time::Duration,
     pub(crate) tokens: Tokens,
+    pub(crate) metrics: Option<Arc<dyn MetricsSource>>,
+    pub(crate) root_ca: String,
 }
 
 impl Inner {
@@ -135,6 +144,8 @@ impl ApiServer {
             now: options.now,
             event_ttl: tuning.event_ttl,
             tokens: Tokens::default(),
+            metrics: tuning.metrics,
+            root_ca: tuning.root_ca,
         }))
     }
 

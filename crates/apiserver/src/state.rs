@@ -257,7 +257,11 @@ impl State {
             .entry(uid(owner))
             .or_default()
             .insert((storage, place.clone()));
-        if !self.by_uid.contains_key(&uid(owner)) && self.ownerless.insert(owner.into()) {
+        // An owner in another namespace is none.
+        let there = self
+            .find(owner)
+            .is_some_and(|(_, key)| key.namespace.is_empty() || *key.namespace == *place.namespace);
+        if !there && self.ownerless.insert(owner.into()) {
             self.remind();
         }
     }

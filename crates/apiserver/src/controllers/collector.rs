@@ -1,28 +1,43 @@
 //! Owns what follows from removal: dependents of owners that are gone, owners that wait for their
-//! dependents, and the contents of namespaces that go. The state keeps the short lists of what
-//! waits, so that nothing is searched for.
+//! dependents, and namespaces that go (`ending`). The state keeps the short lists of what waits, so
+//! that nothing is searched for.
 
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use weir_object::{Key, path};
 
+use super::ending;
+use super::recorder::{Recorder, Told};
 use crate::call::{Call, DeleteOptions, Part, Propagation};
 use crate::objects;
 use crate::registry::{Resource, Storage};
 use crate::remove::{self, FOREGROUND, ORPHAN};
 use crate::server::Inner;
 use crate::state::State;
+use crate::store::Store;
+
+/// An object that names an owner where it cannot be: the object, and what is said of it.
+type Misplaced = (Arc<Value>, String);
 
 /// Runs until dropped.
-pub(crate) async fn run(inner: Arc<Inner>) {
+pub(crate) async fn run(store: Store, inner: Arc<Inner>) {
     let mut signal = inner.read().chores.subscribe();
+    let mut recorder = Recorder::new();
     loop {
         signal.borrow_and_update();
         // Each round acts on what the last one left; a round that changes nothing is the last.
         for _ in 0..100 {
             let before = inner.read().version;
-            round(&inner);
+            for (object, message) in round(&inner) {
+                let told = Told {
+                    component: "garbage-collector-controller",
+                    kind: "Warning",
+                    reason: "OwnerRefInvalidNamespace",
+                    message: &message,
+                };
+                recorder.tell(&store, inner.now(), &object, told);
+            }
             if inner.read().version == before {
                 break;
             }
@@ -33,12 +48,13 @@ pub(crate) async fn run(inner: Arc<Inner>) {
     }
 }
 
-fn round(inner: &Inner) {
+fn round(inner: &Inner) -> Vec<Misplaced> {
     let call = Call::new("kube-controller-manager", inner.now());
+    let mut told = Vec::new();
     let mut state = inner.write();
     for uid in state.ownerless() {
         for (storage, key) in state.dependents(&uid) {
-            lose_owner(&mut state, storage, &key, &call);
+            lose_owner(&mut state, storage, &key, &call, &mut told);
         }
     }
     for uid in state.waiting_owners() {
@@ -48,8 +64,9 @@ fn round(inner: &Inner) {
         settle_owner(&mut state, storage, &key, &uid, &call);
     }
     for namespace in state.ending_namespaces() {
-        empty(&mut state, &namespace, &call);
+        ending::empty(&mut state, &namespace, &call);
     }
+    told
 }
 
 fn resource_of(state: &State, storage: Storage) -> Option<Arc<Resource>> {
@@ -60,7 +77,7 @@ fn resource_of(state: &State, storage: Storage) -> Option<Arc<Resource>> {
         .cloned()
 }
 
-fn scope<'a>(resource: &Resource, key: &'a Key) -> Option<&'a str> {
+pub(crate) fn scope<'a>(resource: &Resource, key: &'a Key) -> Option<&'a str> {
     resource.kind.namespaced.then_some(key.namespace.as_str())
 }
 
@@ -106,7 +123,13 @@ fn rewrite(
 }
 
 /// An object none of whose owners is left goes; one with others left forgets those that are gone.
-fn lose_owner(state: &mut State, storage: Storage, key: &Key, call: &Call) {
+fn lose_owner(
+    state: &mut State,
+    storage: Storage,
+    key: &Key,
+    call: &Call,
+    told: &mut Vec<Misplaced>,
+) {
     let Some(resource) = resource_of(state, storage) else {
         return;
     };
@@ -114,8 +137,33 @@ fn lose_owner(state: &mut State, storage: Storage, key: &Key, call: &Call) {
         return;
     };
     let all = references(&object);
-    let there = |owner: &Value| state.find(path::text(owner, &["uid"])).is_some();
-    let left: Vec<Value> = all.iter().filter(|owner| there(owner)).cloned().collect();
+    let mut left: Vec<Value> = Vec::new();
+    for owner in &all {
+        let text = |field| path::text(owner, &[field]);
+        match state.find(text("uid")) {
+            None => {}
+            Some((_, of)) if of.namespace.is_empty() || of.namespace == key.namespace => {
+                left.push(owner.clone());
+            }
+            // An owner in another namespace owns nothing here.
+            Some(_) => {
+                let (version, kind, name, uid) =
+                    (text("apiVersion"), text("kind"), text("name"), text("uid"));
+                let namespace = &key.namespace;
+                told.push((
+                    object.clone(),
+                    format!(
+                        "ownerRef [{version}/{kind}, namespace: {namespace}, name: {name}, uid: \
+                         {uid}] does not exist in namespace \"{namespace}\""
+                    ),
+                ));
+                // What is in no namespace cannot be looked for in one, so it stays.
+                if namespace.is_empty() {
+                    left.push(owner.clone());
+                }
+            }
+        }
+    }
     if !left.is_empty() {
         if left.len() < all.len() {
             rewrite(state, &resource, key, "ownerReferences", left, call);
@@ -212,55 +260,5 @@ fn settle_owner(state: &mut State, storage: Storage, key: &Key, uid: &str, call:
             without(FOREGROUND),
             call,
         );
-    }
-}
-
-/// Removes what is in a namespace that goes, then the namespace.
-fn empty(state: &mut State, namespace: &str, call: &Call) {
-    let mut resources: Vec<Arc<Resource>> = Vec::new();
-    for resource in state.registry.iter() {
-        let known = resources.iter().any(|r| r.storage == resource.storage);
-        if resource.kind.namespaced && !known {
-            resources.push(resource.clone());
-        }
-    }
-    let mut left = false;
-    for resource in resources {
-        let keys: Vec<(Key, bool)> = state
-            .range(resource.storage, Some(namespace))
-            .map(|(key, o)| {
-                let going = path::get(&o, &["metadata", "deletionTimestamp"]).is_some();
-                (key, going)
-            })
-            .collect();
-        for (key, going) in keys {
-            if !going {
-                let options = DeleteOptions::default();
-                let _ =
-                    remove::delete(state, &resource, Some(namespace), &key.name, &options, call);
-            }
-            left |= state.contains(resource.storage, &key);
-        }
-    }
-    if left {
-        return;
-    }
-    let Some(namespaces) = state.registry.get("", "v1", "namespaces").cloned() else {
-        return;
-    };
-    let key = Key::new("", namespace);
-    let Some(old) = state.get(namespaces.storage, &key) else {
-        return;
-    };
-    let mut new = (*old).clone();
-    path::set(&mut new, &["spec", "finalizers"], json!([]));
-    let how = objects::How {
-        track: false,
-        ..objects::How::of(Part::Finalize)
-    };
-    if let Err(refusal) =
-        objects::replace(state, &namespaces, None, &old, new, how, &mut call.clone())
-    {
-        tracing::debug!(%namespace, %refusal, "the namespace could not be finished");
     }
 }

@@ -8,105 +8,68 @@ use serde_json::{Map, Value, json};
 use weir_object::{Key, path};
 
 use super::plan::{self, Bounds, Set};
-use super::replicaset::owner_of;
-use super::source::{Queue, Seen, Source, controller, controller_key, is_going, number};
+use super::source::{Queue, Seen, controller_key, is_going, name_of, namespace_of, number, uid_of};
 use super::status::{self, Facts};
-use super::{DEPLOYMENTS, PODS, REPLICA_SETS};
+use super::world::World;
+use super::{Control, DEPLOYMENTS, On, PODS, REPLICA_SETS, pods};
 use crate::random::{fnv32, safe_encode};
 use crate::refusal::Refusal;
 use crate::selector::Selector;
-use crate::server::Inner;
-use crate::store::Store;
 
 pub(crate) const REVISION: &str = "deployment.kubernetes.io/revision";
+const HISTORY: &str = "deployment.kubernetes.io/revision-history";
 const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 const MAXIMUM: &str = "deployment.kubernetes.io/max-replicas";
+const ROLLBACK: &str = "deprecated.deployment.rollback.to";
 const HASH: &str = "pod-template-hash";
+const COMPONENT: &str = "deployment-controller";
 /// Annotations that stay with the deployment.
-const NOT_COPIED: [&str; 5] = [
+const NOT_COPIED: [&str; 6] = [
     "kubectl.kubernetes.io/last-applied-configuration",
     REVISION,
-    "deployment.kubernetes.io/revision-history",
+    HISTORY,
     DESIRED,
     MAXIMUM,
+    ROLLBACK,
 ];
+/// How long the list of a set's earlier revisions may become.
+const HISTORY_LENGTH: usize = 2000;
 
-/// Runs the controller until dropped.
-pub(crate) async fn run(store: Store, clock: Arc<Inner>) {
-    let mut deployments = Source::new(&store, DEPLOYMENTS);
-    let mut sets = Source::new(&store, REPLICA_SETS);
-    let mut pods = Source::new(&store, PODS);
-    let mut queue = Queue::default();
-    loop {
-        tokio::select! {
-            seen = deployments.next() => note(&store, &mut queue, &seen),
-            seen = sets.next() => note_set(&store, &mut queue, &seen),
-            seen = pods.next() => note_pod(&store, &mut queue, &seen),
-            () = queue.timer() => {}
-        }
-        while let Some(seen) = deployments.ready() {
-            note(&store, &mut queue, &seen);
-        }
-        while let Some(seen) = sets.ready() {
-            note_set(&store, &mut queue, &seen);
-        }
-        while let Some(seen) = pods.ready() {
-            note_pod(&store, &mut queue, &seen);
-        }
-        while let Some(key) = queue.take() {
-            match sync(&store, &clock, &key) {
-                Ok(Some(wait)) => queue.after(wait, key),
-                Ok(None) => {}
-                Err(refusal) => {
-                    tracing::debug!(%key, %refusal, "the rollout is tried again");
-                    if refusal.is_retryable() {
-                        queue.after(Duration::from_millis(50), key);
-                    }
+/// The controller.
+pub(crate) struct Deployments;
+
+impl Control for Deployments {
+    fn name(&self) -> &'static str {
+        COMPONENT
+    }
+
+    fn note(&mut self, world: &World, queue: &mut Queue, on: On, seen: &Seen) {
+        match (on, seen) {
+            (On::Deployment, Seen::Put(object)) => queue.add(crate::state::key_of(object)),
+            (On::ReplicaSet, Seen::Put(set) | Seen::Gone(set)) => {
+                pods::wake(world, queue, On::Deployment, "Deployment", set);
+            }
+            (On::ReplicaSet | On::Pod, Seen::All) => {
+                queue.add_all(&world.store.list(&DEPLOYMENTS, None, &Selector::default()).0);
+            }
+            // Only the last pod's end matters here: it lets a recreated deployment go on.
+            (On::Pod, Seen::Gone(pod)) => {
+                if let Some(key) = controller_key(pod, "ReplicaSet")
+                    && let Some(set) = world.store.get(&REPLICA_SETS, &key.namespace, &key.name)
+                    && let Some(key) = controller_key(&set, "Deployment")
+                {
+                    queue.add(key);
                 }
             }
+            _ => {}
         }
     }
-}
 
-fn note(store: &Store, queue: &mut Queue, seen: &Seen) {
-    match seen {
-        Seen::Put(object) => queue.add(crate::state::key_of(object)),
-        Seen::Gone(_) => {}
-        Seen::All => queue.add_all(&store.list(&DEPLOYMENTS, None, &Selector::default()).0),
-    }
-}
-
-fn note_set(store: &Store, queue: &mut Queue, seen: &Seen) {
-    match seen {
-        Seen::Put(set) | Seen::Gone(set) => {
-            if let Some(key) = controller_key(set, "Deployment") {
-                queue.add(key);
-            } else if path::get(set, &["metadata", "ownerReferences"]).is_none() {
-                // A set without an owner may be adopted.
-                let namespace = path::text(set, &["metadata", "namespace"]);
-                let (all, _) = store.list(&DEPLOYMENTS, Some(namespace), &Selector::default());
-                for deployment in all {
-                    let selector = path::get(&deployment, &["spec", "selector"]);
-                    if Selector::from_object(selector).is_some_and(|s| s.matches(set)) {
-                        queue.add(crate::state::key_of(&deployment));
-                    }
-                }
-            }
+    fn sync(&mut self, world: &mut World, queue: &mut Queue, key: &Key) -> Result<(), Refusal> {
+        if let Some(wait) = sync(world, key)? {
+            queue.after(wait, key.clone());
         }
-        Seen::All => note(store, queue, &Seen::All),
-    }
-}
-
-/// Only the last pod's end matters here: it lets a recreated deployment go on.
-fn note_pod(store: &Store, queue: &mut Queue, seen: &Seen) {
-    let Seen::Gone(pod) = seen else { return };
-    let Some(key) = controller_key(pod, "ReplicaSet") else {
-        return;
-    };
-    if let Some(set) = store.get(&REPLICA_SETS, &key.namespace, &key.name)
-        && let Some(key) = controller_key(&set, "Deployment")
-    {
-        queue.add(key);
+        Ok(())
     }
 }
 
@@ -155,7 +118,7 @@ fn revision(set: &Value) -> i64 {
 
 fn as_set(set: &Value) -> Set {
     Set {
-        name: path::text(set, &["metadata", "name"]).to_owned(),
+        name: name_of(set).to_owned(),
         replicas: number(set, &["spec", "replicas"]),
         available: number(set, &["status", "availableReplicas"]),
         max: annotation(set, MAXIMUM)
@@ -185,23 +148,19 @@ type Sets = (Option<Arc<Value>>, Vec<Arc<Value>>);
 
 /// The sets of a deployment, adopted ones included: the one of the current template, and the
 /// others with the oldest first.
-fn sets_of(store: &Store, deployment: &Value) -> Result<Sets, Refusal> {
-    let uid = path::text(deployment, &["metadata", "uid"]);
-    let namespace = path::text(deployment, &["metadata", "namespace"]);
-    let mut all: Vec<Arc<Value>> = store.owned(uid, &REPLICA_SETS);
-    all.retain(|set| controller(set, "Deployment").is_some_and(|(_, of)| of == uid));
-    if !is_going(deployment)
-        && let Some(selector) = Selector::from_object(path::get(deployment, &["spec", "selector"]))
-    {
-        for set in store.list(&REPLICA_SETS, Some(namespace), &selector).0 {
-            if path::get(&set, &["metadata", "ownerReferences"]).is_none() && !is_going(&set) {
-                let name = path::text(&set, &["metadata", "name"]);
-                let patch = json!({"metadata": {"uid": path::get(&set, &["metadata", "uid"]),
-                    "ownerReferences": [owner_of(deployment, "apps/v1", "Deployment")]}});
-                all.push(store.patch(&REPLICA_SETS, namespace, name, patch)?);
-            }
-        }
-    }
+fn sets_of(world: &World, deployment: &Value) -> Result<Sets, Refusal> {
+    let Some(selector) = Selector::from_object(path::get(deployment, &["spec", "selector"])) else {
+        return Ok((None, Vec::new()));
+    };
+    let reference = pods::owner_of(deployment, "apps/v1", "Deployment");
+    let mut all = pods::claim(
+        world,
+        deployment,
+        &reference,
+        On::ReplicaSet,
+        &REPLICA_SETS,
+        &selector,
+    )?;
     all.sort_by_key(|set| {
         let text = |field| path::text(set, &["metadata", field]).to_owned();
         (text("creationTimestamp"), revision(set), text("name"))
@@ -215,26 +174,37 @@ fn sets_of(store: &Store, deployment: &Value) -> Result<Sets, Refusal> {
 }
 
 /// One look at a deployment; answers when to look again.
-fn sync(store: &Store, clock: &Inner, key: &Key) -> Result<Option<Duration>, Refusal> {
-    let Some(live) = store.get(&DEPLOYMENTS, &key.namespace, &key.name) else {
+fn sync(world: &mut World, key: &Key) -> Result<Option<Duration>, Refusal> {
+    let Some(live) = world.store.get(&DEPLOYMENTS, &key.namespace, &key.name) else {
         return Ok(None);
     };
-    let (mut new, old) = sets_of(store, &live)?;
+    if Selector::from_object(path::get(&live, &["spec", "selector"]))
+        .is_some_and(|s| s.is_everything())
+    {
+        let message = "This deployment is selecting all pods. A non-empty selector is required.";
+        world.warning(COMPONENT, &live, "SelectingAll", message);
+        return Ok(None);
+    }
+    let (mut new, old) = sets_of(world, &live)?;
     let mut facts = Facts::default();
     let paused = path::get(&live, &["spec", "paused"]) == Some(&Value::Bool(true));
     if is_going(&live) {
-        return status::write(store, clock, &live, new.as_ref(), &old, &facts);
+        return status::write(world, &live, new.as_ref(), &old, &facts);
     }
     let bounds = bounds(&live);
+    if !paused && let Some(wanted) = annotation(&live, ROLLBACK) {
+        let wanted = wanted.to_owned();
+        return roll_back(world, &live, &wanted, new.as_ref(), &old).map(|()| None);
+    }
     let all = || new.iter().chain(&old);
     let scaled = all().any(|set| {
         number(set, &["spec", "replicas"]) > 0
             && annotation(set, DESIRED).is_some_and(|was| was != bounds.replicas.to_string())
     });
     if paused || scaled {
-        resize(store, &live, new.as_ref(), &old, bounds)?;
-        let (new, old) = sets_of(store, &live)?;
-        return status::write(store, clock, &live, new.as_ref(), &old, &facts);
+        resize(world, &live, new.as_ref(), &old, bounds)?;
+        let (new, old) = sets_of(world, &live)?;
+        return status::write(world, &live, new.as_ref(), &old, &facts);
     }
     let next = old
         .iter()
@@ -245,7 +215,7 @@ fn sync(store: &Store, clock: &Inner, key: &Key) -> Result<Option<Duration>, Ref
     if let Some(set) = &new {
         facts.found = true;
         facts.revision = revision(set).max(next);
-        new = Some(annotate(store, &live, set, facts.revision, bounds)?);
+        new = Some(annotate(world, &live, set, facts.revision, bounds)?);
     } else {
         facts.revision = next;
         // The old pods of a recreated deployment end before the first new one starts.
@@ -255,7 +225,7 @@ fn sync(store: &Store, clock: &Inner, key: &Key) -> Result<Option<Duration>, Ref
         } else {
             plan::new_size(0, total(&old), bounds)
         };
-        match create(store, &live, next, size, bounds)? {
+        match create(world, &live, next, size, bounds)? {
             Some(set) => {
                 facts.created = true;
                 new = Some(set);
@@ -265,18 +235,18 @@ fn sync(store: &Store, clock: &Inner, key: &Key) -> Result<Option<Duration>, Ref
     }
     if let Some(set) = &new {
         if path::text(&live, &["spec", "strategy", "type"]) == "Recreate" {
-            recreate(store, &live, set, &old, bounds)?;
+            recreate(world, &live, set, &old, bounds)?;
         } else {
-            roll(store, &live, set, &old, bounds)?;
+            roll(world, &live, set, &old, bounds)?;
         }
     }
-    let (new, old) = sets_of(store, &live)?;
+    let (new, old) = sets_of(world, &live)?;
     if let Some(new) = &new
         && status::is_complete(&live, new, &old)
     {
-        forget(store, &live, &old)?;
+        forget(world, &live, &old)?;
     }
-    status::write(store, clock, &live, new.as_ref(), &old, &facts)
+    status::write(world, &live, new.as_ref(), &old, &facts)
 }
 
 fn total(sets: &[Arc<Value>]) -> i64 {
@@ -287,7 +257,7 @@ fn total(sets: &[Arc<Value>]) -> i64 {
 
 /// Moves the new set up first, and the old ones down only when it has its size for now.
 fn roll(
-    store: &Store,
+    world: &mut World,
     deployment: &Value,
     new: &Arc<Value>,
     old: &[Arc<Value>],
@@ -296,7 +266,7 @@ fn roll(
     let is = number(new, &["spec", "replicas"]);
     let wanted = plan::new_size(is, is + total(old), bounds);
     if wanted != is {
-        return scale(store, deployment, new, wanted, bounds);
+        return scale(world, deployment, new, wanted, bounds);
     }
     let others: Vec<Set> = old.iter().map(|set| as_set(set)).collect();
     for (name, size) in plan::old_sizes(&as_set(new), &others, bounds) {
@@ -304,7 +274,7 @@ fn roll(
             .iter()
             .find(|s| path::text(s, &["metadata", "name"]) == name)
         {
-            scale(store, deployment, set, size, bounds)?;
+            scale(world, deployment, set, size, bounds)?;
         }
     }
     Ok(())
@@ -312,7 +282,7 @@ fn roll(
 
 /// Ends all old pods before the first new one.
 fn recreate(
-    store: &Store,
+    world: &mut World,
     deployment: &Value,
     new: &Arc<Value>,
     old: &[Arc<Value>],
@@ -322,22 +292,24 @@ fn recreate(
         .iter()
         .filter(|set| number(set, &["spec", "replicas"]) > 0)
     {
-        scale(store, deployment, set, 0, bounds)?;
+        scale(world, deployment, set, 0, bounds)?;
     }
     let running = old.iter().any(|set| {
-        let pods = store.owned(path::text(set, &["metadata", "uid"]), &PODS);
+        let pods = world
+            .store
+            .owned(path::text(set, &["metadata", "uid"]), &PODS);
         pods.iter()
             .any(|p| !matches!(path::text(p, &["status", "phase"]), "Succeeded" | "Failed"))
     });
     if running || number(new, &["spec", "replicas"]) == bounds.replicas {
         return Ok(());
     }
-    scale(store, deployment, new, bounds.replicas, bounds)
+    scale(world, deployment, new, bounds.replicas, bounds)
 }
 
 /// Follows a changed size without moving the rollout on.
 fn resize(
-    store: &Store,
+    world: &mut World,
     deployment: &Value,
     new: Option<&Arc<Value>>,
     old: &[Arc<Value>],
@@ -352,17 +324,17 @@ fn resize(
     if active.len() <= 1 {
         // With nothing active the newest set takes all.
         return match active.first().copied().or(all.last().copied()) {
-            Some(set) => scale(store, deployment, set, bounds.replicas, bounds),
+            Some(set) => scale(world, deployment, set, bounds.replicas, bounds),
             None => Ok(()),
         };
     }
     let newest_first: Vec<Set> = active.iter().rev().map(|set| as_set(set)).collect();
     let sizes = plan::proportional(&newest_first, bounds);
     for set in active {
-        let name = path::text(set, &["metadata", "name"]);
+        let name = name_of(set);
         let size = sizes.iter().find(|(n, _)| n == name).map(|(_, size)| *size);
         scale(
-            store,
+            world,
             deployment,
             set,
             size.unwrap_or_else(|| number(set, &["spec", "replicas"])),
@@ -381,29 +353,35 @@ fn sizes_of(bounds: Bounds) -> [(&'static str, String); 2] {
 
 /// Writes a set's size, and the deployment's beside it.
 fn scale(
-    store: &Store,
+    world: &mut World,
     deployment: &Value,
     set: &Value,
     replicas: i64,
     bounds: Bounds,
 ) -> Result<(), Refusal> {
+    let was = number(set, &["spec", "replicas"]);
+    let noted = sizes_of(bounds)
+        .iter()
+        .all(|(key, value)| annotation(set, key) == Some(value));
+    if was == replicas && noted {
+        return Ok(());
+    }
     let mut annotations = Map::new();
     for (key, value) in sizes_of(bounds) {
         annotations.insert(key.to_owned(), value.into());
     }
     let patch = json!({
-        "metadata": {"uid": path::get(set, &["metadata", "uid"]), "annotations": annotations},
+        "metadata": {"uid": uid_of(set), "annotations": annotations},
         "spec": {"replicas": replicas},
     });
-    let namespace = path::text(deployment, &["metadata", "namespace"]);
-    store
-        .patch(
-            &REPLICA_SETS,
-            namespace,
-            path::text(set, &["metadata", "name"]),
-            patch,
-        )
-        .map(|_| ())
+    let (namespace, name) = (namespace_of(deployment), name_of(set));
+    world.store.patch(&REPLICA_SETS, namespace, name, patch)?;
+    if was != replicas {
+        let way = if replicas > was { "up" } else { "down" };
+        let message = format!("Scaled {way} replica set {name} from {was} to {replicas}");
+        world.normal(COMPONENT, deployment, "ScalingReplicaSet", &message);
+    }
+    Ok(())
 }
 
 fn copied(deployment: &Value) -> Map<String, Value> {
@@ -415,14 +393,31 @@ fn copied(deployment: &Value) -> Map<String, Value> {
 
 /// Keeps the new set's revision and the deployment's annotations on it.
 fn annotate(
-    store: &Store,
+    world: &mut World,
     deployment: &Value,
     set: &Arc<Value>,
     revision: i64,
     bounds: Bounds,
 ) -> Result<Arc<Value>, Refusal> {
     let mut wanted = copied(deployment);
-    wanted.insert(REVISION.to_owned(), revision.to_string().into());
+    let own = annotation(set, REVISION).and_then(|text| text.parse::<i64>().ok());
+    if own.is_none_or(|own| own < revision) {
+        wanted.insert(REVISION.to_owned(), revision.to_string().into());
+        // A set that is taken again remembers what it was before.
+        if let Some(own) = own {
+            let mut past: Vec<String> = annotation(set, HISTORY)
+                .into_iter()
+                .flat_map(|text| text.split(','))
+                .filter(|text| !text.is_empty())
+                .map(str::to_owned)
+                .collect();
+            past.push(own.to_string());
+            while past.len() > 1 && past.join(",").len() > HISTORY_LENGTH {
+                past.remove(0);
+            }
+            wanted.insert(HISTORY.to_owned(), past.join(",").into());
+        }
+    }
     for (key, value) in sizes_of(bounds) {
         wanted.insert(key.to_owned(), value.into());
     }
@@ -434,18 +429,13 @@ fn annotate(
         return Ok(set.clone());
     }
     let patch = json!({"metadata": {"annotations": wanted}, "spec": {"minReadySeconds": patience}});
-    let namespace = path::text(deployment, &["metadata", "namespace"]);
-    store.patch(
-        &REPLICA_SETS,
-        namespace,
-        path::text(set, &["metadata", "name"]),
-        patch,
-    )
+    let (namespace, name) = (namespace_of(deployment), name_of(set));
+    world.store.patch(&REPLICA_SETS, namespace, name, patch)
 }
 
 /// Makes the set of the current template. `None` is a name that another template has.
 fn create(
-    store: &Store,
+    world: &mut World,
     deployment: &Value,
     revision: i64,
     replicas: i64,
@@ -475,9 +465,9 @@ fn create(
     let mut object = json!({
         "apiVersion": "apps/v1", "kind": "ReplicaSet",
         "metadata": {
-            "name": name, "namespace": path::text(deployment, &["metadata", "namespace"]),
+            "name": name, "namespace": namespace_of(deployment),
             "labels": path::get(&template, &["metadata", "labels"]), "annotations": annotations,
-            "ownerReferences": [owner_of(deployment, "apps/v1", "Deployment")],
+            "ownerReferences": [pods::owner_of(deployment, "apps/v1", "Deployment")],
         },
         "spec": {"replicas": replicas, "selector": selector, "template": template},
     });
@@ -485,15 +475,85 @@ fn create(
     if patience > 0 {
         path::set(&mut object, &["spec", "minReadySeconds"], patience.into());
     }
-    match store.create(&REPLICA_SETS, object) {
-        Ok(set) => Ok(Some(set)),
+    match world.store.create(&REPLICA_SETS, object) {
+        Ok(set) => {
+            if replicas > 0 {
+                let name = name_of(&set);
+                let message = format!("Scaled up replica set {name} from 0 to {replicas}");
+                world.normal(COMPONENT, deployment, "ScalingReplicaSet", &message);
+            }
+            Ok(Some(set))
+        }
         Err(Refusal::AlreadyExists { .. }) => Ok(None),
-        Err(refusal) => Err(refusal),
+        Err(refusal) => {
+            let message = format!("Failed to create new replica set \"{name}\": {refusal}");
+            status::write_failure(world, deployment, &message)?;
+            world.warning(COMPONENT, deployment, "ReplicaSetCreateError", &message);
+            Err(refusal)
+        }
     }
 }
 
+/// Takes the template of an earlier revision, when an annotation asks for it.
+fn roll_back(
+    world: &mut World,
+    deployment: &Value,
+    wanted: &str,
+    new: Option<&Arc<Value>>,
+    old: &[Arc<Value>],
+) -> Result<(), Refusal> {
+    let mut wanted: i64 = wanted.parse().unwrap_or_default();
+    if wanted == 0 {
+        // The last revision but one.
+        let mut all: Vec<i64> = old.iter().chain(new).map(|set| revision(set)).collect();
+        all.sort_unstable();
+        wanted = all.iter().rev().nth(1).copied().unwrap_or_default();
+    }
+    let mut object = deployment.clone();
+    path::remove(&mut object, &["metadata", "annotations", ROLLBACK]);
+    let set = old.iter().chain(new).find(|set| revision(set) == wanted);
+    let name = name_of(deployment);
+    match set {
+        _ if wanted == 0 => {
+            let message = "Unable to find last revision.";
+            world.warning(
+                COMPONENT,
+                deployment,
+                "DeploymentRollbackRevisionNotFound",
+                message,
+            );
+        }
+        None => {
+            let message = "Unable to find the revision to rollback to.";
+            world.warning(
+                COMPONENT,
+                deployment,
+                "DeploymentRollbackRevisionNotFound",
+                message,
+            );
+        }
+        Some(set) if template(set) == template(deployment) => {
+            let message = format!(
+                "The rollback revision contains the same template as current deployment \"{name}\""
+            );
+            world.warning(
+                COMPONENT,
+                deployment,
+                "DeploymentRollbackTemplateUnchanged",
+                &message,
+            );
+        }
+        Some(set) => {
+            path::set(&mut object, &["spec", "template"], template(set));
+            let message = format!("Rolled back deployment \"{name}\" to revision {wanted}");
+            world.normal(COMPONENT, deployment, "DeploymentRollback", &message);
+        }
+    }
+    world.store.update(&DEPLOYMENTS, object).map(|_| ())
+}
+
 /// Removes old empty sets beyond the limit.
-fn forget(store: &Store, deployment: &Value, old: &[Arc<Value>]) -> Result<(), Refusal> {
+fn forget(world: &mut World, deployment: &Value, old: &[Arc<Value>]) -> Result<(), Refusal> {
     let limit = path::get(deployment, &["spec", "revisionHistoryLimit"]).and_then(Value::as_u64);
     let limit = usize::try_from(limit.unwrap_or(10)).unwrap_or(usize::MAX);
     if old.len() <= limit {
@@ -507,12 +567,8 @@ fn forget(store: &Store, deployment: &Value, old: &[Arc<Value>]) -> Result<(), R
             && number(set, &["status", "observedGeneration"])
                 >= number(set, &["metadata", "generation"]);
         if empty && !is_going(set) {
-            let namespace = path::text(deployment, &["metadata", "namespace"]);
-            store.delete(
-                &REPLICA_SETS,
-                namespace,
-                path::text(set, &["metadata", "name"]),
-            )?;
+            let namespace = namespace_of(deployment);
+            world.store.delete(&REPLICA_SETS, namespace, name_of(set))?;
         }
     }
     Ok(())

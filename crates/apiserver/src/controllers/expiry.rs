@@ -30,7 +30,7 @@ pub(crate) async fn run(store: Store, keep: Duration) {
                     queue.push_back((Instant::now() + keep, crate::state::key_of(&event), version));
                 }
                 // What is there is told one by one after this.
-                Seen::Gone(_) | Seen::All => {}
+                Seen::Gone(_) | Seen::Left(_) | Seen::All => {}
             },
             () = timer => {
                 let now = Instant::now();

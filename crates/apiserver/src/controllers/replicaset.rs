@@ -1,267 +1,191 @@
-//! Owns ReplicaSet: as many pods as wanted, the least useful removed first, and a status that
-//! counts them.
+//! Owns ReplicaSet and ReplicationController: as many pods as wanted, the least useful removed
+//! first, and a status that counts them.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
-use weir_object::{Key, path};
+use weir_object::{Key, Kind, path};
 
-use super::source::{Queue, Seen, Source, controller, controller_key, is_going, number};
-use super::{PODS, REPLICA_SETS};
+use super::source::{Queue, Seen, is_going, items, name_of, number};
+use super::world::{World, pod_selector};
+use super::{Control, On, PODS, REPLICA_SETS, REPLICATION_CONTROLLERS, pods};
+use crate::call::stamp;
 use crate::refusal::Refusal;
 use crate::selector::Selector;
-use crate::server::Inner;
-use crate::store::Store;
 
 /// Pods made or removed for one set in one go.
 const BURST: usize = 500;
 
-/// Runs the controller until dropped.
-pub(crate) async fn run(store: Store, clock: Arc<Inner>) {
-    let (mut sets, mut pods) = (Source::new(&store, REPLICA_SETS), Source::new(&store, PODS));
-    let mut queue = Queue::default();
-    loop {
-        tokio::select! {
-            seen = sets.next() => note(&store, &mut queue, seen),
-            seen = pods.next() => note_pod(&store, &mut queue, seen),
-            () = queue.timer() => {}
+/// The controller of one of the two kinds.
+pub(crate) struct Replicas {
+    component: &'static str,
+    on: On,
+    kind: Kind,
+    api_version: &'static str,
+}
+
+impl Replicas {
+    pub(crate) fn sets() -> Self {
+        Self {
+            component: "replicaset-controller",
+            on: On::ReplicaSet,
+            kind: REPLICA_SETS,
+            api_version: "apps/v1",
         }
-        while let Some(seen) = sets.ready() {
-            note(&store, &mut queue, seen);
+    }
+
+    pub(crate) fn controllers() -> Self {
+        Self {
+            component: "replication-controller",
+            on: On::ReplicationController,
+            kind: REPLICATION_CONTROLLERS,
+            api_version: "v1",
         }
-        while let Some(seen) = pods.ready() {
-            note_pod(&store, &mut queue, seen);
+    }
+}
+
+impl Control for Replicas {
+    fn name(&self) -> &'static str {
+        self.component
+    }
+
+    fn note(&mut self, world: &World, queue: &mut Queue, on: On, seen: &Seen) {
+        match (on, seen) {
+            (on, Seen::Put(set)) if on == self.on => queue.add(crate::state::key_of(set)),
+            (On::Pod, Seen::Put(pod) | Seen::Gone(pod) | Seen::Left(pod)) => {
+                pods::wake(world, queue, self.on, &self.kind.kind, pod);
+            }
+            (On::Pod, Seen::All) => {
+                queue.add_all(&world.store.list(&self.kind, None, &Selector::default()).0);
+            }
+            _ => {}
         }
-        while let Some(key) = queue.take() {
-            if let Err(refusal) = sync(&store, &clock, &mut queue, &key) {
-                tracing::debug!(%key, %refusal, "replicas are tried again");
-                if refusal.is_retryable() {
-                    queue.after(Duration::from_millis(50), key);
-                }
+    }
+
+    fn sync(&mut self, world: &mut World, queue: &mut Queue, key: &Key) -> Result<(), Refusal> {
+        let Some(set) = world.store.get(&self.kind, &key.namespace, &key.name) else {
+            return Ok(());
+        };
+        let Some(selector) = pod_selector(self.on, &set) else {
+            return Ok(());
+        };
+        let reference = pods::owner_of(&set, self.api_version, &self.kind.kind);
+        let mut all = pods::claim(world, &set, &reference, On::Pod, &PODS, &selector)?;
+        all.retain(|pod| pods::is_active(pod));
+        let outcome = if is_going(&set) {
+            Ok(())
+        } else {
+            self.manage(world, &set, &mut all)
+        };
+        self.write_status(world, queue, &set, &all, outcome.as_ref().err())?;
+        outcome
+    }
+}
+
+impl Replicas {
+    /// Makes what is missing, removes what is too much.
+    fn manage(
+        &self,
+        world: &mut World,
+        set: &Value,
+        all: &mut Vec<Arc<Value>>,
+    ) -> Result<(), Refusal> {
+        let wanted = path::get(set, &["spec", "replicas"]).and_then(Value::as_i64);
+        let wanted = usize::try_from(wanted.unwrap_or(1)).unwrap_or_default();
+        if all.len() < wanted {
+            for _ in 0..(wanted - all.len()).min(BURST) {
+                let pod = pods::pod_of(set, self.api_version, &self.kind.kind);
+                all.push(pods::create(world, self.component, set, pod)?);
+            }
+        } else if all.len() > wanted {
+            all.sort_by(|a, b| pods::by_usefulness(a, b));
+            let many = (all.len() - wanted).min(BURST);
+            for pod in all.drain(..many) {
+                pods::delete(world, self.component, set, name_of(&pod))?;
             }
         }
+        Ok(())
     }
-}
 
-fn note(store: &Store, queue: &mut Queue, seen: Seen) {
-    match seen {
-        Seen::Put(object) => queue.add(crate::state::key_of(&object)),
-        Seen::Gone(_) => {}
-        Seen::All => queue.add_all(&store.list(&REPLICA_SETS, None, &Selector::default()).0),
-    }
-}
-
-fn note_pod(store: &Store, queue: &mut Queue, seen: Seen) {
-    match seen {
-        Seen::Put(pod) | Seen::Gone(pod) => {
-            if let Some(key) = controller_key(&pod, "ReplicaSet") {
-                queue.add(key);
-            } else if path::get(&pod, &["metadata", "ownerReferences"]).is_none()
-                && path::get(&pod, &["metadata", "labels"]).is_some()
-            {
-                // A pod without an owner may be adopted.
-                let namespace = path::text(&pod, &["metadata", "namespace"]);
-                let (sets, _) = store.list(&REPLICA_SETS, Some(namespace), &Selector::default());
-                for set in sets {
-                    let selects = Selector::from_object(path::get(&set, &["spec", "selector"]));
-                    if selects.is_some_and(|s| s.matches(&pod)) {
-                        queue.add(crate::state::key_of(&set));
+    fn write_status(
+        &self,
+        world: &World,
+        queue: &mut Queue,
+        set: &Arc<Value>,
+        all: &[Arc<Value>],
+        failure: Option<&Refusal>,
+    ) -> Result<(), Refusal> {
+        let now = world.now();
+        let patience = number(set, &["spec", "minReadySeconds"]);
+        let (mut ready, mut available) = (0_i64, 0_i64);
+        for pod in all {
+            match pods::until_available(pod, patience, now) {
+                None => {}
+                Some(left) => {
+                    ready += 1;
+                    if left == 0 {
+                        available += 1;
+                    } else {
+                        queue.after(Duration::from_millis(left), crate::state::key_of(set));
                     }
                 }
             }
         }
-        Seen::All => note(store, queue, Seen::All),
-    }
-}
-
-/// Whether a pod counts as a replica.
-fn is_active(pod: &Value) -> bool {
-    !is_going(pod)
-        && !matches!(
-            path::text(pod, &["status", "phase"]),
-            "Succeeded" | "Failed"
-        )
-}
-
-fn ready_since(pod: &Value) -> Option<Timestamp> {
-    let conditions = path::get(pod, &["status", "conditions"])?.as_array()?;
-    let ready = conditions
-        .iter()
-        .find(|c| path::text(c, &["type"]) == "Ready")?;
-    if path::text(ready, &["status"]) != "True" {
-        return None;
-    }
-    let at = path::text(ready, &["lastTransitionTime"]).parse();
-    Some(at.unwrap_or(Timestamp::UNIX_EPOCH))
-}
-
-/// Whether a pod is Ready.
-pub(crate) fn is_ready(pod: &Value) -> bool {
-    ready_since(pod).is_some()
-}
-
-fn sync(store: &Store, clock: &Inner, queue: &mut Queue, key: &Key) -> Result<(), Refusal> {
-    let Some(set) = store.get(&REPLICA_SETS, &key.namespace, &key.name) else {
-        return Ok(());
-    };
-    let uid = path::text(&set, &["metadata", "uid"]);
-    let mut pods: Vec<Arc<Value>> = store.owned(uid, &PODS);
-    pods.retain(|pod| controller(pod, "ReplicaSet").is_some_and(|(_, of)| of == uid));
-    if !is_going(&set) {
-        adopt(store, &set, &mut pods)?;
-    }
-    pods.retain(|pod| is_active(pod));
-    let wanted = usize::try_from(number(&set, &["spec", "replicas"])).unwrap_or_default();
-    if !is_going(&set) {
-        if pods.len() < wanted {
-            for _ in 0..(wanted - pods.len()).min(BURST) {
-                pods.push(store.create(&PODS, pod_of(&set))?);
+        let template = path::get(set, &["spec", "template", "metadata", "labels"]);
+        let template = template.and_then(Value::as_object);
+        let labelled = all.iter().filter(|pod| {
+            let mut wanted = template.into_iter().flatten();
+            wanted.all(|(key, value)| path::get(pod, &["metadata", "labels", key]) == Some(value))
+        });
+        let labelled = labelled.count();
+        let mut status = json!({"replicas": all.len()});
+        let mut put = |field: &str, value: i64| {
+            if value != 0 {
+                path::set(&mut status, &[field], value.into());
             }
-        } else if pods.len() > wanted {
-            pods.sort_by_key(|pod| usefulness(pod));
-            let many = (pods.len() - wanted).min(BURST);
-            for pod in pods.drain(..many) {
-                let name = path::text(&pod, &["metadata", "name"]);
-                match store.delete(&PODS, &key.namespace, name) {
-                    Ok(()) | Err(Refusal::NotFound { .. }) => {}
-                    Err(refusal) => return Err(refusal),
-                }
-            }
-        }
-    }
-    write_status(store, clock, queue, &set, &pods)
-}
-
-/// Takes over pods that match and belong to nobody.
-fn adopt(store: &Store, set: &Value, pods: &mut Vec<Arc<Value>>) -> Result<(), Refusal> {
-    let Some(selector) = Selector::from_object(path::get(set, &["spec", "selector"])) else {
-        return Ok(());
-    };
-    let namespace = path::text(set, &["metadata", "namespace"]);
-    let (all, _) = store.list(&PODS, Some(namespace), &selector);
-    for pod in all {
-        if path::get(&pod, &["metadata", "ownerReferences"]).is_none() && is_active(&pod) {
-            let name = path::text(&pod, &["metadata", "name"]);
-            let patch = json!({"metadata": {"uid": path::get(&pod, &["metadata", "uid"]),
-                "ownerReferences": [owner_of(set, "apps/v1", "ReplicaSet")]}});
-            pods.push(store.patch(&PODS, namespace, name, patch)?);
-        }
-    }
-    Ok(())
-}
-
-/// The reference of a controlling owner.
-pub(crate) fn owner_of(owner: &Value, api_version: &str, kind: &str) -> Value {
-    json!({
-        "apiVersion": api_version, "kind": kind, "name": path::text(owner, &["metadata", "name"]),
-        "uid": path::text(owner, &["metadata", "uid"]), "controller": true,
-        "blockOwnerDeletion": true,
-    })
-}
-
-fn pod_of(set: &Value) -> Value {
-    let template = path::get(set, &["spec", "template"])
-        .cloned()
-        .unwrap_or_default();
-    let mut meta = json!({
-        "generateName": format!("{}-", path::text(set, &["metadata", "name"])),
-        "namespace": path::text(set, &["metadata", "namespace"]),
-        "ownerReferences": [owner_of(set, "apps/v1", "ReplicaSet")],
-    });
-    for field in ["labels", "annotations", "finalizers"] {
-        if let Some(value) = path::get(&template, &["metadata", field]) {
-            path::set(&mut meta, &[field], value.clone());
-        }
-    }
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": meta, "spec": template.get("spec")})
-}
-
-/// Pods of low rank go first.
-fn usefulness(pod: &Value) -> (bool, u8, bool, i64, std::cmp::Reverse<String>, String) {
-    let phase = match path::text(pod, &["status", "phase"]) {
-        "Pending" => 0,
-        "Running" => 2,
-        _ => 1,
-    };
-    let cost = path::text(
-        pod,
-        &[
-            "metadata",
-            "annotations",
-            "controller.kubernetes.io/pod-deletion-cost",
-        ],
-    );
-    let since = ready_since(pod).map(|t| t.to_string()).unwrap_or_default();
-    // The youngest go before the old.
-    let born = path::text(pod, &["metadata", "creationTimestamp"]).to_owned();
-    let name = path::text(pod, &["metadata", "name"]).to_owned();
-    (
-        !path::text(pod, &["spec", "nodeName"]).is_empty(),
-        phase,
-        is_ready(pod),
-        cost.parse().unwrap_or_default(),
-        std::cmp::Reverse(format!("{since} {born}")),
-        name,
-    )
-}
-
-fn write_status(
-    store: &Store,
-    clock: &Inner,
-    queue: &mut Queue,
-    set: &Arc<Value>,
-    pods: &[Arc<Value>],
-) -> Result<(), Refusal> {
-    let now = clock.now();
-    let patience = number(set, &["spec", "minReadySeconds"]);
-    let (mut ready, mut available, mut next) = (0_i64, 0_i64, None::<i64>);
-    for pod in pods {
-        let Some(since) = ready_since(pod) else {
-            continue;
         };
-        ready += 1;
-        let left = since.as_second() + patience - now.as_second();
-        if patience == 0 || left <= 0 {
-            available += 1;
-        } else {
-            next = Some(next.map_or(left, |n| n.min(left)));
+        put("fullyLabeledReplicas", labelled as i64);
+        put("readyReplicas", ready);
+        put("availableReplicas", available);
+        put(
+            "observedGeneration",
+            number(set, &["metadata", "generation"]),
+        );
+        let conditions = conditions(set, failure, all.len(), &stamp(now));
+        if !conditions.is_empty() {
+            path::set(&mut status, &["conditions"], conditions.into());
         }
+        if set.get("status") == Some(&status) {
+            return Ok(());
+        }
+        let mut new = (**set).clone();
+        path::set(&mut new, &["status"], status);
+        // Pods that were just made or removed do not change the set, so the version still holds.
+        world.store.update_status(&self.kind, new).map(|_| ())
     }
-    let template =
-        path::get(set, &["spec", "template", "metadata", "labels"]).and_then(Value::as_object);
-    let labelled = pods
+}
+
+/// The set says when its pods cannot be made or removed, until they can.
+fn conditions(set: &Value, failure: Option<&Refusal>, is: usize, now: &str) -> Vec<Value> {
+    let mut all: Vec<Value> = items(set, &["status", "conditions"]).cloned().collect();
+    let told = all
         .iter()
-        .filter(|pod| {
-            template
-                .into_iter()
-                .flatten()
-                .all(|(key, value)| path::get(pod, &["metadata", "labels", key]) == Some(value))
-        })
-        .count();
-    if let Some(left) = next {
-        let wait = Duration::from_secs(u64::try_from(left).unwrap_or_default());
-        queue.after(wait, crate::state::key_of(set));
-    }
-    let mut status = json!({"replicas": pods.len()});
-    let mut put = |field: &str, value: i64| {
-        if value != 0 {
-            path::set(&mut status, &[field], value.into());
+        .any(|c| path::text(c, &["type"]) == "ReplicaFailure");
+    match failure {
+        Some(refusal) if !told => {
+            let wanted = number(set, &["spec", "replicas"]);
+            let missing = (is as i64) < wanted;
+            let reason = if missing {
+                "FailedCreate"
+            } else {
+                "FailedDelete"
+            };
+            all.push(json!({"type": "ReplicaFailure", "status": "True",
+                "lastTransitionTime": now, "reason": reason, "message": refusal.to_string()}));
         }
-    };
-    put("fullyLabeledReplicas", labelled as i64);
-    put("readyReplicas", ready);
-    put("availableReplicas", available);
-    put(
-        "observedGeneration",
-        number(set, &["metadata", "generation"]),
-    );
-    if set.get("status") == Some(&status) {
-        return Ok(());
+        None if told => all.retain(|c| path::text(c, &["type"]) != "ReplicaFailure"),
+        _ => {}
     }
-    let mut new = (**set).clone();
-    path::set(&mut new, &["status"], status);
-    // Pods that were just made or removed do not change the set, so the version still holds.
-    store.update_status(&REPLICA_SETS, new).map(|_| ())
+    all
 }

@@ -3,16 +3,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use weir_object::{Key, path};
 
-use super::replicaset::{is_ready, owner_of};
-use super::source::{Queue, Seen, Source, is_going};
-use super::{PODS, SERVICES, SLICES};
+use super::pods::{is_finished, is_ready, owner_of};
+use super::source::{Queue, Seen, is_going, name_of, namespace_of};
+use super::triggers::{TRIGGERED, Triggers};
+use super::world::{World, is_ending, pod_selector};
+use super::{Control, On, SERVICES, SLICES};
 use crate::refusal::Refusal;
 use crate::selector::Selector;
+use crate::state::key_of;
 use crate::store::Store;
 
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -21,138 +23,80 @@ const MANAGER: &str = "endpointslice-controller.k8s.io";
 /// Endpoints in one slice.
 const SLICE: usize = 100;
 
-/// Runs the controller until dropped.
-pub(crate) async fn run(store: Store) {
-    let mut services = Source::new(&store, SERVICES);
-    let mut pods = Source::new(&store, PODS);
-    let mut slices = Source::new(&store, SLICES);
-    let mut queue = Queue::default();
-    // Which pods are known by which labels: a pod that changes them leaves its old services.
-    let mut labels: BTreeMap<Key, Value> = BTreeMap::new();
-    loop {
-        tokio::select! {
-            seen = services.next() => note(&store, &mut queue, &seen),
-            seen = pods.next() => note_pod(&store, &mut queue, &mut labels, &seen),
-            seen = slices.next() => note_slice(&store, &mut queue, &seen),
-            () = queue.timer() => {}
-        }
-        while let Some(seen) = services.ready() {
-            note(&store, &mut queue, &seen);
-        }
-        while let Some(seen) = pods.ready() {
-            note_pod(&store, &mut queue, &mut labels, &seen);
-        }
-        while let Some(seen) = slices.ready() {
-            note_slice(&store, &mut queue, &seen);
-        }
-        while let Some(key) = queue.take() {
-            if let Err(refusal) = sync(&store, &key) {
-                tracing::debug!(%key, %refusal, "endpoints are tried again");
-                if refusal.is_retryable() {
-                    queue.after(Duration::from_millis(50), key);
+/// The controller.
+#[derive(Default)]
+pub(crate) struct Slices(Triggers);
+
+impl Control for Slices {
+    fn name(&self) -> &'static str {
+        "endpoint-slice-controller"
+    }
+
+    fn note(&mut self, world: &World, queue: &mut Queue, on: On, seen: &Seen) {
+        match (on, seen) {
+            // The slices have an owner and go with it.
+            (On::Service, Seen::Put(object)) => queue.add(key_of(object)),
+            (On::Slice, Seen::Put(slice) | Seen::Gone(slice)) => {
+                let name = path::text(slice, &["metadata", "labels", SERVICE_NAME]);
+                let manager = path::text(slice, &["metadata", "labels", MANAGED_BY]);
+                if !name.is_empty() && manager == MANAGER {
+                    queue.add(Key::new(namespace_of(slice), name));
                 }
             }
-        }
-    }
-}
-
-fn note(store: &Store, queue: &mut Queue, seen: &Seen) {
-    match seen {
-        Seen::Put(object) => queue.add(crate::state::key_of(object)),
-        // The slices have an owner and go with it.
-        Seen::Gone(_) => {}
-        Seen::All => queue.add_all(&store.list(&SERVICES, None, &Selector::default()).0),
-    }
-}
-
-fn note_slice(store: &Store, queue: &mut Queue, seen: &Seen) {
-    match seen {
-        Seen::Put(slice) | Seen::Gone(slice) => {
-            let name = path::text(slice, &["metadata", "labels", SERVICE_NAME]);
-            if !name.is_empty() && path::text(slice, &["metadata", "labels", MANAGED_BY]) == MANAGER
-            {
-                queue.add(Key::new(
-                    path::text(slice, &["metadata", "namespace"]),
-                    name,
-                ));
+            (On::Pod, Seen::Put(pod) | Seen::Gone(pod) | Seen::Left(pod)) => {
+                note_pod(world, queue, pod);
             }
+            (On::Pod | On::Slice, Seen::All) => {
+                queue.add_all(&world.store.list(&SERVICES, None, &Selector::default()).0);
+            }
+            _ => {}
         }
-        Seen::All => note(store, queue, &Seen::All),
+    }
+
+    fn sync(&mut self, world: &mut World, _: &mut Queue, key: &Key) -> Result<(), Refusal> {
+        sync(world, &mut self.0, key)
     }
 }
 
-fn note_pod(store: &Store, queue: &mut Queue, labels: &mut BTreeMap<Key, Value>, seen: &Seen) {
-    let (pod, gone) = match seen {
-        Seen::Put(pod) => (pod, false),
-        Seen::Gone(pod) => (pod, true),
-        Seen::All => {
-            labels.clear();
-            return note(store, queue, &Seen::All);
-        }
-    };
-    let key = crate::state::key_of(pod);
-    let now = path::get(pod, &["metadata", "labels"])
-        .cloned()
-        .unwrap_or_default();
-    let before = if gone {
-        labels.remove(&key)
-    } else {
-        labels.insert(key.clone(), now.clone())
-    };
-    let faces = [Some(now.clone()), before.filter(|b| *b != now)];
-    let (services, _) = store.list(&SERVICES, Some(&key.namespace), &Selector::default());
-    for service in services {
-        let Some(selector) = selector_of(&service) else {
-            continue;
-        };
-        let selected = faces
-            .iter()
-            .flatten()
-            .any(|labels| selector.matches(&json!({"metadata": {"labels": labels}})));
-        if selected {
-            queue.add(crate::state::key_of(&service));
+/// Wakes the Services that a pod belongs to.
+pub(crate) fn note_pod(world: &World, queue: &mut Queue, pod: &Value) {
+    if let Some(labels) = path::get(pod, &["metadata", "labels"]) {
+        for key in world.selecting(On::Service, namespace_of(pod), labels) {
+            queue.add(key);
         }
     }
-}
-
-fn selector_of(service: &Value) -> Option<Selector> {
-    let pairs = path::get(service, &["spec", "selector"])?.as_object()?;
-    if pairs.is_empty() || path::text(service, &["spec", "type"]) == "ExternalName" {
-        return None;
-    }
-    let pairs: Option<Vec<(&str, &str)>> = pairs
-        .iter()
-        .map(|(k, v)| Some((k.as_str(), v.as_str()?)))
-        .collect();
-    Some(Selector::labels(pairs?))
 }
 
 /// The slices of a Service.
 fn existing(store: &Store, service: &Value) -> Vec<Arc<Value>> {
-    let name = path::text(service, &["metadata", "name"]);
-    let namespace = path::text(service, &["metadata", "namespace"]);
+    let name = name_of(service);
+    let namespace = namespace_of(service);
     let selector = Selector::labels([(SERVICE_NAME, name), (MANAGED_BY, MANAGER)]);
     store.list(&SLICES, Some(namespace), &selector).0
 }
 
-fn sync(store: &Store, key: &Key) -> Result<(), Refusal> {
+fn sync(world: &World, triggers: &mut Triggers, key: &Key) -> Result<(), Refusal> {
+    let store = &world.store;
     let Some(service) = store.get(&SERVICES, &key.namespace, &key.name) else {
+        triggers.forget(key);
         return Ok(());
     };
     if is_going(&service) {
         return Ok(());
     }
     let mut old = existing(store, &service);
-    let Some(selector) = selector_of(&service) else {
+    let Some(selector) = pod_selector(On::Service, &service) else {
         // Slices of a Service without a selector are somebody else's.
         return Ok(());
     };
     let mut groups: BTreeMap<String, (Value, Vec<Value>)> = BTreeMap::new();
-    for pod in store.list(&PODS, Some(&key.namespace), &selector).0 {
-        let Some(endpoint) = endpoint(&service, &pod) else {
+    let pods = world.pods(&key.namespace, &selector);
+    let trigger = triggers.look(key, &service, &pods);
+    for pod in &pods {
+        let Some(endpoint) = endpoint(&service, pod) else {
             continue;
         };
-        let ports = ports(&service, &pod);
+        let ports = ports(&service, pod);
         groups
             .entry(ports.to_string())
             .or_insert_with(|| (ports, Vec::new()))
@@ -182,12 +126,12 @@ fn sync(store: &Store, key: &Key) -> Result<(), Refusal> {
                     })
                 });
             let reused = at.map(|i| old.remove(i));
-            write(store, &service, reused, &ports, chunk)?;
+            write(store, &service, reused, &ports, chunk, trigger.as_deref())?;
         }
     }
     // What is left over held pods that are gone. The last slice is emptied above, not removed.
     for slice in old {
-        let name = path::text(&slice, &["metadata", "name"]);
+        let name = name_of(&slice);
         match store.delete(&SLICES, &key.namespace, name) {
             Ok(()) | Err(Refusal::NotFound { .. }) => {}
             Err(refusal) => return Err(refusal),
@@ -198,12 +142,7 @@ fn sync(store: &Store, key: &Key) -> Result<(), Refusal> {
 
 fn endpoint(service: &Value, pod: &Value) -> Option<Value> {
     let address = path::text(pod, &["status", "podIP"]);
-    if address.is_empty()
-        || matches!(
-            path::text(pod, &["status", "phase"]),
-            "Succeeded" | "Failed"
-        )
-    {
+    if address.is_empty() || is_finished(pod) {
         return None;
     }
     let anyway =
@@ -220,11 +159,16 @@ fn endpoint(service: &Value, pod: &Value) -> Option<Value> {
     if !node.is_empty() {
         path::set(&mut out, &["nodeName"], node.into());
     }
+    // A pod that has a name of its own in the Service's domain is reached by it.
+    let host = path::text(pod, &["spec", "hostname"]);
+    if !host.is_empty() && path::text(pod, &["spec", "subdomain"]) == name_of(service) {
+        path::set(&mut out, &["hostname"], host.into());
+    }
     Some(out)
 }
 
 /// The ports of a Service on a pod; those that it does not have are left out.
-fn ports(service: &Value, pod: &Value) -> Value {
+pub(crate) fn ports(service: &Value, pod: &Value) -> Value {
     let wanted = path::get(service, &["spec", "ports"]).and_then(Value::as_array);
     let containers = path::get(pod, &["spec", "containers"]).and_then(Value::as_array);
     let by_name = |name: &str, protocol: &str| {
@@ -271,8 +215,9 @@ fn write(
     old: Option<Arc<Value>>,
     ports: &Value,
     endpoints: &[Value],
+    trigger: Option<&str>,
 ) -> Result<(), Refusal> {
-    let name = path::text(service, &["metadata", "name"]);
+    let name = name_of(service);
     let mut labels = path::get(service, &["metadata", "labels"])
         .cloned()
         .unwrap_or(json!({}));
@@ -281,24 +226,47 @@ fn write(
     if path::text(service, &["spec", "clusterIP"]) == "None" {
         path::set(&mut labels, &["service.kubernetes.io/headless"], "".into());
     }
+    // The real controller writes lists that are empty as none.
+    let list = |list: &[Value]| {
+        if list.is_empty() {
+            Value::Null
+        } else {
+            json!(list)
+        }
+    };
+    let endpoints = list(endpoints);
+    let ports = list(ports.as_array().map(Vec::as_slice).unwrap_or_default());
+    let at = ["metadata", "annotations", TRIGGERED];
     let Some(old) = old else {
-        let object = json!({
+        let mut object = json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
             "metadata": {
                 "generateName": format!("{name}-"),
-                "namespace": path::text(service, &["metadata", "namespace"]),
+                "namespace": namespace_of(service),
                 "labels": labels, "ownerReferences": [owner_of(service, "v1", "Service")],
             },
             "addressType": "IPv4", "endpoints": endpoints, "ports": ports,
         });
-        return store.create(&SLICES, object).map(|_| ());
+        if let Some(trigger) = trigger {
+            path::set(&mut object, &at, trigger.into());
+        }
+        return match store.create(&SLICES, object) {
+            Err(refusal) if is_ending(&refusal) => Ok(()),
+            other => other.map(|_| ()),
+        };
     };
     let mut new = (*old).clone();
     path::set(&mut new, &["metadata", "labels"], labels);
-    path::set(&mut new, &["endpoints"], endpoints.into());
-    path::set(&mut new, &["ports"], ports.clone());
+    path::set(&mut new, &["endpoints"], endpoints);
+    path::set(&mut new, &["ports"], ports);
     if new == *old {
         return Ok(());
+    }
+    match trigger {
+        Some(trigger) => path::set(&mut new, &at, trigger.into()),
+        None => {
+            path::remove(&mut new, &at);
+        }
     }
     store.update(&SLICES, new).map(|_| ())
 }

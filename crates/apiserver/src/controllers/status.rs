@@ -10,11 +10,11 @@ use weir_object::path;
 
 use super::DEPLOYMENTS;
 use super::deployment::{REVISION, bounds};
-use super::source::number;
+use super::pods;
+use super::source::{name_of, number};
+use super::world::World;
 use crate::call::stamp;
 use crate::refusal::Refusal;
-use crate::server::Inner;
-use crate::store::Store;
 
 /// What one look at a deployment did.
 #[derive(Clone, Copy, Debug, Default)]
@@ -81,16 +81,68 @@ fn set(status: &mut Value, word: &Word, now: Timestamp, touch: bool) {
     path::set(status, &["conditions"], all.into());
 }
 
+/// Says that the new set could not be made.
+pub(crate) fn write_failure(
+    world: &World,
+    deployment: &Value,
+    message: &str,
+) -> Result<(), Refusal> {
+    let mut object = deployment.clone();
+    let mut status = object.get("status").cloned().unwrap_or_else(|| json!({}));
+    let word = Word {
+        kind: "Progressing",
+        status: "False",
+        reason: "ReplicaSetCreateError",
+        message: message.to_owned(),
+    };
+    set(&mut status, &word, world.now(), false);
+    path::set(&mut object, &["status"], status);
+    if object == *deployment {
+        return Ok(());
+    }
+    world.store.update_status(&DEPLOYMENTS, object).map(|_| ())
+}
+
+/// Takes over from the sets that pods cannot be made.
+fn replica_failure(
+    status: &mut Value,
+    new: Option<&Arc<Value>>,
+    old: &[Arc<Value>],
+    now: Timestamp,
+) {
+    let told = new
+        .into_iter()
+        .chain(old)
+        .find_map(|set| pods::condition(set, "ReplicaFailure"));
+    if let Some(told) = told {
+        let reason = match path::text(told, &["reason"]) {
+            "FailedDelete" => "FailedDelete",
+            _ => "FailedCreate",
+        };
+        let word = Word {
+            kind: "ReplicaFailure",
+            status: "True",
+            reason,
+            message: path::text(told, &["message"]).to_owned(),
+        };
+        set(status, &word, now, false);
+    } else if condition(status, "ReplicaFailure").is_some() {
+        let all = status.get("conditions").and_then(Value::as_array).cloned();
+        let mut all = all.unwrap_or_default();
+        all.retain(|c| path::text(c, &["type"]) != "ReplicaFailure");
+        path::set(status, &["conditions"], all.into());
+    }
+}
+
 /// Writes the status if it changed; answers when the deadline is.
 pub(crate) fn write(
-    store: &Store,
-    clock: &Inner,
+    world: &World,
     deployment: &Arc<Value>,
     new: Option<&Arc<Value>>,
     old: &[Arc<Value>],
     facts: &Facts,
 ) -> Result<Option<Duration>, Refusal> {
-    let now = clock.now();
+    let now = world.now();
     let was = deployment.get("status").cloned().unwrap_or_default();
     let mut status = counts(deployment, new, old, &was);
     if facts.collided {
@@ -116,6 +168,7 @@ pub(crate) fn write(
     };
     set(&mut status, &word, now, false);
     let wait = progress(deployment, new, old, facts, &was, &mut status, now);
+    replica_failure(&mut status, new, old, now);
     let mut object = (**deployment).clone();
     if facts.revision > 0 {
         path::set(
@@ -126,7 +179,7 @@ pub(crate) fn write(
     }
     path::set(&mut object, &["status"], status);
     if object != **deployment {
-        store.update_status(&DEPLOYMENTS, object)?;
+        world.store.update_status(&DEPLOYMENTS, object)?;
     }
     Ok(wait)
 }
@@ -176,13 +229,10 @@ fn progress(
     if deadline >= i64::from(i32::MAX) {
         return None;
     }
-    let name = new.map(|set| path::text(set, &["metadata", "name"]).to_owned());
+    let name = new.map(|set| name_of(set).to_owned());
     let subject = match &name {
         Some(name) => format!("ReplicaSet \"{name}\""),
-        None => format!(
-            "Deployment \"{}\"",
-            path::text(deployment, &["metadata", "name"])
-        ),
+        None => format!("Deployment \"{}\"", name_of(deployment)),
     };
     let word = |status, reason, message| Word {
         kind: "Progressing",

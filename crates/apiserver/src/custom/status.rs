@@ -99,7 +99,7 @@ pub(crate) fn is_going(state: &State, name: &str) -> bool {
 
 fn definition(state: &State, name: &str) -> Option<std::sync::Arc<Value>> {
     let resource = definitions(state)?;
-    state.get(resource.storage, &Key::new("", name)).cloned()
+    state.get(resource.storage, &Key::new("", name))
 }
 
 fn definitions(state: &State) -> Option<std::sync::Arc<crate::registry::Resource>> {
