@@ -28,6 +28,7 @@ mod objects;
 mod openapi;
 mod options;
 mod protobuf;
+mod options;
 mod random;
 mod read;
 mod refusal;
