@@ -10,5 +10,6 @@ mod objects;
 mod protobuf;
 mod reading;
 mod removal;
+mod state_file;
 mod support;
 mod watches;
