@@ -4,8 +4,8 @@
 //! defaults, field ownership, finalizers, watches) and the controllers that make built-in kinds
 //! behave ([`ApiServer::run_controllers`]). Parts of the same process use [`Store`].
 //!
-//! It refuses sockets and TLS (`weir-sandbox`), running pods (a kubelet that watches them), and
-//! disks: what it knows is gone when it is dropped.
+//! It refuses sockets and TLS (`weir-sandbox`) and running pods (a kubelet that watches them). What
+//! it knows is gone when it is dropped, unless it was opened on a file ([`ApiServer::open`]).
 
 mod addresses;
 mod admit;
@@ -29,6 +29,7 @@ mod meta;
 mod objects;
 mod openapi;
 mod options;
+mod persist;
 mod protobuf;
 mod random;
 mod read;
@@ -56,6 +57,7 @@ pub use addresses::{Addresses, SequentialAddresses};
 pub use body::ApiBody;
 pub use controllers::metrics::{MetricsSource, Usage};
 pub use identity::{User, has_bearer_token};
+pub use persist::{OpenFailure, SaveFailure};
 pub use protobuf::{json_to_protobuf, protobuf_to_json};
 pub use refusal::{Cause, Refusal, ResourceName};
 pub use selector::Selector;

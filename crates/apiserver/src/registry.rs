@@ -104,6 +104,19 @@ impl Registry {
         self.revision += 1;
     }
 
+    /// The name of what is kept in a storage, `group/plural`, which is the same in every process.
+    pub(crate) fn kind_of(&self, storage: Storage) -> Option<String> {
+        let found = self.iter().find(|r| r.storage == storage)?;
+        Some(format!("{}/{}", found.kind.group, found.kind.plural))
+    }
+
+    /// Where a kind of that name is kept.
+    pub(crate) fn storage_of(&self, kind: &str) -> Option<Storage> {
+        let (group, plural) = kind.split_once('/')?;
+        let of = |r: &&Arc<Resource>| r.kind.group == group && r.kind.plural == plural;
+        self.iter().find(of).map(|r| r.storage)
+    }
+
     /// Stops serving a group's plural in all versions.
     pub(crate) fn remove(&mut self, group: &str, plural: &str) {
         self.by_path

@@ -1,22 +1,30 @@
 //! Owns the handle on one API server: its state, clock and seed. Cheap to clone.
 
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use http::Response;
 use http::request::Parts;
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
+use weir_object::path;
 
 use crate::addresses::{Addresses, SequentialAddresses};
 use crate::authorize;
 use crate::body::ApiBody;
 use crate::call::{Call, stamp};
 use crate::controllers::metrics::MetricsSource;
+use crate::custom;
 use crate::identity::{Tokens, User};
 use crate::objects;
+use crate::persist::{self, Journal, OpenFailure, SaveFailure, Saved};
+use crate::random::Random;
+use crate::registry::Storage;
 use crate::service::ApiService;
-use crate::state::State;
+use crate::state::{State, key_of};
 use crate::store::Store;
+use crate::stored::Stored;
+use crate::write;
 
 /// Reads the wall clock.
 pub type Now = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -125,23 +133,64 @@ impl ApiServer {
 
     /// The same, tuned.
     pub fn with(options: Options, tuning: Tuning) -> Self {
-        let mut state = State::new(options.seed, tuning.history, tuning.addresses);
-        let time = stamp((options.now)());
-        let roles = authorize::bootstrap(&state.bindings, &time);
-        state.begin(&roles);
-        let namespaces = state.registry.get("", "v1", "namespaces").cloned();
-        if let Some(namespaces) = namespaces {
-            for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
-                let object =
-                    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
-                let mut call = Call::new("kube-apiserver", (options.now)());
-                // The four names are valid and free in an empty state.
-                let _ = objects::create(&mut state, &namespaces, None, object, &mut call);
+        let mut state = State::new(options.seed, tuning.history, tuning.addresses.clone());
+        bootstrap(&mut state, (options.now)());
+        found(&mut state, (options.now)());
+        Self::of(state, options.now, tuning)
+    }
+
+    /// A server that goes on with what a file holds, and keeps it there from now on. A file that
+    /// does not exist is made.
+    pub fn open(options: Options, tuning: Tuning, path: &Path) -> Result<Self, OpenFailure> {
+        let mut state = State::new(options.seed, tuning.history, tuning.addresses.clone());
+        // Roles that everyone has are not saved unless they were changed.
+        bootstrap(&mut state, (options.now)());
+        let (journal, saved) = persist::open(path)?;
+        match saved {
+            Some(saved) => {
+                restore(&mut state, saved).map_err(|why| OpenFailure::Broken {
+                    path: path.to_owned(),
+                    why,
+                })?;
+                state.journal = Some(journal);
+            }
+            None => {
+                state.journal = Some(journal);
+                found(&mut state, (options.now)());
             }
         }
+        Ok(Self::of(state, options.now, tuning))
+    }
+
+    /// Waits until all that was answered so far is in the file, where there is one.
+    pub async fn flush(&self) -> Result<(), SaveFailure> {
+        let flushing = self.0.read().journal.as_ref().map(Journal::flushing);
+        match flushing {
+            Some(flushing) => flushing.done().await,
+            None => Ok(()),
+        }
+    }
+
+    /// All objects of all kinds at one instant, kind by kind.
+    pub fn dump(&self) -> impl Iterator<Item = Arc<Value>> + use<> {
+        let state = self.0.read();
+        let mut storages: Vec<Storage> = Vec::new();
+        for resource in state.registry.iter() {
+            if !storages.contains(&resource.storage) {
+                storages.push(resource.storage);
+            }
+        }
+        let all = storages.into_iter();
+        let kept: Vec<Arc<Stored>> = all
+            .flat_map(|storage| state.all(storage, None).cloned())
+            .collect();
+        kept.into_iter().map(|stored| stored.read())
+    }
+
+    fn of(state: State, now: Now, tuning: Tuning) -> Self {
         Self(Arc::new(Inner {
             state: RwLock::new(state),
-            now: options.now,
+            now,
             event_ttl: tuning.event_ttl,
             tokens: Tokens::default(),
             metrics: tuning.metrics,
@@ -176,4 +225,57 @@ impl ApiServer {
     pub fn run_controllers(&self) -> impl Future<Output = ()> + Send + use<> {
         crate::controllers::run(self.clone())
     }
+}
+
+/// Takes in the roles and bindings that every cluster has.
+fn bootstrap(state: &mut State, now: Timestamp) {
+    let roles = authorize::bootstrap(&state.bindings, &stamp(now));
+    state.begin(&roles);
+}
+
+/// Makes the namespaces that every cluster has.
+fn found(state: &mut State, now: Timestamp) {
+    let Some(namespaces) = state.registry.get("", "v1", "namespaces").cloned() else {
+        return;
+    };
+    for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
+        let object = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}});
+        let mut call = Call::new("kube-apiserver", now);
+        // The four names are valid and free in an empty state.
+        let _ = objects::create(state, &namespaces, None, object, &mut call);
+    }
+}
+
+const DEFINITIONS: &str = "apiextensions.k8s.io/customresourcedefinitions";
+
+/// Puts back what was saved; definitions first, since the other objects' kinds come from them.
+fn restore(state: &mut State, saved: Saved) -> Result<(), String> {
+    let (first, rest): (Vec<_>, Vec<_>) = saved
+        .objects
+        .into_iter()
+        .partition(|(kind, _)| kind == DEFINITIONS);
+    for (kind, text) in first.into_iter().chain(rest) {
+        let object = write::yaml(&text)
+            .map_err(|fault| format!("an object of {kind} cannot be read: {fault}"))?;
+        let storage = state
+            .registry
+            .storage_of(&kind)
+            .ok_or_else(|| format!("it has objects of {kind}, which is not served"))?;
+        if kind == DEFINITIONS {
+            let own = state.open();
+            custom::serve(&mut state.registry, &object, own);
+        }
+        let address = path::text(&object, &["spec", "clusterIP"]);
+        if kind == "/services" && !matches!(address, "" | "None") {
+            let key = key_of(&object);
+            if state.addresses.allocate(&key, Some(address)).is_none() {
+                return Err(format!(
+                    "the address {address} of Service {key} is not free"
+                ));
+            }
+        }
+        state.restore(storage, object);
+    }
+    state.resume(saved.version, Random::new(saved.random));
+    Ok(())
 }

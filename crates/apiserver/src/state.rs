@@ -12,6 +12,7 @@ use weir_object::{Key, path};
 use crate::addresses::Addresses;
 use crate::authorize::Bindings;
 use crate::bucket::{Bucket, Change, What};
+use crate::persist::Journal;
 use crate::random::Random;
 use crate::registry::{Registry, Storage};
 use crate::stored::{Common, Place, ROOM, Recent, Stored};
@@ -48,6 +49,8 @@ pub(crate) struct State {
     pub(crate) random: Random,
     pub(crate) addresses: Arc<dyn Addresses>,
     keep: usize,
+    /// Where changes go that outlive the process.
+    pub(crate) journal: Option<Journal>,
 }
 
 impl State {
@@ -71,6 +74,7 @@ impl State {
             random: Random::new(seed),
             addresses,
             keep: keep.max(1),
+            journal: None,
         }
     }
 
@@ -186,6 +190,7 @@ impl State {
             return;
         };
         let before = bucket.objects.insert(place.clone(), stored.clone());
+        self.note(storage, &place, Some(&stored));
         let own = path::text(object, &["metadata", "uid"]);
         self.by_uid.insert(uid(own), stored.clone());
         match &before {
@@ -232,10 +237,56 @@ impl State {
             self.remind();
         }
         let place = before.place.clone();
+        self.note(storage, &place, None);
         let stored = self.common.store(storage, place, self.version, &last);
         self.recent.note(last.clone(), stored.len());
         self.tell(What::Removed, Arc::new(stored), Some(before));
         Some(last)
+    }
+
+    fn note(&self, storage: Storage, place: &Place, object: Option<&Arc<Stored>>) {
+        let Some(journal) = &self.journal else {
+            return;
+        };
+        let Some(kind) = self.registry.kind_of(storage) else {
+            return;
+        };
+        let at = (kind.into(), place.clone());
+        journal.note(at, object.cloned(), self.version, self.random.position());
+    }
+
+    /// Puts an object back that was saved, at the version it has.
+    pub(crate) fn restore(&mut self, storage: Storage, object: Value) {
+        let object = Arc::new(object);
+        let key = key_of(&object);
+        let version = path::text(&object, &["metadata", "resourceVersion"]);
+        let version = version.parse().unwrap_or_default();
+        let place = Place {
+            namespace: self.common.word(&key.namespace),
+            name: key.name.as_str().into(),
+        };
+        let stored = Arc::new(self.common.store(storage, place.clone(), version, &object));
+        if let Some(bucket) = self.buckets.get_mut(storage) {
+            bucket.objects.insert(place.clone(), stored.clone());
+        }
+        let own = path::text(&object, &["metadata", "uid"]);
+        self.by_uid.insert(uid(own), stored);
+        self.ownerless.remove(own);
+        for owner in owners(&object) {
+            self.link(owner, storage, &place);
+        }
+        self.note_waiting(storage, &key, &object);
+    }
+
+    /// Goes on from a version, of which nothing earlier is known.
+    pub(crate) fn resume(&mut self, version: u64, random: Random) {
+        self.version = version;
+        self.random = random;
+        for bucket in &mut self.buckets {
+            let objects = std::mem::take(&mut bucket.objects);
+            *bucket = Bucket::new(version, version);
+            bucket.objects = objects;
+        }
     }
 
     fn reindex(&mut self, storage: Storage, place: &Place, old: &Value, new: &Value) {

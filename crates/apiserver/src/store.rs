@@ -185,20 +185,6 @@ impl Store {
             .collect()
     }
 
-    /// All objects of all kinds, each in one version of its kind.
-    pub fn dump(&self) -> Vec<Arc<Value>> {
-        let state = self.inner.read();
-        let mut seen = std::collections::BTreeSet::new();
-        let mut out = Vec::new();
-        for resource in state.registry.iter() {
-            if seen.insert(resource.storage) {
-                let objects = state.range(resource.storage, None);
-                out.extend(objects.map(|(_, object)| convert::outward(resource, &object)));
-            }
-        }
-        out
-    }
-
     /// Creates an object; its namespace is the one it names.
     pub fn create(&self, kind: &Kind, object: Value) -> Result<Arc<Value>, Refusal> {
         let namespace = namespace_of(&object);

@@ -29,7 +29,7 @@ use crate::watch::{End, Feed, Notice, Word, bookmark};
 const USUAL: Duration = Duration::from_mins(45);
 /// No watch is longer.
 const LONGEST: Duration = Duration::from_hours(24);
-/// Bookmarks come this often while anything changes.
+/// Bookmarks come this often.
 const BOOKMARKS: Duration = Duration::from_mins(1);
 /// One more comes this long before the end.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -91,7 +91,6 @@ pub(crate) fn watch(
         deadline: start + limit,
         farewell: (limit > FAREWELL).then(|| start + limit - FAREWELL),
         bookmark_at: start + BOOKMARKS,
-        marked: state.version,
         bookmarks: query.bookmarks,
         view,
         include: query.include.clone(),
@@ -123,8 +122,6 @@ struct Lines {
     deadline: Instant,
     farewell: Option<Instant>,
     bookmark_at: Instant,
-    /// The version of the last bookmark.
-    marked: u64,
     bookmarks: bool,
     view: View,
     include: Option<String>,
@@ -172,7 +169,7 @@ impl Lines {
         }
     }
 
-    /// Adds a bookmark where anything happened since the last one.
+    /// Adds a bookmark.
     fn mark(&mut self) {
         let Some(feed) = self.feed.as_mut().filter(|_| self.bookmarks) else {
             return;
@@ -182,11 +179,8 @@ impl Lines {
             Ok(batch) => self.pending.extend(batch),
             Err(_) => return,
         }
-        if feed.position() > self.marked {
-            self.marked = feed.position();
-            self.pending
-                .push_back(bookmark(&self.resource, self.marked, false));
-        }
+        let bookmark = bookmark(&self.resource, feed.position(), false);
+        self.pending.push_back(bookmark);
     }
 
     fn piece(&mut self) -> Bytes {

@@ -158,6 +158,10 @@ async fn accept(listener: TcpListener, acceptor: TlsAcceptor, face: Face, stop: 
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
+        // An answer in several pieces must not wait for the client's acknowledgement of the first.
+        if let Err(e) = stream.set_nodelay(true) {
+            tracing::debug!(%e, "a client's connection answers in large pieces only");
+        }
         let (acceptor, face) = (acceptor.clone(), face.clone());
         let stopped = stop.clone();
         tokio::spawn(async move {

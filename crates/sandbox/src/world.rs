@@ -455,8 +455,8 @@ impl Sandbox {
 
     /// Writes the objects as manifests into a directory; says how many.
     pub fn dump(&self, dir: &Path) -> Result<usize, ManifestFailure> {
-        let objects = self.server.store().dump();
-        manifests::dump(objects.into_iter().map(|o| Object((*o).clone())), dir)
+        let objects = self.server.dump();
+        manifests::dump(objects.map(|object| Object((*object).clone())), dir)
     }
 
     /// The kubeconfig, where the API has a port. It holds a token.

@@ -42,8 +42,8 @@ struct Line {
 fn main() -> anyhow::Result<()> {
     let line = Line::parse();
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+    // One thread leaves the other processors to the server.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let report = runtime.block_on(measure(&line))?;

@@ -19,5 +19,6 @@ mod removal;
 mod reviews;
 mod rules;
 mod stage;
+mod state_file;
 mod support;
 mod watches;
