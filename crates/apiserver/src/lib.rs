@@ -21,6 +21,7 @@ mod convert;
 mod custom;
 mod discovery;
 mod exposure;
+mod faults;
 mod identity;
 mod labels;
 mod meta;
@@ -50,7 +51,11 @@ mod watch;
 mod write;
 
 pub use addresses::{Addresses, SequentialAddresses};
-pub use body::ApiBody;
+pub use body::{ApiBody, Cut};
+pub use faults::{
+    Ambiguity, Cutting, FaultCount, FaultError, FaultMatch, FaultPlan, FaultPlanError, FaultRule,
+    FaultVerb, FaultWhen, Faults, Moment, Span, Staleness,
+};
 pub use identity::User;
 pub use protobuf::{json_to_protobuf, protobuf_to_json};
 pub use refusal::{Cause, Refusal, ResourceName};

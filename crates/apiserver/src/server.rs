@@ -7,6 +7,7 @@ use serde_json::json;
 
 use crate::addresses::{Addresses, SequentialAddresses};
 use crate::call::Call;
+use crate::faults::{FaultPlan, Faults};
 use crate::objects;
 use crate::service::ApiService;
 use crate::state::State;
@@ -50,6 +51,9 @@ pub struct Tuning {
     pub addresses: Arc<dyn Addresses>,
     /// How long Events are kept, counted from their last change.
     pub event_ttl: std::time::Duration,
+    /// Faults from the start; more can be set later through [`ApiServer::faults`]. A plan that
+    /// contradicts itself is left out, which [`FaultPlan::parse`] never gives.
+    pub faults: Option<FaultPlan>,
 }
 
 impl Default for Tuning {
@@ -58,6 +62,7 @@ impl Default for Tuning {
             history: 4096,
             addresses: Arc::new(SequentialAddresses::default()),
             event_ttl: std::time::Duration::from_hours(1),
+            faults: None,
         }
     }
 }
@@ -74,6 +79,7 @@ pub(crate) struct Inner {
     state: RwLock<State>,
     pub(crate) now: Now,
     pub(crate) event_ttl: std::time::Duration,
+    pub(crate) faults: Faults,
 }
 
 impl Inner {
@@ -121,10 +127,17 @@ impl ApiServer {
                 let _ = objects::create(&mut state, &namespaces, None, object, &mut call);
             }
         }
+        let faults = Faults::new(options.now.clone(), options.seed);
+        if let Some(plan) = tuning.faults
+            && let Err(refused) = faults.set(plan)
+        {
+            tracing::warn!(%refused, "a fault plan is left out");
+        }
         Self(Arc::new(Inner {
             state: RwLock::new(state),
             now: options.now,
             event_ttl: tuning.event_ttl,
+            faults,
         }))
     }
 
@@ -136,6 +149,11 @@ impl ApiServer {
     /// The same objects for parts of this process, without HTTP.
     pub fn store(&self) -> Store {
         Store::new(self.0.clone())
+    }
+
+    /// The faults that befall requests, by plan.
+    pub fn faults(&self) -> &Faults {
+        &self.0.faults
     }
 
     /// Runs the controllers that make built-in kinds behave, until dropped. They wait for changes

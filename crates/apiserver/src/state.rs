@@ -315,6 +315,7 @@ impl State {
                 what,
                 object,
                 before,
+                at: tokio::time::Instant::now(),
             };
             bucket.record(change, keep);
         }

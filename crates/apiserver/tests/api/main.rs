@@ -5,6 +5,7 @@ mod authorization;
 mod client;
 mod controllers;
 mod definitions;
+mod faults;
 mod hostile;
 mod objects;
 mod protobuf;
