@@ -12,7 +12,10 @@ from pathlib import Path
 
 import yaml
 
-KINDS = ["gatewayclasses", "gateways", "httproutes"]
+KINDS = ["gatewayclasses", "gateways", "grpcroutes", "httproutes", "referencegrants"]
+
+# Kinds that are still written in their earlier version too.
+OLDER = ["referencegrants"]
 
 
 def trimmed(node, properties=False):
@@ -31,7 +34,9 @@ def trimmed(node, properties=False):
 
 def definition(source):
     spec = source["spec"]
-    versions = [v for v in spec["versions"] if v["name"] == "v1"]
+    versions = [v for v in spec["versions"] if v["served"]]
+    if source["metadata"]["name"].split(".")[0] not in OLDER:
+        versions = [v for v in versions if v["name"] == "v1"]
     for version in versions:
         version["schema"]["openAPIV3Schema"] = trimmed(version["schema"]["openAPIV3Schema"])
         for column in version.get("additionalPrinterColumns", []):

@@ -9,8 +9,8 @@ pub fn crds() -> Vec<Value> {
     serde_json::from_str(include_str!("../data/crds.json")).unwrap_or_default()
 }
 
-/// The definitions of Gateway, GatewayClass and HTTPRoute in the form that a cluster without the
-/// Gateway API needs: true in structure, without every rule of the original.
+/// The definitions of Gateway, GatewayClass, HTTPRoute, GRPCRoute and ReferenceGrant in the form that
+/// a cluster without the Gateway API needs: true in structure, without every rule of the original.
 pub fn gateway_crds() -> Vec<Value> {
     serde_json::from_str(include_str!("../data/gateway.json")).unwrap_or_default()
 }

@@ -57,7 +57,9 @@ fn every_kind_has_a_definition() {
         [
             "gatewayclasses.gateway.networking.k8s.io",
             "gateways.gateway.networking.k8s.io",
+            "grpcroutes.gateway.networking.k8s.io",
             "httproutes.gateway.networking.k8s.io",
+            "referencegrants.gateway.networking.k8s.io",
         ]
     );
 }

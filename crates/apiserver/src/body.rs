@@ -1,6 +1,5 @@
 //! Owns the bodies of answers: whole, or a stream of frames for watches.
 
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -8,12 +7,19 @@ use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use http_body::{Body, Frame, SizeHint};
 
-/// An answer's body. It never fails.
+/// The connection was cut, as a fault plan asked for. Retryable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the connection was cut by the fault plan")]
+pub struct Cut;
+
+/// An answer's body. It fails only where a fault plan cuts it.
 pub struct ApiBody(Inner);
 
 enum Inner {
     Whole(Option<Bytes>),
     Stream(Pin<Box<dyn Stream<Item = Bytes> + Send>>),
+    /// A stream that may break off.
+    Breaking(Pin<Box<dyn Stream<Item = Result<Bytes, Cut>> + Send>>),
 }
 
 impl ApiBody {
@@ -27,11 +33,18 @@ impl ApiBody {
         Self(Inner::Stream(Box::pin(stream)))
     }
 
+    /// A body that comes in pieces and may break off.
+    pub(crate) fn breaking(
+        stream: impl Stream<Item = Result<Bytes, Cut>> + Send + 'static,
+    ) -> Self {
+        Self(Inner::Breaking(Box::pin(stream)))
+    }
+
     /// The whole of a body that is known at once; a stream is given back.
     pub(crate) fn whole_bytes(self) -> Result<Bytes, Self> {
         match self.0 {
             Inner::Whole(bytes) => Ok(bytes.unwrap_or_default()),
-            stream @ Inner::Stream(_) => Err(Self(stream)),
+            stream => Err(Self(stream)),
         }
     }
 
@@ -59,19 +72,19 @@ impl std::fmt::Debug for ApiBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.0 {
             Inner::Whole(_) => "ApiBody(whole)",
-            Inner::Stream(_) => "ApiBody(stream)",
+            Inner::Stream(_) | Inner::Breaking(_) => "ApiBody(stream)",
         })
     }
 }
 
 impl Body for ApiBody {
     type Data = Bytes;
-    type Error = Infallible;
+    type Error = Cut;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match &mut self.0 {
             Inner::Whole(bytes) => Poll::Ready(
                 bytes
@@ -83,6 +96,10 @@ impl Body for ApiBody {
                 .as_mut()
                 .poll_next(cx)
                 .map(|next| next.map(|bytes| Ok(Frame::data(bytes)))),
+            Inner::Breaking(stream) => stream
+                .as_mut()
+                .poll_next(cx)
+                .map(|next| next.map(|piece| piece.map(Frame::data))),
         }
     }
 
@@ -95,7 +112,7 @@ impl Body for ApiBody {
             Inner::Whole(bytes) => {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, Bytes::len) as u64)
             }
-            Inner::Stream(_) => SizeHint::default(),
+            Inner::Stream(_) | Inner::Breaking(_) => SizeHint::default(),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::stored::{Place, Stored};
 
@@ -24,6 +25,8 @@ pub(crate) struct Change {
     /// The object after the change; its last form when it was removed.
     pub(crate) object: Arc<Stored>,
     pub(crate) before: Option<Arc<Stored>>,
+    /// When it happened, for reads that are to be behind by a time.
+    pub(crate) at: Instant,
 }
 
 /// The objects of one kind.
@@ -101,6 +104,18 @@ impl Bucket {
             };
         }
         Some(out.into_values().cloned().collect())
+    }
+
+    /// The version before the last so many changes; `None` where there were fewer.
+    pub(crate) fn behind(&self, changes: usize) -> Option<u64> {
+        let at = self.history.len().checked_sub(changes.max(1))?;
+        self.history.get(at).map(|c| c.version.saturating_sub(1))
+    }
+
+    /// The version at an earlier time; `None` where nothing happened since.
+    pub(crate) fn as_of(&self, time: Instant) -> Option<u64> {
+        let at = self.history.partition_point(|c| c.at <= time);
+        self.history.get(at).map(|c| c.version.saturating_sub(1))
     }
 
     /// The version of the last change.

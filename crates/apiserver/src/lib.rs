@@ -23,6 +23,7 @@ mod custom;
 mod discovery;
 mod evict;
 mod exposure;
+mod faults;
 mod identity;
 mod labels;
 mod meta;
@@ -54,8 +55,12 @@ mod watch;
 mod write;
 
 pub use addresses::{Addresses, SequentialAddresses};
-pub use body::ApiBody;
+pub use body::{ApiBody, Cut};
 pub use controllers::metrics::{MetricsSource, Usage};
+pub use faults::{
+    Ambiguity, Cutting, FaultCount, FaultError, FaultMatch, FaultPlan, FaultPlanError, FaultRule,
+    FaultVerb, FaultWhen, Faults, Moment, Span, Staleness,
+};
 pub use identity::{User, has_bearer_token};
 pub use persist::{OpenFailure, SaveFailure};
 pub use protobuf::{json_to_protobuf, protobuf_to_json};

@@ -110,3 +110,40 @@ fn take<'a>(
     }
     page
 }
+
+/// The version that a read is to be answered at, and the query for it, where a fault plan asked for
+/// an earlier one. Who asks for a version of their own is answered as they asked.
+pub(crate) fn past(state: &State, resource: &Resource, query: &Query) -> Option<(u64, Query)> {
+    let own = query
+        .version
+        .as_deref()
+        .is_some_and(|v| !matches!(v, "" | "0"));
+    if own || query.next.is_some() {
+        return None;
+    }
+    let version = query.as_of?.version(state.bucket(resource.storage)?)?;
+    let past = Query {
+        version: Some(version.to_string()),
+        version_match: Some("Exact".to_owned()),
+        ..query.clone()
+    };
+    Some((version, past))
+}
+
+/// An object as it was at an earlier version.
+pub(crate) fn stored_at(
+    state: &State,
+    resource: &Resource,
+    namespace: Option<&str>,
+    name: &str,
+    version: u64,
+) -> Result<Arc<Stored>, Refusal> {
+    let bucket = state.bucket(resource.storage);
+    let all = bucket.and_then(|b| b.at(version, namespace));
+    // What is not known any more is answered as it is now.
+    let Some(all) = all else {
+        return crate::objects::stored(state, resource, namespace, name);
+    };
+    let found = all.into_iter().find(|stored| *stored.place.name == *name);
+    found.ok_or_else(|| crate::objects::not_found(resource, name))
+}

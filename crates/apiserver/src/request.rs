@@ -115,6 +115,8 @@ pub(crate) struct Query {
     pub(crate) validation: Option<Validation>,
     pub(crate) include: Option<String>,
     pub(crate) delete: DeleteOptions,
+    /// A read is to be answered as of an earlier time, as a fault plan asked for.
+    pub(crate) as_of: Option<crate::faults::AsOf>,
 }
 
 /// Reads a query string. Unknown parameters are passed over, as the API does.

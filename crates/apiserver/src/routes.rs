@@ -78,6 +78,7 @@ fn route(
         return Ok(answer);
     }
     if reads {
+        query.as_of = head.extensions.get().copied();
         return read_request(server, &target, &query, accept);
     }
     let view = request::accepted(accept)?;
@@ -137,6 +138,8 @@ fn read_request(
         if query.watch || target.watch {
             return stream::watch(server, &state, &resource, namespace, query, view);
         }
+        let past = read::past(&state, &resource, query);
+        let query = past.as_ref().map_or(query, |(_, past)| past);
         let page = read::list(&state, &resource, namespace, query)?;
         // Writing the text needs no lock.
         drop(state);
@@ -151,7 +154,10 @@ fn read_request(
         return Err(Refusal::MethodNotAllowed);
     }
     read::reached(&state, crate::options::least(query)?)?;
-    let stored = objects::stored(&state, &resource, namespace, name)?;
+    let stored = match read::past(&state, &resource, query) {
+        Some((version, _)) => read::stored_at(&state, &resource, namespace, name, version)?,
+        None => objects::stored(&state, &resource, namespace, name)?,
+    };
     drop(state);
     if part == Part::Scale {
         let object = crate::convert::outward(&resource, &stored.read());

@@ -15,6 +15,7 @@ use crate::body::ApiBody;
 use crate::call::{Call, stamp};
 use crate::controllers::metrics::MetricsSource;
 use crate::custom;
+use crate::faults::{FaultPlan, Faults};
 use crate::identity::{Tokens, User};
 use crate::objects;
 use crate::persist::{self, Journal, OpenFailure, SaveFailure, Saved};
@@ -68,6 +69,9 @@ pub struct Tuning {
     pub metrics: Option<Arc<dyn MetricsSource>>,
     /// The certificates that every namespace is told to trust, in PEM; may be empty.
     pub root_ca: String,
+    /// Faults from the start; more can be set later through [`ApiServer::faults`]. A plan that
+    /// contradicts itself is left out, which [`FaultPlan::parse`] never gives.
+    pub faults: Option<FaultPlan>,
 }
 
 impl Default for Tuning {
@@ -78,6 +82,7 @@ impl Default for Tuning {
             event_ttl: std::time::Duration::from_hours(1),
             metrics: None,
             root_ca: String::new(),
+            faults: None,
         }
     }
 }
@@ -97,6 +102,7 @@ pub(crate) struct Inner {
     pub(crate) tokens: Tokens,
     pub(crate) metrics: Option<Arc<dyn MetricsSource>>,
     pub(crate) root_ca: String,
+    pub(crate) faults: Faults,
 }
 
 impl Inner {
@@ -136,7 +142,7 @@ impl ApiServer {
         let mut state = State::new(options.seed, tuning.history, tuning.addresses.clone());
         bootstrap(&mut state, (options.now)());
         found(&mut state, (options.now)());
-        Self::of(state, options.now, tuning)
+        Self::of(state, options, tuning)
     }
 
     /// A server that goes on with what a file holds, and keeps it there from now on. A file that
@@ -159,7 +165,7 @@ impl ApiServer {
                 found(&mut state, (options.now)());
             }
         }
-        Ok(Self::of(state, options.now, tuning))
+        Ok(Self::of(state, options, tuning))
     }
 
     /// Waits until all that was answered so far is in the file, where there is one.
@@ -187,14 +193,21 @@ impl ApiServer {
         kept.into_iter().map(|stored| stored.read())
     }
 
-    fn of(state: State, now: Now, tuning: Tuning) -> Self {
+    fn of(state: State, options: Options, tuning: Tuning) -> Self {
+        let faults = Faults::new(options.now.clone(), options.seed);
+        if let Some(plan) = tuning.faults
+            && let Err(refused) = faults.set(plan)
+        {
+            tracing::warn!(%refused, "a fault plan is left out");
+        }
         Self(Arc::new(Inner {
             state: RwLock::new(state),
-            now,
+            now: options.now,
             event_ttl: tuning.event_ttl,
             tokens: Tokens::default(),
             metrics: tuning.metrics,
             root_ca: tuning.root_ca,
+            faults,
         }))
     }
 
@@ -218,6 +231,11 @@ impl ApiServer {
     /// The same objects for parts of this process, without HTTP.
     pub fn store(&self) -> Store {
         Store::new(self.0.clone())
+    }
+
+    /// The faults that befall requests, by plan.
+    pub fn faults(&self) -> &Faults {
+        &self.0.faults
     }
 
     /// Runs the controllers that make built-in kinds behave, until dropped. They wait for changes

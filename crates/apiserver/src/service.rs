@@ -14,6 +14,7 @@ use tower::Service;
 use crate::answer;
 use crate::authorize;
 use crate::body::ApiBody;
+use crate::faults;
 use crate::refusal::Refusal;
 use crate::request::BODY_LIMIT;
 use crate::routes;
@@ -48,16 +49,25 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let server = self.server.clone();
         Box::pin(async move {
-            let (head, body) = request.into_parts();
+            let (mut head, body) = request.into_parts();
             let user = match authorize::enter(&server, &head) {
                 Ok(user) => user,
                 Err(denial) => return Ok(denial.answer(&server, &head)),
             };
+            let strike = server.0.faults.strike(&head, &user);
+            if let Some(strike) = &strike
+                && let Some(answer) = faults::before(strike, &mut head).await
+            {
+                return Ok(answer);
+            }
             let answer = match gather(body).await {
                 Ok(body) => routes::serve(&server, &user, &head, &body),
                 Err(refusal) => answer::refusal(&refusal),
             };
-            Ok(answer)
+            Ok(match &strike {
+                Some(strike) => faults::after(strike, answer),
+                None => answer,
+            })
         })
     }
 }

@@ -382,6 +382,7 @@ impl State {
                 what,
                 object,
                 before,
+                at: tokio::time::Instant::now(),
             };
             bucket.record(change, keep);
         }

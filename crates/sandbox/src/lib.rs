@@ -2,8 +2,8 @@
 //! cluster.
 //!
 //! It owns the parts around the in-memory API server: the API's port ([`ApiPort`]), pods as
-//! processes or in memory (the kubelet), service addresses, the Gateway API data plane (the
-//! proxy), a Git server, an image registry, Prometheus and a load generator. [`Sandbox`] wires them.
+//! processes or in memory (the kubelet), service addresses, the data plane of the Gateway API and of
+//! Istio's routes (the proxy), a Git server, an image registry, Prometheus and a load generator. [`Sandbox`] wires them.
 //!
 //! There are two networks behind the same code: [`Network::Loopback`] with real sockets on a block
 //! of 127.x.y.z, and [`Network::Memory`], where requests go straight to routers and time may be
@@ -16,18 +16,20 @@ mod gateway;
 pub mod gitserver;
 mod hands;
 mod images;
+mod install;
+mod istio;
 mod kubelet;
 mod load;
 mod manifests;
 mod memory;
 mod names;
 mod network;
+mod plane;
 mod probe;
 mod process;
 pub mod prometheus;
 mod proxy;
 pub mod registry;
-mod routes;
 mod services;
 mod tempo;
 mod webhooks;

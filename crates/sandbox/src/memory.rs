@@ -2,16 +2,16 @@
 //! the two transports of the HTTP seam, the one of scenarios.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use axum::Router;
 use axum::body::Body;
 use futures::StreamExt as _;
-use http_body_util::BodyExt as _;
 use tower::ServiceExt as _;
 use weir_runtime::http::{BodyStream, HttpError, Request, Response, Transport, masked};
 
 use crate::names::Names;
+use crate::proxy::Proxy;
 
 /// Routers by `host:port`. Cheap to clone.
 #[derive(Clone, Default)]
@@ -21,6 +21,8 @@ pub struct MemoryNet(Arc<Inner>);
 struct Inner {
     routers: RwLock<HashMap<String, Router>>,
     names: RwLock<Option<Arc<Names>>>,
+    /// Weak: the proxy's own way to its backends is this network.
+    mesh: RwLock<Weak<Proxy>>,
 }
 
 impl MemoryNet {
@@ -49,16 +51,32 @@ impl MemoryNet {
         *self.0.names.write().unwrap_or_else(PoisonError::into_inner) = Some(names);
     }
 
+    /// Sets what services are reached through, where there is a mesh.
+    pub(crate) fn mesh_by(&self, proxy: &Arc<Proxy>) {
+        *self.0.mesh.write().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(proxy);
+    }
+
+    /// The router at an address itself.
+    pub(crate) fn at(&self, host: &str, port: u16) -> Option<Router> {
+        let routers = self
+            .0
+            .routers
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        routers.get(&format!("{host}:{port}")).cloned()
+    }
+
     fn router(&self, host: &str, port: u16) -> Option<Router> {
-        let at = |host: &str, port: u16| {
-            let routers = self
+        self.at(host, port).or_else(|| {
+            let mesh = self
                 .0
-                .routers
+                .mesh
                 .read()
-                .unwrap_or_else(PoisonError::into_inner);
-            routers.get(&format!("{host}:{port}")).cloned()
-        };
-        at(host, port).or_else(|| {
+                .unwrap_or_else(PoisonError::into_inner)
+                .upgrade();
+            if let Some(router) = mesh.and_then(|mesh| mesh.mesh_router(host, port)) {
+                return Some(router);
+            }
             let names = self
                 .0
                 .names
@@ -66,7 +84,7 @@ impl MemoryNet {
                 .unwrap_or_else(PoisonError::into_inner)
                 .clone()?;
             let (address, port) = names.endpoint(host, port)?;
-            at(&address.to_string(), port)
+            self.at(&address.to_string(), port)
         })
     }
 }
@@ -120,11 +138,8 @@ impl Transport for MemoryNet {
 /// Reads a body whole, at most `limit` bytes; `None` past the limit or when it breaks off.
 pub(crate) async fn read_body(body: Body, limit: usize) -> Option<bytes::Bytes> {
     let limited = http_body_util::Limited::new(body, limit);
-    limited
-        .collect()
-        .await
-        .ok()
-        .map(http_body_util::Collected::to_bytes)
+    let whole = http_body_util::BodyExt::collect(limited).await;
+    whole.ok().map(http_body_util::Collected::to_bytes)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::MemoryNet;
+use crate::proxy::listener;
 
 /// The network of a sandbox. Cheap to clone.
 #[derive(Clone)]
@@ -55,15 +56,7 @@ impl Network {
             }
             Self::Loopback => {
                 let listener = TcpListener::bind(SocketAddr::new(address, port)).await?;
-                let stopped = stop.clone().cancelled_owned();
-                tokio::spawn(async move {
-                    let served = axum::serve(listener, router)
-                        .with_graceful_shutdown(stopped)
-                        .await;
-                    if let Err(e) = served {
-                        tracing::warn!(%address, port, %e, "a server of the sandbox ended");
-                    }
-                });
+                tokio::spawn(listener::serve(listener, router, stop.clone()));
                 Ok(Served { stop, memory: None })
             }
         }

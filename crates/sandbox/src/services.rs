@@ -1,5 +1,6 @@
 //! Owns service addresses on loopback: each port of each Service with a cluster IP is a listener
-//! that hands a connection to one of the ready endpoints. (In memory, names alone do this.)
+//! that hands a connection to one of the ready endpoints, or, where there is a mesh and the
+//! connection speaks HTTP, to the proxy. (In memory, names alone do this.)
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -14,22 +15,37 @@ use weir_runtime::kinds::SERVICE;
 use weir_runtime::{Context, Controller, ControllerOptions, Outcome, Reconciler, Store, WatchOf};
 
 use crate::names::Names;
+use crate::proxy::{Entry, Proxy, listener};
 
 /// How long a connection to an endpoint may take.
 const CONNECT: Duration = Duration::from_secs(5);
+/// How long a client in the mesh may take to show what it speaks; past it the connection is passed
+/// on as it is, since some protocols let the server speak first.
+const SPEAK: Duration = Duration::from_millis(500);
 
 pub(crate) struct ServicePorts {
     store: Arc<Store>,
-    names: Arc<Names>,
+    way: Way,
     open: Mutex<HashMap<(Key, SocketAddr), DropGuard>>,
 }
 
+/// Where connections go.
+#[derive(Clone)]
+struct Way {
+    names: Arc<Names>,
+    proxy: Arc<Proxy>,
+}
+
 impl ServicePorts {
-    pub(crate) fn controller(context: &Context, names: Arc<Names>) -> Controller {
+    pub(crate) fn controller(
+        context: &Context,
+        names: Arc<Names>,
+        proxy: Arc<Proxy>,
+    ) -> Controller {
         let store = context.caches.watch(WatchOf::all(&SERVICE));
         let reconciler = Self {
             store,
-            names,
+            way: Way { names, proxy },
             open: Mutex::default(),
         };
         Controller::new(
@@ -73,9 +89,8 @@ impl Reconciler for ServicePorts {
             match TcpListener::bind(at).await {
                 Ok(listener) => {
                     let stop = CancellationToken::new();
-                    let accept =
-                        accept(listener, at, self.names.clone(), key.clone(), stop.clone());
-                    tokio::spawn(accept);
+                    let way = self.way.clone();
+                    tokio::spawn(accept(listener, at, way, key.clone(), stop.clone()));
                     let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
                     open.insert((key.clone(), at), stop.drop_guard());
                 }
@@ -89,7 +104,7 @@ impl Reconciler for ServicePorts {
 async fn accept(
     listener: TcpListener,
     at: SocketAddr,
-    names: Arc<Names>,
+    way: Way,
     service: Key,
     stop: CancellationToken,
 ) {
@@ -99,25 +114,105 @@ async fn accept(
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let Ok((mut client, _)) = accepted else {
+        let Ok((client, _)) = accepted else {
             // Out of file descriptors, most likely: give others time to close theirs.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let endpoints = names.ready(&service.namespace, &service.name, at.port());
         turn = turn.wrapping_add(1);
-        let Some(endpoint) = endpoints.get(turn % endpoints.len().max(1)).copied() else {
-            continue; // closing the connection is all that TCP can say
-        };
-        let stopped = stop.clone();
+        let (way, service, stopped) = (way.clone(), service.clone(), stop.clone());
         tokio::spawn(async move {
-            let connect = tokio::time::timeout(CONNECT, TcpStream::connect(endpoint)).await;
-            if let Ok(Ok(mut server)) = connect {
-                tokio::select! {
-                    () = stopped.cancelled() => {}
-                    _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+            if way.proxy.in_mesh() && speaks_http(&client).await {
+                let router = way.proxy.router(Entry::Mesh(service, at.port()));
+                return listener::connection(client, router, stopped).await;
+            }
+            pass(client, &way.names, &service, at.port(), turn, &stopped).await;
+        });
+    }
+}
+
+/// Hands a connection to an endpoint, byte by byte. Closing it is all that TCP can say where there
+/// is none.
+async fn pass(
+    mut client: TcpStream,
+    names: &Names,
+    service: &Key,
+    port: u16,
+    turn: usize,
+    stop: &CancellationToken,
+) {
+    let endpoints = names.ready(&service.namespace, &service.name, port);
+    let Some(endpoint) = endpoints.get(turn % endpoints.len().max(1)).copied() else {
+        return;
+    };
+    let connect = tokio::time::timeout(CONNECT, TcpStream::connect(endpoint)).await;
+    if let Ok(Ok(mut server)) = connect {
+        tokio::select! {
+            () = stop.cancelled() => {}
+            _ = tokio::io::copy_bidirectional(&mut client, &mut server) => {}
+        }
+    }
+}
+
+/// Whether a connection begins as HTTP does: with a method of HTTP/1, or HTTP/2's greeting. The
+/// bytes stay to be read.
+async fn speaks_http(client: &TcpStream) -> bool {
+    let mut first = [0; 8];
+    let look = async {
+        loop {
+            match client.peek(&mut first).await {
+                Err(_) | Ok(0) => return false,
+                Ok(n) => {
+                    let seen = first.get(..n).unwrap_or_default();
+                    if let Some(answer) = begins_as_http(seen) {
+                        return answer;
+                    }
                 }
             }
-        });
+            // Peeking returns at once while too little is there.
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SPEAK, look).await.unwrap_or(false)
+}
+
+/// Whether these first bytes are HTTP's; `None` while there are too few to tell.
+fn begins_as_http(seen: &[u8]) -> Option<bool> {
+    const METHODS: [&[u8]; 10] = [
+        b"GET ",
+        b"HEAD ",
+        b"POST ",
+        b"PUT ",
+        b"DELETE ",
+        b"OPTIONS ",
+        b"PATCH ",
+        b"TRACE ",
+        b"CONNECT ",
+        b"PRI * HT",
+    ];
+    if METHODS.iter().any(|m| seen.starts_with(m)) {
+        return Some(true);
+    }
+    let may_be = METHODS.iter().any(|m| m.starts_with(seen));
+    if may_be { None } else { Some(false) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_is_told_from_other_protocols_by_its_first_bytes() {
+        for (seen, http) in [
+            (&b"GET /x H"[..], Some(true)),
+            (b"PRI * HT", Some(true)),
+            (b"PO", None),
+            (b"", None),
+            (b"SSH-2.0-", Some(false)),
+            (b"\x16\x03\x01\x02\x00\x01\x00\x01", Some(false)),
+            (b"GETX", Some(false)),
+        ] {
+            assert_eq!(begins_as_http(seen), http, "{seen:?}");
+        }
     }
 }

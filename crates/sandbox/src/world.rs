@@ -6,18 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 use weir_apiserver::{ApiServer, Tuning};
-use weir_object::{Key, Kind, Object};
+use weir_object::{Key, Object};
 use weir_runtime::http::Http;
-use weir_runtime::kinds::{CRD, POD};
+use weir_runtime::kinds::POD;
 use weir_runtime::{
-    ApiFailure, Context, Controller, Secret, SharedClock, SystemClock, VirtualClock, WatchOf, Write,
+    ApiFailure, Context, Controller, Secret, SharedClock, SystemClock, VirtualClock, WatchOf,
 };
 
 use crate::hands::HandFailure;
@@ -25,20 +24,20 @@ use crate::hands::HandFailure;
 use crate::addresses::Addresses;
 use crate::api_port::{ApiPort, PortFailure};
 use crate::control::{self, Controls};
-use crate::gateway::{Gateways, Routes};
 use crate::gitserver::{GitServer, GitServerOptions};
 use crate::images::Images;
-use crate::kubelet::{Kubelet, NODE, Node};
+use crate::kubelet::{Kubelet, Node};
 use crate::manifests::{self, Loaded, ManifestFailure};
 use crate::memory::MemoryNet;
 use crate::names::Names;
 use crate::network::{Network, Served};
+use crate::plane::Plane;
 use crate::prometheus::{Prometheus, ScrapeOptions, Target};
 use crate::proxy::{Proxy, ProxyMetrics};
 use crate::registry::{Registry, RegistryOptions};
 use crate::services::ServicePorts;
 use crate::tempo::Tempo;
-use crate::webhooks;
+use crate::{gateway, install, istio, webhooks};
 
 /// How a sandbox starts.
 #[derive(Clone)]
@@ -220,7 +219,7 @@ impl Sandbox {
             }
         };
         let context = Context::new(client, http.clone(), clock.clone(), stop);
-        install(&context).await?;
+        install::install(&context).await?;
 
         let git_root = sub_dir(&options.dir, "git")?;
         let git_options = GitServerOptions {
@@ -234,7 +233,10 @@ impl Sandbox {
             ..ScrapeOptions::default()
         };
         let prometheus = Prometheus::with_options(clock.clone(), http.clone(), scrape);
-        let proxy = Arc::new(Proxy::new(http.clone(), names.clone()));
+        let proxy = Arc::new(Proxy::new(&options.network, names.clone(), options.seed));
+        if let Network::Memory(net) = &options.network {
+            net.mesh_by(&proxy);
+        }
         let metrics = proxy.metrics();
         let exported = metrics.clone();
         let exporter = axum::Router::new().route(
@@ -290,19 +292,22 @@ impl Sandbox {
             logs: sub_dir(&options.dir, "logs")?,
             tracker: sandbox.supervisors.clone(),
         };
-        let gateway = addresses.own(GATEWAY).into();
         sandbox.run(Kubelet::controller(&sandbox.context, Arc::new(node)));
-        sandbox.run(Gateways::controller(
-            &sandbox.context,
-            sandbox.network.clone(),
-            proxy.clone(),
-            gateway,
-        ));
-        sandbox.run(Routes::controller(&sandbox.context, proxy));
+        let plane = Plane::new(&sandbox.context, proxy.clone());
+        let address = addresses.own(GATEWAY).into();
+        let network = sandbox.network.clone();
+        let gateways = gateway::controllers(&sandbox.context, &plane, &network, &proxy, address);
+        for controller in gateways {
+            sandbox.run(controller);
+        }
+        for controller in istio::controllers(&sandbox.context, &plane) {
+            sandbox.run(controller);
+        }
         if matches!(sandbox.network, Network::Loopback) {
             sandbox.run(ServicePorts::controller(
                 &sandbox.context,
                 sandbox.names.clone(),
+                proxy,
             ));
         }
         Ok(sandbox)
@@ -555,33 +560,6 @@ fn sub_dir(dir: &Path, name: &str) -> Result<PathBuf, StartFailure> {
         Ok(()) => Ok(dir),
         Err(cause) => Err(StartFailure::Dir { dir, cause }),
     }
-}
-
-/// Installs the definitions of Weir's kinds and of the Gateway API, and the sandbox's class.
-async fn install(context: &Context) -> Result<(), StartFailure> {
-    let api = context.api.with_manager("sandbox");
-    for definition in weir_api::crds().into_iter().chain(weir_api::gateway_crds()) {
-        let object = Object(definition);
-        let key = object.key();
-        api.write(&CRD, &key, Write::Create(object)).await?;
-    }
-    let node = Object(json!({
-        "apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE},
-        "status": {
-            "conditions": [{"type": "Ready", "status": "True", "reason": "SandboxReady"}],
-            "nodeInfo": {"kubeletVersion": "sandbox", "operatingSystem": "linux"},
-        },
-    }));
-    let kind = Kind::cluster("", "v1", "Node", "nodes");
-    let key = node.key();
-    api.write(&kind, &key, Write::Create(node.clone())).await?;
-    api.write_status(
-        &kind,
-        &key,
-        Write::Merge(json!({"status": node.get(&["status"])})),
-    )
-    .await?;
-    Ok(())
 }
 
 /// What Prometheus scrapes: pods that ask for it by annotation, and the proxy.

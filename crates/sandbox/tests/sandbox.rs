@@ -1,5 +1,18 @@
 //! The sandbox as its inhabitants see it, in memory and on loopback.
 
+#[path = "dataplane/gateway.rs"]
+mod gateway;
+#[path = "dataplane/grpc.rs"]
+mod grpc;
+#[path = "dataplane/listeners.rs"]
+mod listeners;
+#[path = "dataplane/mesh.rs"]
+mod mesh;
+#[path = "dataplane/sockets.rs"]
+mod sockets;
+#[path = "dataplane/stage.rs"]
+mod stage;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -10,6 +10,7 @@ mod controllers_places;
 mod controllers_scale;
 mod controllers_sets;
 mod definitions;
+mod faults;
 mod hostile;
 mod identity;
 mod objects;
