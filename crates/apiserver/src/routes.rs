@@ -59,7 +59,9 @@ fn route(
     let accept = header(head, "accept");
     let reads = head.method == Method::GET || head.method == Method::HEAD;
     match words.as_slice() {
-        ["healthz" | "readyz" | "livez", ..] => return Ok(answer::text(200, "ok")),
+        ["healthz" | "readyz" | "livez", ..] => {
+            return Ok(discovery::health(&words, head.uri.query().unwrap_or_default()));
+        }
         ["version"] => return Ok(answer::json(200, &discovery::version())),
         ["openapi", rest @ ..] if reads => return openapi::serve(server, rest, head, accept),
         ["openid", "v1", "jwks"] if reads => return Ok(identity::keys(server)),

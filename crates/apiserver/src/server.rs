@@ -14,6 +14,7 @@ use crate::call::{Call, stamp};
 use crate::controllers::metrics::MetricsSource;
 use crate::identity::{Tokens, User};
 use crate::objects;
+use crate::openapi::Documents;
 use crate::service::ApiService;
 use crate::state::State;
 use crate::store::Store;
@@ -89,6 +90,7 @@ pub(crate) struct Inner {
     pub(crate) tokens: Tokens,
     pub(crate) metrics: Option<Arc<dyn MetricsSource>>,
     pub(crate) root_ca: String,
+    pub(crate) documents: Documents,
 }
 
 impl Inner {
@@ -146,6 +148,7 @@ impl ApiServer {
             tokens: Tokens::default(),
             metrics: tuning.metrics,
             root_ca: tuning.root_ca,
+            documents: Documents::default(),
         }))
     }
 
