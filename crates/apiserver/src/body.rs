@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use futures::Stream;
+use futures::{FutureExt as _, Stream};
 use http_body::{Body, Frame, SizeHint};
 
 /// An answer's body. It never fails.
@@ -27,11 +27,19 @@ impl ApiBody {
         Self(Inner::Stream(Box::pin(stream)))
     }
 
-    /// The whole of a body that is known at once; a stream is given back.
-    pub(crate) fn whole_bytes(self) -> Result<Bytes, Self> {
+    /// The whole of a body, pieces that are ready put together. A stream that would have to wait
+    /// ends there.
+    pub(crate) fn gathered(self) -> Bytes {
+        use futures::StreamExt as _;
         match self.0 {
-            Inner::Whole(bytes) => Ok(bytes.unwrap_or_default()),
-            stream @ Inner::Stream(_) => Err(Self(stream)),
+            Inner::Whole(bytes) => bytes.unwrap_or_default(),
+            Inner::Stream(mut stream) => {
+                let mut out = BytesMut::new();
+                while let Some(Some(piece)) = stream.next().now_or_never() {
+                    out.extend_from_slice(&piece);
+                }
+                out.freeze()
+            }
         }
     }
 

@@ -152,7 +152,13 @@ fn is_builtin(group: &str) -> bool {
 fn paths(registry: &Registry) -> Vec<String> {
     let mut out: Vec<String> = ["/api", "/api/v1", "/apis", "/apis/", "/healthz", "/livez"]
         .into_iter()
-        .chain(["/openapi/v2", "/openapi/v3", "/openapi/v3/", "/readyz", "/version"])
+        .chain([
+            "/openapi/v2",
+            "/openapi/v3",
+            "/openapi/v3/",
+            "/readyz",
+            "/version",
+        ])
         .map(str::to_owned)
         .collect();
     for check in ["ping", "log"] {
@@ -163,7 +169,11 @@ fn paths(registry: &Registry) -> Vec<String> {
             continue;
         }
         out.push(format!("/apis/{group}"));
-        out.extend(versions.iter().map(|version| format!("/apis/{group}/{version}")));
+        out.extend(
+            versions
+                .iter()
+                .map(|version| format!("/apis/{group}/{version}")),
+        );
     }
     out.sort();
     out
@@ -274,9 +284,9 @@ fn entries(registry: &Registry, group: &str, version: &str) -> Vec<Entry> {
             own: None,
         })
         .collect();
-    let custom = registry.iter().filter(|r| {
-        r.custom.is_some() && r.kind.group == group && r.kind.version == version
-    });
+    let custom = registry
+        .iter()
+        .filter(|r| r.custom.is_some() && r.kind.group == group && r.kind.version == version);
     out.extend(custom.map(|resource| custom_entry(resource)));
     out
 }
@@ -340,7 +350,10 @@ fn resource_list(registry: &Registry, group: &str, version: &str) -> Option<Valu
         out.push(row);
         for part in entry.parts {
             let mut row = Map::new();
-            row.insert("name".into(), format!("{}/{}", entry.name, part.name).into());
+            row.insert(
+                "name".into(),
+                format!("{}/{}", entry.name, part.name).into(),
+            );
             row.insert("singularName".into(), "".into());
             row.insert("namespaced".into(), entry.namespaced.into());
             if !part.version.is_empty() {
@@ -384,7 +397,8 @@ fn aggregate(registry: &Registry, core: bool, head: &Parts) -> Response<ApiBody>
                 .map(aggregated_resource)
                 .collect();
             if !resources.is_empty() {
-                let version = json!({"version": version, "resources": resources, "freshness": "Current"});
+                let version =
+                    json!({"version": version, "resources": resources, "freshness": "Current"});
                 each.push(version);
             }
         }

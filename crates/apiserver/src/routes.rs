@@ -25,6 +25,7 @@ use crate::review;
 use crate::scale;
 use crate::server::ApiServer;
 use crate::stream;
+use crate::table;
 use crate::write::{self, PatchKind};
 
 /// Answers a request.
@@ -60,7 +61,10 @@ fn route(
     let reads = head.method == Method::GET || head.method == Method::HEAD;
     match words.as_slice() {
         ["healthz" | "readyz" | "livez", ..] => {
-            return Ok(discovery::health(&words, head.uri.query().unwrap_or_default()));
+            return Ok(discovery::health(
+                &words,
+                head.uri.query().unwrap_or_default(),
+            ));
         }
         ["version"] => return Ok(answer::json(200, &discovery::version())),
         ["openapi", rest @ ..] if reads => return openapi::serve(server, rest, head, accept),
@@ -131,6 +135,9 @@ fn read_request(
         .cloned()
         .ok_or(Refusal::NoResource)?;
     let view = request::accepted(accept)?;
+    if view == View::Table {
+        table::check(query.include.as_deref())?;
+    }
     scope_fits(target, &resource)?;
     let part = part(target, &resource)?;
     let namespace = target.namespace.as_deref();

@@ -5,7 +5,7 @@ mod custom;
 mod paths;
 mod schema;
 mod two;
-mod words;
+pub(crate) mod words;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, PoisonError};
@@ -92,8 +92,12 @@ pub(crate) fn serve(
     let documents = &server.0.documents;
     let revision = registry.revision;
     match rest {
-        ["v2"] if two::MEDIAS.iter().any(|media| accepts(accept, media)) && !accepts_first(accept, JSON) => {
-            let document = documents.get(revision, "v2.pb", || Some((two::protobuf(registry), None)));
+        ["v2"]
+            if two::MEDIAS.iter().any(|media| accepts(accept, media))
+                && !accepts_first(accept, JSON) =>
+        {
+            let document =
+                documents.get(revision, "v2.pb", || Some((two::protobuf(registry), None)));
             Ok(served(document, two::MEDIAS[0], head))
         }
         ["v2"] => {
@@ -217,7 +221,10 @@ fn index(registry: &Registry) -> Value {
     for (group, versions) in discovery::groups(registry) {
         for version in versions {
             let path = root(&group, &version);
-            let url = format!("/openapi/v3/{path}?hash={}", tag(registry, &group, &version));
+            let url = format!(
+                "/openapi/v3/{path}?hash={}",
+                tag(registry, &group, &version)
+            );
             paths.insert(path, json!({"serverRelativeURL": url}));
         }
     }
@@ -346,7 +353,11 @@ fn list(resource: &Resource, name: &str) -> Value {
         path::set(&mut out, &["properties", "items", "description"], of.into());
         let of = "Standard list metadata. More info: https://git.k8s.io/community/contributors/\
                   devel/sig-architecture/api-conventions.md#types-kinds";
-        path::set(&mut out, &["properties", "metadata", "description"], of.into());
+        path::set(
+            &mut out,
+            &["properties", "metadata", "description"],
+            of.into(),
+        );
     } else {
         path::set(&mut out, &["properties", "metadata", "default"], json!({}));
     }

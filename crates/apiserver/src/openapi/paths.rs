@@ -32,7 +32,13 @@ fn capital(text: &str) -> String {
 }
 
 impl<'a> Place<'a> {
-    fn new(group: &'a str, version: &'a str, kind: &'a str, namespaced: bool, custom: bool) -> Self {
+    fn new(
+        group: &'a str,
+        version: &'a str,
+        kind: &'a str,
+        namespaced: bool,
+        custom: bool,
+    ) -> Self {
         let first = group.strip_suffix(".k8s.io").unwrap_or(group);
         let first = if first.is_empty() { "core" } else { first };
         let mut parts = first.split('.');
@@ -137,7 +143,10 @@ const PATCHES: [(&str, &str); 4] = [
 const DELETES: [(&str, &str); 5] = [
     ("dryRun", "string"),
     ("gracePeriodSeconds", "integer"),
-    ("ignoreStoreReadErrorWithClusterBreakingPotential", "boolean"),
+    (
+        "ignoreStoreReadErrorWithClusterBreakingPotential",
+        "boolean",
+    ),
     ("orphanDependents", "boolean"),
     ("propagationPolicy", "string"),
 ];
@@ -180,7 +189,13 @@ pub(super) fn add(
     for needed in ["DeleteOptions", "Status", "Patch"] {
         schemas.add_named(&format!("{META}.{needed}"));
     }
-    let place = Place::new(&kind.group, &kind.version, &kind.kind, kind.namespaced, custom);
+    let place = Place::new(
+        &kind.group,
+        &kind.version,
+        &kind.kind,
+        kind.namespaced,
+        custom,
+    );
     let list = format!("{name}List");
     let status = format!("{META}.Status");
     let options = || Some(body(&format!("{META}.DeleteOptions"), false));
@@ -190,10 +205,7 @@ pub(super) fn add(
         let says = "object name and auth scope, such as for teams and projects";
         common.insert(0, in_path("namespace", says));
         let everywhere = Place {
-            ending: format!(
-                "{}ForAllNamespaces",
-                place.ending.replace("Namespaced", "")
-            ),
+            ending: format!("{}ForAllNamespaces", place.ending.replace("Namespaced", "")),
             ..Place::new(&kind.group, &kind.version, &kind.kind, false, custom)
         };
         let says = "list or watch objects of kind";
@@ -206,7 +218,11 @@ pub(super) fn add(
         );
     }
     let mut deletes = DELETES.to_vec();
-    deletes.extend(LISTS.iter().filter(|(name, _)| *name != "watch" && *name != "allowWatchBookmarks"));
+    deletes.extend(
+        LISTS
+            .iter()
+            .filter(|(name, _)| *name != "watch" && *name != "allowWatchBookmarks"),
+    );
     let mut at_collection = json!({
         "get": place.operation(("list", "list"), "list or watch objects of kind", None, &list,
             &[OK], &LISTS),
@@ -216,8 +232,16 @@ pub(super) fn add(
     });
     if !resource.is("", "Namespace") {
         let delete = Place {
-            ending: place.ending.replacen("Namespaced", "CollectionNamespaced", 1),
-            ..Place::new(&kind.group, &kind.version, &kind.kind, kind.namespaced, custom)
+            ending: place
+                .ending
+                .replacen("Namespaced", "CollectionNamespaced", 1),
+            ..Place::new(
+                &kind.group,
+                &kind.version,
+                &kind.kind,
+                kind.namespaced,
+                custom,
+            )
         }
         .operation(
             ("delete", "deletecollection"),
@@ -251,9 +275,27 @@ pub(super) fn add(
         }
         let (of, of_name) = if part == "scale" {
             schemas.add_named(SCALE);
-            (Place { ending: format!("{}Scale", place.ending), ..Place::new("autoscaling", "v1", "Scale", false, custom) }, SCALE)
+            (
+                Place {
+                    ending: format!("{}Scale", place.ending),
+                    ..Place::new("autoscaling", "v1", "Scale", false, custom)
+                },
+                SCALE,
+            )
         } else {
-            (Place { ending: format!("{}Status", place.ending), ..Place::new(&kind.group, &kind.version, &kind.kind, kind.namespaced, custom) }, name)
+            (
+                Place {
+                    ending: format!("{}Status", place.ending),
+                    ..Place::new(
+                        &kind.group,
+                        &kind.version,
+                        &kind.kind,
+                        kind.namespaced,
+                        custom,
+                    )
+                },
+                name,
+            )
         };
         let says = |verb: &str| format!("{verb} {part} of the specified");
         out.insert(
@@ -282,7 +324,13 @@ fn article(verb: &str, kind: &str) -> &'static str {
 
 /// Adds the operation of a kind that can only be asked.
 pub(super) fn add_question(info: &'static KindInfo, out: &mut BTreeMap<String, Value>) {
-    let place = Place::new(&info.group, &info.version, &info.kind, info.namespaced, false);
+    let place = Place::new(
+        &info.group,
+        &info.version,
+        &info.kind,
+        info.namespaced,
+        false,
+    );
     let kind = if info.namespaced {
         weir_object::Kind::namespaced(&info.group, &info.version, &info.kind, &info.plural)
     } else {

@@ -148,7 +148,9 @@ impl Schemas {
         let ty = of.follow(field.link);
         let mut value = self.refer(&ty, depth);
         let type_name = of.name().unwrap_or_default();
-        let mut text = words::of_field(type_name, name).unwrap_or_default().to_owned();
+        let mut text = words::of_field(type_name, name)
+            .unwrap_or_default()
+            .to_owned();
         let allowed = weir_schema::allowed_values(type_name, name);
         if !allowed.is_empty() {
             let each: Vec<String> = allowed.iter().map(|v| format!(" - `\"{v}\"`")).collect();

@@ -115,9 +115,17 @@ fn older_path(path: Value) -> Value {
                 row.insert(field.to_owned(), value.clone());
             }
         }
-        let mut list = operation.get("parameters").map(parameters).unwrap_or_default();
+        let mut list = operation
+            .get("parameters")
+            .map(parameters)
+            .unwrap_or_default();
         if let Some(content) = path::get(&operation, &["requestBody", "content"]) {
-            let forms: Vec<&String> = content.as_object().into_iter().flatten().map(|(k, _)| k).collect();
+            let forms: Vec<&String> = content
+                .as_object()
+                .into_iter()
+                .flatten()
+                .map(|(k, _)| k)
+                .collect();
             row.insert("consumes".to_owned(), json!(forms));
             let mut schema = first_schema(content);
             older(&mut schema, 0);
@@ -220,7 +228,9 @@ fn truth(number: usize, out: &mut Vec<u8>) {
 
 /// A value of any form, as text in YAML.
 fn any(number: usize, value: &Value, out: &mut Vec<u8>) {
-    nested(number, out, |out| text(2, &weir_yaml::to_string(value), out));
+    nested(number, out, |out| {
+        text(2, &weir_yaml::to_string(value), out)
+    });
 }
 
 fn named(number: usize, name: &str, value: &Value, out: &mut Vec<u8>, depth: usize) {
@@ -260,13 +270,20 @@ fn schema(value: &Value, out: &mut Vec<u8>, depth: usize) {
         any(5, default, out);
     }
     texts(19, value.get("required"), out);
-    for allowed in value.get("enum").and_then(Value::as_array).into_iter().flatten() {
+    for allowed in value
+        .get("enum")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         any(20, allowed, out);
     }
     match value.get("additionalProperties") {
         Some(Value::Bool(true)) => nested(21, out, |out| truth(2, out)),
         Some(of @ Value::Object(_)) => {
-            nested(21, out, |out| nested(1, out, |out| schema(of, out, depth + 1)));
+            nested(21, out, |out| {
+                nested(1, out, |out| schema(of, out, depth + 1))
+            });
         }
         _ => {}
     }
@@ -274,7 +291,9 @@ fn schema(value: &Value, out: &mut Vec<u8>, depth: usize) {
         nested(22, out, |out| text(1, kind, out));
     }
     if let Some(items) = value.get("items") {
-        nested(23, out, |out| nested(1, out, |out| schema(items, out, depth + 1)));
+        nested(23, out, |out| {
+            nested(1, out, |out| schema(items, out, depth + 1))
+        });
     }
     if let Some(properties) = value.get("properties").and_then(Value::as_object) {
         nested(25, out, |out| {
@@ -287,7 +306,13 @@ fn schema(value: &Value, out: &mut Vec<u8>, depth: usize) {
 }
 
 fn path_item(value: &Value, out: &mut Vec<u8>) {
-    for (number, verb) in [(2, "get"), (3, "put"), (4, "post"), (5, "delete"), (8, "patch")] {
+    for (number, verb) in [
+        (2, "get"),
+        (3, "put"),
+        (4, "post"),
+        (5, "delete"),
+        (8, "patch"),
+    ] {
         if let Some(of) = value.get(verb) {
             nested(number, out, |out| operation(of, out));
         }

@@ -14,12 +14,12 @@ struct Words {
 }
 
 /// What a type is.
-pub(super) fn of_type(name: &str) -> Option<&'static str> {
+pub(crate) fn of_type(name: &str) -> Option<&'static str> {
     all().get(name)?.own.as_deref()
 }
 
 /// What a field of a type is.
-pub(super) fn of_field(name: &str, field: &str) -> Option<&'static str> {
+pub(crate) fn of_field(name: &str, field: &str) -> Option<&'static str> {
     all().get(name)?.fields.get(field).map(String::as_str)
 }
 
