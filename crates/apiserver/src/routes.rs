@@ -13,6 +13,7 @@ use crate::call::{Call, Part};
 use crate::discovery;
 use crate::evict::{Evicted, evict};
 use crate::identity::{self, User};
+use crate::logs;
 use crate::objects;
 use crate::openapi;
 use crate::protobuf::{self, Exchange};
@@ -78,6 +79,9 @@ fn route(
     }
     let target = request::target(&segments).ok_or(Refusal::NoResource)?;
     let mut query = request::query(head.uri.query().unwrap_or_default())?;
+    if let Some(answer) = logs::serve(server, &target, head)? {
+        return Ok(answer);
+    }
     let (head, body) = protobuf::plain(server, &target, head, body)?;
     let (head, body): (&Parts, &[u8]) = (&head, &body);
     if let Some(answer) = review::serve(server, user, &target, &query, head, body)? {

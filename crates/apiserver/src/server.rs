@@ -13,6 +13,7 @@ use crate::body::ApiBody;
 use crate::call::{Call, stamp};
 use crate::controllers::metrics::MetricsSource;
 use crate::identity::{Tokens, User};
+use crate::logs::PodLogs;
 use crate::objects;
 use crate::openapi::Documents;
 use crate::service::ApiService;
@@ -61,6 +62,8 @@ pub struct Tuning {
     pub metrics: Option<Arc<dyn MetricsSource>>,
     /// The certificates that every namespace is told to trust, in PEM; may be empty.
     pub root_ca: String,
+    /// Keeps the logs of pods; without it they are empty.
+    pub logs: Option<Arc<dyn PodLogs>>,
 }
 
 impl Default for Tuning {
@@ -71,6 +74,7 @@ impl Default for Tuning {
             event_ttl: std::time::Duration::from_hours(1),
             metrics: None,
             root_ca: String::new(),
+            logs: None,
         }
     }
 }
@@ -91,6 +95,7 @@ pub(crate) struct Inner {
     pub(crate) metrics: Option<Arc<dyn MetricsSource>>,
     pub(crate) root_ca: String,
     pub(crate) documents: Documents,
+    pub(crate) logs: Option<Arc<dyn PodLogs>>,
 }
 
 impl Inner {
@@ -149,6 +154,7 @@ impl ApiServer {
             metrics: tuning.metrics,
             root_ca: tuning.root_ca,
             documents: Documents::default(),
+            logs: tuning.logs,
         }))
     }
 

@@ -18,6 +18,7 @@ mod hands;
 mod images;
 mod kubelet;
 mod load;
+mod logs;
 mod manifests;
 mod memory;
 mod names;

@@ -30,6 +30,7 @@ use crate::gitserver::{GitServer, GitServerOptions};
 use crate::images::Images;
 use crate::kubelet::{Kubelet, NODE, Node};
 use crate::manifests::{self, Loaded, ManifestFailure};
+use crate::logs::Logs;
 use crate::memory::MemoryNet;
 use crate::names::Names;
 use crate::network::{Network, Served};
@@ -185,6 +186,7 @@ impl Sandbox {
         let addresses = Arc::new(Addresses::new(block.number));
         let clock = options.clock.clone();
         let now = clock.clone();
+        let logs = Arc::new(Logs::new(clock.clone()));
         let server = ApiServer::with(
             weir_apiserver::Options {
                 now: Arc::new(move || now.now()),
@@ -192,6 +194,7 @@ impl Sandbox {
             },
             Tuning {
                 addresses: addresses.clone(),
+                logs: Some(logs.clone()),
                 ..Tuning::default()
             },
         );
@@ -287,7 +290,7 @@ impl Sandbox {
             network: options.network,
             addresses: addresses.clone(),
             images: Images::new(sandbox.http(), sub_dir(&options.dir, "images")?),
-            logs: sub_dir(&options.dir, "logs")?,
+            logs,
             tracker: sandbox.supervisors.clone(),
         };
         let gateway = addresses.own(GATEWAY).into();

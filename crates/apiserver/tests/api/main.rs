@@ -12,6 +12,7 @@ mod controllers_sets;
 mod definitions;
 mod hostile;
 mod identity;
+mod logs;
 mod objects;
 mod openapi;
 mod protobuf;
