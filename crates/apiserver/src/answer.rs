@@ -33,6 +33,8 @@ pub(crate) fn json(code: u16, value: &Value) -> Response<ApiBody> {
     let mut body = Vec::with_capacity(1024);
     // Writing a value to memory cannot fail.
     let _ = serde_json::to_writer(&mut body, value);
+    // As Go's encoder does.
+    body.push(b'\n');
     bytes(code, body)
 }
 

@@ -4,7 +4,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use futures::Stream;
+use futures::{FutureExt as _, Stream};
 use http_body::{Body, Frame, SizeHint};
 
 /// The connection was cut, as a fault plan asked for. Retryable.
@@ -45,6 +45,24 @@ impl ApiBody {
         match self.0 {
             Inner::Whole(bytes) => Ok(bytes.unwrap_or_default()),
             stream => Err(Self(stream)),
+        }
+    }
+
+    /// The whole of a body, pieces that are ready put together. A stream that would have to wait
+    /// ends there.
+    pub(crate) fn gathered(self) -> Bytes {
+        use futures::StreamExt as _;
+        match self.0 {
+            Inner::Whole(bytes) => bytes.unwrap_or_default(),
+            Inner::Stream(mut stream) => {
+                let mut out = BytesMut::new();
+                while let Some(Some(piece)) = stream.next().now_or_never() {
+                    out.extend_from_slice(&piece);
+                }
+                out.freeze()
+            }
+            // What a fault plan breaks off is not put together.
+            Inner::Breaking(_) => Bytes::new(),
         }
     }
 

@@ -1,6 +1,9 @@
 //! Owns the faces of one stored object: versions of a definition differ in `apiVersion`, and the
-//! two groups of Event in field names. Events are kept in the core form.
+//! two groups of Event in field names. Events are kept in the core form, autoscalers in version 2.
 
+mod scaler;
+
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -24,6 +27,14 @@ pub(crate) fn outward(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
         return object.clone();
     }
     let mut out = (**object).clone();
+    if resource.is("autoscaling", "HorizontalPodAutoscaler") {
+        if resource.kind.version == "v1" {
+            scaler::to_v1(&mut out);
+        } else {
+            scaler::to_v2(&mut out);
+        }
+        return Arc::new(out);
+    }
     if let Value::Object(map) = &mut out {
         if resource.is("events.k8s.io", "Event") {
             for (core, new) in EVENT {
@@ -72,6 +83,10 @@ pub(crate) fn write(resource: &Resource, stored: &Stored, typed: bool, out: &mut
 
 /// The object as it is kept, from what the resource was given.
 pub(crate) fn inward(resource: &Resource, object: &mut Value) {
+    if resource.is("autoscaling", "HorizontalPodAutoscaler") && resource.kind.version == "v1" {
+        scaler::to_v2(object);
+        return;
+    }
     if !resource.is("events.k8s.io", "Event") {
         return;
     }
@@ -88,4 +103,14 @@ fn rename(map: &mut Map<String, Value>, from: &str, to: &str) {
     if let Some(value) = map.shift_remove(from) {
         map.insert(to.to_owned(), value);
     }
+}
+
+/// An autoscaler in version 2, whichever it came in.
+pub(crate) fn scaler_v2(object: &Value) -> Cow<'_, Value> {
+    if object.get("apiVersion").and_then(Value::as_str) != Some("autoscaling/v1") {
+        return Cow::Borrowed(object);
+    }
+    let mut out = object.clone();
+    scaler::to_v2(&mut out);
+    Cow::Owned(out)
 }

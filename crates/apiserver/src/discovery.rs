@@ -1,9 +1,13 @@
 //! Owns what clients ask first: which groups, versions and resources there are, in the old form
-//! and the aggregated one.
+//! and the aggregated one, and whether the server is well.
 
-use http::Response;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
 use http::request::Parts;
-use serde_json::{Value, json};
+use http::{HeaderValue, Response, StatusCode};
+use serde_json::{Map, Value, json};
+use sha2::{Digest as _, Sha256, Sha512};
 
 use crate::answer;
 use crate::body::ApiBody;
@@ -16,21 +20,48 @@ pub(crate) fn version() -> Value {
     json!({
         "major": "1", "minor": "34", "emulationMajor": "1", "emulationMinor": "34",
         "minCompatibilityMajor": "1", "minCompatibilityMinor": "33",
-        "gitVersion": "v1.34.2", "gitCommit": "", "gitTreeState": "clean", "buildDate": "",
-        "goVersion": "", "compiler": "", "platform": "linux/amd64",
+        "gitVersion": "v1.34.2", "gitCommit": "", "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z", "goVersion": "", "compiler": "",
+        "platform": "linux/amd64",
     })
 }
 
-const VERBS: [&str; 8] = [
-    "create",
-    "delete",
-    "deletecollection",
-    "get",
-    "list",
-    "patch",
-    "update",
-    "watch",
-];
+/// Answers the questions after the server's health: `healthz`, `livez` and `readyz`.
+pub(crate) fn health(words: &[&str], query: &str) -> Response<ApiBody> {
+    const CHECKS: [&str; 2] = ["ping", "log"];
+    let missing = || answer::text(404, "404 page not found\n");
+    let kind = words.first().copied().unwrap_or_default();
+    match words {
+        [_] => {}
+        [_, check] if CHECKS.contains(check) => return answer::text(200, "ok"),
+        _ => return missing(),
+    }
+    let asked: Vec<(String, String)> = url::form_urlencoded::parse(query.as_bytes())
+        .into_owned()
+        .collect();
+    if !asked.iter().any(|(name, _)| name == "verbose") {
+        return answer::text(200, "ok");
+    }
+    let left_out = |check: &str| asked.iter().any(|(n, v)| n == "exclude" && v == check);
+    let mut out = String::new();
+    for check in CHECKS {
+        let word = if left_out(check) {
+            "excluded: ok"
+        } else {
+            "ok"
+        };
+        out.push_str(&format!("[+]{check} {word}\n"));
+    }
+    for (name, value) in &asked {
+        if name == "exclude" && !CHECKS.contains(&value.as_str()) {
+            out.push_str(&format!(
+                "warn: some health checks cannot be excluded: no matches for \"{value}\"\n"
+            ));
+        }
+    }
+    out.push_str(&format!("{kind} check passed\n"));
+    answer::text(200, out)
+}
 
 /// Answers `/api`, `/apis` and the resource lists below them.
 pub(crate) fn serve(
@@ -39,24 +70,19 @@ pub(crate) fn serve(
     head: &Parts,
     accept: Option<&str>,
 ) -> Result<Response<ApiBody>, Refusal> {
-    let _ = head;
     let state = server.0.read();
     let registry = &state.registry;
-    let aggregated = accept.is_some_and(|a| {
-        a.split(',').any(|range| {
-            range.contains("g=apidiscovery.k8s.io")
-                && range.contains("as=APIGroupDiscoveryList")
-                && range.contains("v=v2")
-                && !range.contains("v=v2beta1")
-        })
-    });
     let value = match words {
-        [] => json!({"paths": ["/api", "/api/v1", "/apis", "/healthz", "/livez", "/openapi/v2",
-            "/openapi/v3", "/readyz", "/version"]}),
-        ["api"] if aggregated => return Ok(aggregate(registry, true)),
-        ["apis"] if aggregated => return Ok(aggregate(registry, false)),
-        ["api"] => json!({"kind": "APIVersions", "versions": ["v1"],
-            "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": "127.0.0.1:6443"}]}),
+        [] => json!({"paths": paths(registry)}),
+        ["api" | "apis"] if wants_aggregated(accept)? => {
+            return Ok(aggregate(registry, words == ["api"], head));
+        }
+        ["api"] => {
+            let host = head.headers.get("host").and_then(|h| h.to_str().ok());
+            let host = host.or_else(|| head.uri.authority().map(http::uri::Authority::as_str));
+            json!({"kind": "APIVersions", "versions": ["v1"], "serverAddressByClientCIDRs": [
+                {"clientCIDR": "0.0.0.0/0", "serverAddress": host.unwrap_or("127.0.0.1:6443")}]})
+        }
         ["apis"] => {
             let groups: Vec<Value> = groups(registry)
                 .into_iter()
@@ -67,41 +93,115 @@ pub(crate) fn serve(
         }
         ["apis", group] => {
             let all = groups(registry);
-            let versions = all
-                .iter()
-                .find(|(g, _)| g == group)
-                .map(|(_, v)| v)
-                .ok_or(Refusal::NoResource)?;
-            api_group(group, versions, true)
+            match all.iter().find(|(g, _)| g == group) {
+                Some((_, versions)) => api_group(group, versions, true),
+                None => return Ok(answer::text(404, "404 page not found\n")),
+            }
         }
-        ["api", version] => resource_list(registry, "", version)?,
-        ["apis", group, version] => resource_list(registry, group, version)?,
+        ["api", version] => resource_list(registry, "", version).ok_or(Refusal::NoResource)?,
+        ["apis", group, version] => match resource_list(registry, group, version) {
+            Some(list) => list,
+            // Groups of definitions have no layer of their own that could say more.
+            None if !is_builtin(group) => {
+                return Ok(answer::text(404, "404 page not found\n"));
+            }
+            None => return Err(Refusal::NoResource),
+        },
         _ => return Err(Refusal::NoResource),
     };
     Ok(answer::json(200, &value))
 }
 
-/// Groups with versions, in the order of the registry, reviews included.
-fn groups(registry: &Registry) -> Vec<(String, Vec<String>)> {
-    let mut all = registry.groups();
-    for group in ["authentication.k8s.io", "authorization.k8s.io"] {
-        all.entry(group.to_owned())
-            .or_insert_with(|| vec!["v1".to_owned()]);
-    }
-    // The order of built-in groups is theirs; definitions follow.
-    let mut order: Vec<String> = Vec::new();
-    for info in weir_schema::builtin_kinds() {
-        if !order.contains(&info.group) {
-            order.push(info.group.clone());
+/// Whether all groups are wanted in one answer.
+fn wants_aggregated(accept: Option<&str>) -> Result<bool, Refusal> {
+    let ranges = accept.unwrap_or_default().split(',').map(str::trim);
+    let mut any = false;
+    for range in ranges.filter(|range| !range.is_empty()) {
+        let mut parts = range.split(';').map(str::trim);
+        let media = parts.next().unwrap_or_default();
+        let parameters: Vec<&str> = parts.collect();
+        any = true;
+        if !matches!(media, "application/json" | "application/*" | "*/*") {
+            continue;
+        }
+        let has = |text: &str| parameters.contains(&text);
+        if has("as=APIGroupDiscoveryList") && has("g=apidiscovery.k8s.io") && has("v=v2") {
+            return Ok(true);
+        }
+        if !parameters.iter().any(|p| p.starts_with("as=")) {
+            return Ok(false);
         }
     }
+    if any && !accept.is_some_and(|a| a.contains("yaml") || a.contains("protobuf")) {
+        return Err(Refusal::NotAcceptable {
+            message: "only the following media types are accepted: application/json, \
+                      application/yaml, application/vnd.kubernetes.protobuf"
+                .to_owned(),
+        });
+    }
+    Ok(false)
+}
+
+fn is_builtin(group: &str) -> bool {
+    weir_schema::builtin_kinds()
+        .iter()
+        .any(|info| info.group == group)
+}
+
+/// Every path that tells of others.
+fn paths(registry: &Registry) -> Vec<String> {
+    let mut out: Vec<String> = ["/api", "/api/v1", "/apis", "/apis/", "/healthz", "/livez"]
+        .into_iter()
+        .chain([
+            "/openapi/v2",
+            "/openapi/v3",
+            "/openapi/v3/",
+            "/readyz",
+            "/version",
+        ])
+        .map(str::to_owned)
+        .collect();
+    for check in ["ping", "log"] {
+        out.extend(["healthz", "livez", "readyz"].map(|kind| format!("/{kind}/{check}")));
+    }
+    for (group, versions) in groups(registry) {
+        if group.is_empty() {
+            continue;
+        }
+        out.push(format!("/apis/{group}"));
+        out.extend(
+            versions
+                .iter()
+                .map(|version| format!("/apis/{group}/{version}")),
+        );
+    }
+    out.sort();
+    out
+}
+
+/// Groups with versions, the preferred one first: built-in groups in their own order, then those
+/// of definitions by name.
+pub(crate) fn groups(registry: &Registry) -> Vec<(String, Vec<String>)> {
     let mut out: Vec<(String, Vec<String>)> = Vec::new();
-    for group in order {
-        if let Some(versions) = all.remove(&group) {
-            out.push((group, versions));
+    for info in weir_schema::builtin_kinds() {
+        match out.iter_mut().find(|(group, _)| *group == info.group) {
+            Some((_, versions)) if versions.contains(&info.version) => {}
+            Some((_, versions)) => versions.push(info.version.clone()),
+            None => out.push((info.group.clone(), vec![info.version.clone()])),
         }
     }
-    out.extend(all);
+    for (group, versions) in registry.groups() {
+        match out.iter_mut().find(|(g, _)| *g == group) {
+            Some((_, known)) => {
+                let new: Vec<String> = versions
+                    .into_iter()
+                    .filter(|version| !known.contains(version))
+                    .collect();
+                known.extend(new);
+            }
+            None => out.push((group, versions)),
+        }
+    }
     out
 }
 
@@ -110,102 +210,181 @@ fn api_group(group: &str, versions: &[String], alone: bool) -> Value {
         .iter()
         .map(|v| json!({"groupVersion": format!("{group}/{v}"), "version": v}))
         .collect();
-    let preferred = each.first().cloned().unwrap_or_default();
-    let mut out = json!({"name": group, "versions": each, "preferredVersion": preferred});
+    let mut out = Map::new();
     if alone {
-        weir_object::path::set(&mut out, &["kind"], "APIGroup".into());
-        weir_object::path::set(&mut out, &["apiVersion"], "v1".into());
+        out.insert("kind".into(), "APIGroup".into());
+        out.insert("apiVersion".into(), "v1".into());
     }
+    out.insert("name".into(), group.into());
+    let preferred = each.first().cloned().unwrap_or_default();
+    out.insert("versions".into(), each.into());
+    out.insert("preferredVersion".into(), preferred);
+    Value::Object(out)
+}
+
+/// A resource as discovery tells it, from the table of built-in kinds or from a definition.
+struct Entry {
+    name: String,
+    singular: String,
+    namespaced: bool,
+    kind: String,
+    verbs: Vec<String>,
+    short: Vec<String>,
+    categories: Vec<String>,
+    hash: String,
+    parts: Vec<PartEntry>,
+    /// Definitions say their group and version; built-in kinds leave them out.
+    own: Option<(String, String)>,
+}
+
+struct PartEntry {
+    name: String,
+    group: String,
+    version: String,
+    kind: String,
+    verbs: Vec<String>,
+}
+
+/// The order in which definitions tell what can be done.
+const VERBS: [&str; 8] = [
+    "delete",
+    "deletecollection",
+    "get",
+    "list",
+    "patch",
+    "create",
+    "update",
+    "watch",
+];
+
+fn entries(registry: &Registry, group: &str, version: &str) -> Vec<Entry> {
+    let mut out: Vec<Entry> = weir_schema::builtin_kinds()
+        .iter()
+        .filter(|info| info.group == group && info.version == version)
+        .map(|info| Entry {
+            name: info.plural.clone(),
+            singular: info.singular.clone(),
+            namespaced: info.namespaced,
+            kind: info.kind.clone(),
+            verbs: info.verbs.clone(),
+            short: info.short_names.clone(),
+            categories: info.categories.clone(),
+            hash: info.storage_version_hash.clone(),
+            parts: info
+                .subresources
+                .iter()
+                .map(|part| PartEntry {
+                    name: part.name.clone(),
+                    group: part.group.clone(),
+                    version: part.version.clone(),
+                    kind: part.kind.clone(),
+                    verbs: part.verbs.clone(),
+                })
+                .collect(),
+            own: None,
+        })
+        .collect();
+    let custom = registry
+        .iter()
+        .filter(|r| r.custom.is_some() && r.kind.group == group && r.kind.version == version);
+    out.extend(custom.map(|resource| custom_entry(resource)));
     out
 }
 
-fn subresources(resource: &Resource) -> Vec<(&'static str, Value, Vec<&'static str>)> {
+fn custom_entry(resource: &Resource) -> Entry {
     let kind = &resource.kind;
-    let own = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
-    let of = |group: &str, version: &str, kind: &str| json!({"group": group, "version": version, "kind": kind});
-    let mut out = Vec::new();
-    if resource.is("", "Pod") {
-        out.push(("binding", of("", "v1", "Binding"), vec!["create"]));
-        out.push(("eviction", of("policy", "v1", "Eviction"), vec!["create"]));
-    }
-    if resource.is("", "Namespace") {
-        out.push(("finalize", own.clone(), vec!["update"]));
+    let words = |list: &[&str]| list.iter().map(|w| (*w).to_owned()).collect();
+    let mut parts = Vec::new();
+    if resource.status {
+        parts.push(PartEntry {
+            name: "status".to_owned(),
+            group: String::new(),
+            version: String::new(),
+            kind: kind.kind.to_string(),
+            verbs: words(&["get", "patch", "update"]),
+        });
     }
     if resource.scale {
-        out.push((
-            "scale",
-            of("autoscaling", "v1", "Scale"),
-            vec!["get", "patch", "update"],
-        ));
+        parts.push(PartEntry {
+            name: "scale".to_owned(),
+            group: "autoscaling".to_owned(),
+            version: "v1".to_owned(),
+            kind: "Scale".to_owned(),
+            verbs: words(&["get", "patch", "update"]),
+        });
     }
-    if resource.status {
-        out.push(("status", own, vec!["get", "patch", "update"]));
+    // Told by the kind, as the real server does, whatever version is stored.
+    let digest = Sha256::digest(format!("{}/{}/{}", kind.group, kind.version, kind.kind));
+    Entry {
+        name: kind.plural.to_string(),
+        singular: resource.singular.clone(),
+        namespaced: kind.namespaced,
+        kind: kind.kind.to_string(),
+        verbs: words(&VERBS),
+        short: resource.short.clone(),
+        categories: resource.categories.clone(),
+        hash: STANDARD.encode(digest.get(..8).unwrap_or_default()),
+        parts,
+        own: Some((kind.group.to_string(), kind.version.to_string())),
     }
-    out
 }
 
-fn verbs(resource: &Resource) -> Vec<&'static str> {
-    let collection = !resource.is("", "Namespace");
-    VERBS
-        .iter()
-        .copied()
-        .filter(|v| collection || *v != "deletecollection")
-        .collect()
-}
-
-fn resource_list(registry: &Registry, group: &str, version: &str) -> Result<Value, Refusal> {
+fn resource_list(registry: &Registry, group: &str, version: &str) -> Option<Value> {
     let mut out = Vec::new();
-    for resource in registry.iter() {
-        let kind = &resource.kind;
-        if kind.group != group || kind.version != version {
-            continue;
-        }
-        let mut entry = json!({
-            "name": kind.plural, "singularName": resource.singular, "namespaced": kind.namespaced,
-            "kind": kind.kind, "verbs": verbs(resource),
+    for entry in entries(registry, group, version) {
+        let mut row = json!({
+            "name": entry.name, "singularName": entry.singular, "namespaced": entry.namespaced,
+            "kind": entry.kind, "verbs": entry.verbs,
         });
         for (field, list) in [
-            ("shortNames", &resource.short),
-            ("categories", &resource.categories),
+            ("shortNames", &entry.short),
+            ("categories", &entry.categories),
         ] {
             if !list.is_empty() {
-                weir_object::path::set(&mut entry, &[field], json!(list));
+                weir_object::path::set(&mut row, &[field], json!(list));
             }
         }
-        out.push(entry);
-        for (name, of, verbs) in subresources(resource) {
-            let mut entry = json!({
-                "name": format!("{}/{name}", kind.plural), "singularName": "",
-                "namespaced": kind.namespaced, "kind": of["kind"], "verbs": verbs,
-            });
-            if of["kind"] != json!(kind.kind) {
-                weir_object::path::set(&mut entry, &["group"], of["group"].clone());
-                weir_object::path::set(&mut entry, &["version"], of["version"].clone());
-            }
-            out.push(entry);
+        if !entry.hash.is_empty() {
+            weir_object::path::set(&mut row, &["storageVersionHash"], entry.hash.into());
         }
-    }
-    for info in weir_schema::builtin_kinds() {
-        if info.group == group && info.version == version && info.verbs == ["create"] {
-            out.push(json!({"name": info.plural, "singularName": info.singular,
-                "namespaced": info.namespaced, "kind": info.kind, "verbs": ["create"]}));
+        out.push(row);
+        for part in entry.parts {
+            let mut row = Map::new();
+            row.insert(
+                "name".into(),
+                format!("{}/{}", entry.name, part.name).into(),
+            );
+            row.insert("singularName".into(), "".into());
+            row.insert("namespaced".into(), entry.namespaced.into());
+            if !part.version.is_empty() {
+                row.insert("group".into(), part.group.into());
+                row.insert("version".into(), part.version.into());
+            }
+            row.insert("kind".into(), part.kind.into());
+            row.insert("verbs".into(), json!(part.verbs));
+            out.push(Value::Object(row));
         }
     }
     if out.is_empty() {
-        return Err(Refusal::NoResource);
+        return None;
     }
     let group_version = if group.is_empty() {
         version.to_owned()
     } else {
         format!("{group}/{version}")
     };
-    Ok(
-        json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version,
-        "resources": out}),
-    )
+    let mut list = Map::new();
+    list.insert("kind".into(), "APIResourceList".into());
+    // The oldest list does not say its own version.
+    if !group.is_empty() {
+        list.insert("apiVersion".into(), "v1".into());
+    }
+    list.insert("groupVersion".into(), group_version.into());
+    list.insert("resources".into(), out.into());
+    Some(Value::Object(list))
 }
 
-fn aggregate(registry: &Registry, core: bool) -> Response<ApiBody> {
+fn aggregate(registry: &Registry, core: bool, head: &Parts) -> Response<ApiBody> {
     let mut items = Vec::new();
     for (group, versions) in groups(registry) {
         if group.is_empty() != core {
@@ -213,66 +392,87 @@ fn aggregate(registry: &Registry, core: bool) -> Response<ApiBody> {
         }
         let mut each = Vec::new();
         for version in versions {
-            let mut resources: Vec<Value> = registry
-                .iter()
-                .filter(|r| r.kind.group == group && r.kind.version == version)
-                .map(|resource| aggregated_resource(resource))
+            let resources: Vec<Value> = entries(registry, &group, &version)
+                .into_iter()
+                .map(aggregated_resource)
                 .collect();
-            for info in weir_schema::builtin_kinds() {
-                if info.group == group && info.version == version && info.verbs == ["create"] {
-                    let scope = if info.namespaced {
-                        "Namespaced"
-                    } else {
-                        "Cluster"
-                    };
-                    resources.push(json!({"resource": info.plural, "scope": scope,
-                        "responseKind": {"group": info.group, "version": info.version, "kind": info.kind},
-                        "singularResource": info.singular, "verbs": ["create"]}));
-                }
+            if !resources.is_empty() {
+                let version =
+                    json!({"version": version, "resources": resources, "freshness": "Current"});
+                each.push(version);
             }
-            each.push(json!({"version": version, "resources": resources, "freshness": "Current"}));
         }
         let metadata = if core {
-            json!({"creationTimestamp": null})
+            json!({})
         } else {
-            json!({"name": group, "creationTimestamp": null})
+            json!({"name": group})
         };
         items.push(json!({"metadata": metadata, "versions": each}));
     }
     let value = json!({"kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2",
         "metadata": {}, "items": items});
-    let mut response = answer::json(200, &value);
-    response.headers_mut().insert(
-        http::header::CONTENT_TYPE,
-        http::HeaderValue::from_static(
+    let body = value.to_string().into_bytes();
+    let tag = format!("\"{}\"", hexadecimal(&Sha512::digest(&body)));
+    let known = head.headers.get(IF_NONE_MATCH);
+    let mut response = if known.is_some_and(|known| known.as_bytes() == tag.as_bytes()) {
+        let mut response = Response::new(ApiBody::whole(Vec::new()));
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        answer::bytes(200, body)
+    };
+    let headers = response.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static(
             "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList",
         ),
     );
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("public"));
+    headers.insert(VARY, HeaderValue::from_static("Accept"));
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(ETAG, tag);
+    }
     response
 }
 
-fn aggregated_resource(resource: &Resource) -> Value {
-    let kind = &resource.kind;
-    let response = json!({"group": kind.group, "version": kind.version, "kind": kind.kind});
-    let mut entry = json!({
-        "resource": kind.plural, "responseKind": response,
-        "scope": if kind.namespaced { "Namespaced" } else { "Cluster" },
-        "singularResource": resource.singular, "verbs": verbs(resource),
+/// Bytes as the upper-case text that tags are made of.
+pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+fn aggregated_resource(entry: Entry) -> Value {
+    let (group, version) = entry.own.unwrap_or_default();
+    let mut row = json!({
+        "resource": entry.name,
+        "responseKind": {"group": group, "version": version, "kind": entry.kind},
+        "scope": if entry.namespaced { "Namespaced" } else { "Cluster" },
+        "singularResource": entry.singular, "verbs": entry.verbs,
     });
     for (field, list) in [
-        ("shortNames", &resource.short),
-        ("categories", &resource.categories),
+        ("shortNames", &entry.short),
+        ("categories", &entry.categories),
     ] {
         if !list.is_empty() {
-            weir_object::path::set(&mut entry, &[field], json!(list));
+            weir_object::path::set(&mut row, &[field], json!(list));
         }
     }
-    let subs: Vec<Value> = subresources(resource)
+    let parts: Vec<Value> = entry
+        .parts
         .into_iter()
-        .map(|(name, of, verbs)| json!({"subresource": name, "responseKind": of, "verbs": verbs}))
+        .map(|part| {
+            // The same kind again is said as shortly as the kind itself.
+            let (group, version) = if part.version.is_empty() {
+                (group.clone(), version.clone())
+            } else {
+                (part.group, part.version)
+            };
+            json!({"subresource": part.name, "verbs": part.verbs,
+                "responseKind": {"group": group, "version": version, "kind": part.kind}})
+        })
         .collect();
-    if !subs.is_empty() {
-        weir_object::path::set(&mut entry, &["subresources"], subs.into());
+    if !parts.is_empty() {
+        weir_object::path::set(&mut row, &["subresources"], parts.into());
     }
-    entry
+    row
 }

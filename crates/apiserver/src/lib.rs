@@ -26,6 +26,7 @@ mod exposure;
 mod faults;
 mod identity;
 mod labels;
+mod logs;
 mod meta;
 mod objects;
 mod openapi;
@@ -62,6 +63,7 @@ pub use faults::{
     FaultVerb, FaultWhen, Faults, Moment, Span, Staleness,
 };
 pub use identity::{User, has_bearer_token};
+pub use logs::{LogOptions, LogStream, PodLogs};
 pub use persist::{OpenFailure, SaveFailure};
 pub use protobuf::{json_to_protobuf, protobuf_to_json};
 pub use refusal::{Cause, Refusal, ResourceName};

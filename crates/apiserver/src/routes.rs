@@ -13,6 +13,7 @@ use crate::call::{Call, Part};
 use crate::discovery;
 use crate::evict::{Evicted, evict};
 use crate::identity::{self, User};
+use crate::logs;
 use crate::objects;
 use crate::openapi;
 use crate::protobuf::{self, Exchange};
@@ -25,6 +26,7 @@ use crate::review;
 use crate::scale;
 use crate::server::ApiServer;
 use crate::stream;
+use crate::table;
 use crate::write::{self, PatchKind};
 
 /// Answers a request.
@@ -59,7 +61,12 @@ fn route(
     let accept = header(head, "accept");
     let reads = head.method == Method::GET || head.method == Method::HEAD;
     match words.as_slice() {
-        ["healthz" | "readyz" | "livez", ..] => return Ok(answer::text(200, "ok")),
+        ["healthz" | "readyz" | "livez", ..] => {
+            return Ok(discovery::health(
+                &words,
+                head.uri.query().unwrap_or_default(),
+            ));
+        }
         ["version"] => return Ok(answer::json(200, &discovery::version())),
         ["openapi", rest @ ..] if reads => return openapi::serve(server, rest, head, accept),
         ["openid", "v1", "jwks"] if reads => return Ok(identity::keys(server)),
@@ -72,6 +79,9 @@ fn route(
     }
     let target = request::target(&segments).ok_or(Refusal::NoResource)?;
     let mut query = request::query(head.uri.query().unwrap_or_default())?;
+    if let Some(answer) = logs::serve(server, &target, head)? {
+        return Ok(answer);
+    }
     let (head, body) = protobuf::plain(server, &target, head, body)?;
     let (head, body): (&Parts, &[u8]) = (&head, &body);
     if let Some(answer) = review::serve(server, user, &target, &query, head, body)? {
@@ -130,6 +140,9 @@ fn read_request(
         .cloned()
         .ok_or(Refusal::NoResource)?;
     let view = request::accepted(accept)?;
+    if view == View::Table {
+        table::check(query.include.as_deref())?;
+    }
     scope_fits(target, &resource)?;
     let part = part(target, &resource)?;
     let namespace = target.namespace.as_deref();

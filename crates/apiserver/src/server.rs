@@ -17,7 +17,9 @@ use crate::controllers::metrics::MetricsSource;
 use crate::custom;
 use crate::faults::{FaultPlan, Faults};
 use crate::identity::{Tokens, User};
+use crate::logs::PodLogs;
 use crate::objects;
+use crate::openapi::Documents;
 use crate::persist::{self, Journal, OpenFailure, SaveFailure, Saved};
 use crate::random::Random;
 use crate::registry::Storage;
@@ -72,6 +74,8 @@ pub struct Tuning {
     /// Faults from the start; more can be set later through [`ApiServer::faults`]. A plan that
     /// contradicts itself is left out, which [`FaultPlan::parse`] never gives.
     pub faults: Option<FaultPlan>,
+    /// Keeps the logs of pods; without it they are empty.
+    pub logs: Option<Arc<dyn PodLogs>>,
 }
 
 impl Default for Tuning {
@@ -83,6 +87,7 @@ impl Default for Tuning {
             metrics: None,
             root_ca: String::new(),
             faults: None,
+            logs: None,
         }
     }
 }
@@ -103,6 +108,8 @@ pub(crate) struct Inner {
     pub(crate) metrics: Option<Arc<dyn MetricsSource>>,
     pub(crate) root_ca: String,
     pub(crate) faults: Faults,
+    pub(crate) documents: Documents,
+    pub(crate) logs: Option<Arc<dyn PodLogs>>,
 }
 
 impl Inner {
@@ -208,6 +215,8 @@ impl ApiServer {
             metrics: tuning.metrics,
             root_ca: tuning.root_ca,
             faults,
+            documents: Documents::default(),
+            logs: tuning.logs,
         }))
     }
 

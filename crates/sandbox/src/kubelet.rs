@@ -7,7 +7,6 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +25,7 @@ use weir_runtime::{
 
 use crate::addresses::Addresses;
 use crate::images::{Image, Images};
+use crate::logs::Logs;
 use crate::network::{Network, Served};
 use crate::probe::Probe;
 use crate::process::{Process, Start};
@@ -40,7 +40,7 @@ pub(crate) struct Node {
     pub(crate) network: Network,
     pub(crate) addresses: Arc<Addresses>,
     pub(crate) images: Images,
-    pub(crate) logs: PathBuf,
+    pub(crate) logs: Arc<Logs>,
     /// All supervisors, so that the sandbox's end can wait for theirs.
     pub(crate) tracker: TaskTracker,
 }
@@ -203,6 +203,7 @@ impl Node {
             }
         }
         self.addresses.release(address);
+        self.logs.forget(pod.uid());
         self.remove(pod).await;
     }
 
@@ -211,7 +212,12 @@ impl Node {
         let empty = Value::Null;
         let container = pod.get(&["spec", "containers", "0"]).unwrap_or(&empty);
         let reference = container["image"].as_str().unwrap_or_default();
+        let begin = || {
+            let name = container["name"].as_str().unwrap_or_default();
+            self.logs.begin(pod.uid(), name)
+        };
         if !Images::is_own(reference) {
+            begin();
             return Ok(Running::Simulated);
         }
         let image = self.images.pull(reference).await;
@@ -229,13 +235,11 @@ impl Node {
             Network::Loopback => {
                 let mut command: Vec<String> = strings("command", &image.entrypoint);
                 command.extend(strings("args", &image.cmd));
-                let name = format!("{}_{}.log", pod.namespace(), pod.name());
-                let log = self.logs.join(name);
                 let start = Start {
                     root: image.root.clone(),
                     command,
                     env,
-                    log,
+                    log: begin(),
                 };
                 let process = Process::start(&start);
                 let process = process.map_err(|e| Waiting("RunContainerError", e.to_string()))?;
@@ -251,6 +255,7 @@ impl Node {
                 let settings = weir_demoapp::Settings::read(find);
                 let settings = settings.map_err(|e| Waiting("RunContainerError", e.to_string()))?;
                 let port = settings.port;
+                begin();
                 let served = network
                     .serve(address.into(), port, weir_demoapp::router(settings))
                     .await;

@@ -20,6 +20,7 @@ mod install;
 mod istio;
 mod kubelet;
 mod load;
+mod logs;
 mod manifests;
 mod memory;
 mod names;

@@ -1,14 +1,16 @@
-//! Owns one container as a local process: its environment, its log file, and its end. There is no
+//! Owns one container as a local process: its environment, its log, and its end. There is no
 //! isolation here; the sandbox runs only images that were pushed to its own registry.
 
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::process::{Child, Command};
 
+use crate::logs::Log;
+
 /// What a process is started with.
-#[derive(Clone, Debug)]
 pub(crate) struct Start {
     /// The image's files.
     pub(crate) root: PathBuf,
@@ -17,7 +19,7 @@ pub(crate) struct Start {
     /// The whole environment.
     pub(crate) env: Vec<(String, String)>,
     /// Where output goes.
-    pub(crate) log: PathBuf,
+    pub(crate) log: Arc<Log>,
 }
 
 /// Why a process could not be started.
@@ -50,23 +52,34 @@ impl Process {
             program: path.display().to_string(),
             cause,
         };
-        let log = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&start.log)
-            .map_err(refused)?;
-        let errors = log.try_clone().map_err(refused)?;
-        let child = Command::new(&path)
+        let mut child = Command::new(&path)
             .args(arguments)
             .env_clear()
             .envs(start.env.iter().map(|(k, v)| (k, v)))
             .current_dir(&start.root)
             .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(errors)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
             .map_err(refused)?;
+        let (out, errors) = (child.stdout.take(), child.stderr.take());
+        let log = start.log.clone();
+        // Ends with the process, or with the last of its children that holds the pipes.
+        tokio::spawn(async move {
+            let out = async {
+                if let Some(out) = out {
+                    log.take(out).await;
+                }
+            };
+            let errors = async {
+                if let Some(errors) = errors {
+                    log.take(errors).await;
+                }
+            };
+            tokio::join!(out, errors);
+            log.close();
+        });
         Ok(Self(child))
     }
 

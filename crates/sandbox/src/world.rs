@@ -27,6 +27,7 @@ use crate::control::{self, Controls};
 use crate::gitserver::{GitServer, GitServerOptions};
 use crate::images::Images;
 use crate::kubelet::{Kubelet, Node};
+use crate::logs::Logs;
 use crate::manifests::{self, Loaded, ManifestFailure};
 use crate::memory::MemoryNet;
 use crate::names::Names;
@@ -184,6 +185,7 @@ impl Sandbox {
         let addresses = Arc::new(Addresses::new(block.number));
         let clock = options.clock.clone();
         let now = clock.clone();
+        let logs = Arc::new(Logs::new(clock.clone()));
         let server = ApiServer::with(
             weir_apiserver::Options {
                 now: Arc::new(move || now.now()),
@@ -191,6 +193,7 @@ impl Sandbox {
             },
             Tuning {
                 addresses: addresses.clone(),
+                logs: Some(logs.clone()),
                 ..Tuning::default()
             },
         );
@@ -289,7 +292,7 @@ impl Sandbox {
             network: options.network,
             addresses: addresses.clone(),
             images: Images::new(sandbox.http(), sub_dir(&options.dir, "images")?),
-            logs: sub_dir(&options.dir, "logs")?,
+            logs,
             tracker: sandbox.supervisors.clone(),
         };
         sandbox.run(Kubelet::controller(&sandbox.context, Arc::new(node)));

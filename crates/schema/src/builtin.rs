@@ -18,6 +18,7 @@ static DATA: &str = include_str!("../data/kubernetes-1.34.json");
 struct Builtin {
     schema: Schema,
     kinds: Vec<KindInfo>,
+    values: BTreeMap<String, Vec<String>>,
 }
 
 pub(crate) fn schema() -> &'static Schema {
@@ -26,6 +27,10 @@ pub(crate) fn schema() -> &'static Schema {
 
 pub(crate) fn kinds() -> &'static [KindInfo] {
     &builtin().kinds
+}
+
+pub(crate) fn values(at: &str) -> &'static [String] {
+    builtin().values.get(at).map_or(&[], Vec::as_slice)
 }
 
 fn builtin() -> &'static Builtin {
@@ -45,6 +50,7 @@ fn builtin() -> &'static Builtin {
                 graph: Arc::new(graph),
             },
             kinds: data.kinds,
+            values: data.values,
         }
     })
 }
@@ -53,6 +59,7 @@ fn builtin() -> &'static Builtin {
 struct Data {
     kinds: Vec<KindInfo>,
     types: Vec<Row>,
+    values: BTreeMap<String, Vec<String>>,
 }
 
 /// A type as written in the data: `n` name, `s` scalar, `f` fields, `a` additional members,

@@ -27,23 +27,43 @@ pub struct KindInfo {
     pub categories: Vec<String>,
     /// Subresources: `status`, `scale` and others.
     #[serde(default)]
-    pub subresources: Vec<String>,
+    pub subresources: Vec<SubresourceInfo>,
     /// What may be done with the resource.
     #[serde(default)]
     pub verbs: Vec<String>,
     /// The name of its type in the graph.
     pub type_name: String,
+    /// Tells clients whether the stored version changed; empty for what is not stored.
+    #[serde(default)]
+    pub storage_version_hash: String,
+}
+
+/// What discovery says of a part of a kind.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq)]
+pub struct SubresourceInfo {
+    /// The part's name.
+    pub name: String,
+    /// The API group of what it takes and gives, where that is another kind.
+    #[serde(default)]
+    pub group: String,
+    /// The version of that kind.
+    #[serde(default)]
+    pub version: String,
+    /// The kind.
+    pub kind: String,
+    /// What may be done with it.
+    pub verbs: Vec<String>,
 }
 
 impl KindInfo {
     /// Whether the status is written apart from the rest.
     pub fn has_status(&self) -> bool {
-        self.subresources.iter().any(|name| name == "status")
+        self.subresources.iter().any(|part| part.name == "status")
     }
 
     /// Whether replicas can be read and written through `scale`.
     pub fn has_scale(&self) -> bool {
-        self.subresources.iter().any(|name| name == "scale")
+        self.subresources.iter().any(|part| part.name == "scale")
     }
 
     /// `group/version`, or the version alone for core.
@@ -73,4 +93,10 @@ pub fn lookup_resource(group: &str, version: &str, plural: &str) -> Option<&'sta
     builtin_kinds()
         .iter()
         .find(|info| info.plural == plural && info.group == group && info.version == version)
+}
+
+/// The values that a text may have, where they are few: by the type's name and the field's, which
+/// ends with `[]` for the items of a list.
+pub fn allowed_values(type_name: &str, field: &str) -> &'static [String] {
+    crate::builtin::values(&format!("{type_name}.{field}"))
 }

@@ -21,5 +21,7 @@ pub use graph::{
     Absent, Field, Link, ListKind, ListType, MapType, PatchStrategy, Relation, Scalar, Schema,
     Type, TypeRef,
 };
-pub use kinds::{KindInfo, builtin_kinds, lookup, lookup_resource};
+pub use kinds::{
+    KindInfo, SubresourceInfo, allowed_values, builtin_kinds, lookup, lookup_resource,
+};
 pub use wire::{Wire, WireChoice, WireField, WireKind, WireMessage, WireShape, canonical_quantity};

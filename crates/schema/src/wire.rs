@@ -123,6 +123,7 @@ impl WireMessage {
 pub struct Wire {
     messages: Vec<WireMessage>,
     kinds: HashMap<(&'static str, &'static str), usize>,
+    by_name: HashMap<&'static str, usize>,
 }
 
 impl Wire {
@@ -144,6 +145,23 @@ impl Wire {
             .get(&(api_version, kind))
             .or_else(|| self.kinds.get(&("meta.k8s.io/v1", kind)))
             .copied()
+    }
+
+    /// A field by the names that the published OpenAPI has for its type and itself.
+    pub fn field(&self, type_name: &str, field: &str) -> Option<&WireField> {
+        let number = *self.by_name.get(type_name)?;
+        let fields = &self.message(number)?.fields;
+        let own = fields.iter().find(|f| f.name == field && !f.inline);
+        // Members of a part without a name of its own are the type's.
+        own.or_else(|| {
+            fields.iter().filter(|f| f.inline).find_map(|part| {
+                let WireKind::Message(number) = part.kind else {
+                    return None;
+                };
+                let fields = &self.message(number)?.fields;
+                fields.iter().find(|f| f.name == field)
+            })
+        })
     }
 
     fn read(data: &'static str) -> Self {
@@ -168,6 +186,7 @@ impl Wire {
                 Some("JSONSchemaPropsOrStringArray") => Some(WireChoice::SchemaOrWords),
                 _ => None,
             };
+            out.by_name.insert(name, out.messages.len());
             out.messages.push(WireMessage {
                 name,
                 fields,

@@ -2,7 +2,10 @@
 """Writes crates/schema/data/kubernetes-1.34.json from the OpenAPI and discovery documents that the
 module k8s.io/kubernetes publishes.
 
-    python3 extract.py "$(go mod download -json k8s.io/kubernetes@v1.34.2 | jq -r .Dir)" OUT
+    python3 extract.py "$(go mod download -json k8s.io/kubernetes@v1.34.2 | jq -r .Dir)" LIVE OUT
+
+LIVE is a folder with the OpenAPI documents of a running server, since those published leave out
+which values a text may have: `kubectl get --raw /openapi/v3/GROUP/VERSION` for each.
 
 Types are numbered; equal anonymous types are written once. The meaning of the one-letter keys is
 told beside their reader, crates/schema/src/builtin.rs.
@@ -17,14 +20,13 @@ GROUPS = {
     "coordination.k8s.io", "discovery.k8s.io", "events.k8s.io", "storage.k8s.io",
     "scheduling.k8s.io", "admissionregistration.k8s.io", "apiextensions.k8s.io", "node.k8s.io",
     "authentication.k8s.io", "authorization.k8s.io", "apiregistration.k8s.io",
-    "certificates.k8s.io",
+    "certificates.k8s.io", "flowcontrol.apiserver.k8s.io", "resource.k8s.io",
 }
 VERSIONS = {"v1", "v2"}
-SKIPPED = {"Binding", "ComponentStatus"}
 
 
 def main():
-    root, out = sys.argv[1], sys.argv[2]
+    root, live, out = sys.argv[1], sys.argv[2], sys.argv[3]
     defs = read_schemas(os.path.join(root, "api/openapi-spec/v3"))
     by_gvk = {}
     for name, schema in defs.items():
@@ -40,13 +42,29 @@ def main():
     types.named("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta")
     types.named("io.k8s.api.autoscaling.v1.Scale")
     types.named("io.k8s.api.policy.v1.Eviction")
+    for name in ("DeleteOptions", "ListMeta", "Patch", "Status", "WatchEvent", "APIResourceList", "APIGroup"):
+        types.named("io.k8s.apimachinery.pkg.apis.meta.v1." + name)
 
     with open(out, "w") as f:
         f.write('{"kinds":[\n')
         f.write(",\n".join(dump(kind) for kind in kinds))
         f.write('\n],"types":[\n')
         f.write(",\n".join(dump(row) for row in types.rows))
-        f.write("\n]}\n")
+        f.write('\n],"values":{\n')
+        values = read_values(read_schemas(live), {row.get("n") for row in types.rows})
+        f.write(",\n".join("%s:%s" % (dump(at), dump(words)) for at, words in values))
+        f.write("\n}}\n")
+
+
+def read_values(defs, names):
+    """The values that texts may have, by `type.field`; `[]` stands for the items of a list."""
+    for name, schema in sorted(defs.items()):
+        if name not in names:
+            continue
+        for field, of in sorted(schema.get("properties", {}).items()):
+            for path, part in ((field, of), (field + "[]", of.get("items", {}))):
+                if part.get("enum"):
+                    yield "%s.%s" % (name, path), part["enum"]
 
 
 def read_schemas(folder):
@@ -80,16 +98,18 @@ def read_kinds(root, by_gvk):
             name, _, sub = r["name"].partition("/")
             if sub:
                 if name in found:
-                    found[name].setdefault("subresources", []).append(sub)
-                continue
-            if r["kind"] in SKIPPED:
+                    row = {"name": sub, "kind": r["kind"], "verbs": r["verbs"]}
+                    for key in ("group", "version"):
+                        if r.get(key):
+                            row[key] = r[key]
+                    found[name].setdefault("subresources", []).append(row)
                 continue
             kind = {
                 "group": group, "version": version, "kind": r["kind"], "plural": name,
                 "singular": r["singularName"], "namespaced": r["namespaced"],
                 "typeName": by_gvk[(group, version, r["kind"])],
             }
-            for key in ("shortNames", "categories", "verbs"):
+            for key in ("shortNames", "categories", "verbs", "storageVersionHash"):
                 if r.get(key):
                     kind[key] = r[key]
             found[name] = kind

@@ -145,7 +145,7 @@ fn written(value: &Value) -> Option<Vec<u8>> {
 }
 
 /// The answer in protocol buffers, where it has that form.
-fn translate(response: Response<ApiBody>) -> Response<ApiBody> {
+fn translate(response: Response<ApiBody>, watches: bool) -> Response<ApiBody> {
     let is_json = response
         .headers()
         .get(header::CONTENT_TYPE)
@@ -154,18 +154,16 @@ fn translate(response: Response<ApiBody>) -> Response<ApiBody> {
         return response;
     }
     let (mut head, body) = response.into_parts();
-    let (body, media) = match body.whole_bytes() {
-        Ok(bytes) => {
-            let value: Option<Value> = serde_json::from_slice(&bytes).ok();
-            match value.as_ref().and_then(written) {
-                Some(out) => (ApiBody::whole(out), MEDIA),
-                None => return Response::from_parts(head, ApiBody::whole(bytes)),
-            }
+    let (body, media) = if watches {
+        let media = "application/vnd.kubernetes.protobuf;stream=watch";
+        (body.map_lines(frame), media)
+    } else {
+        let bytes = body.gathered();
+        let value: Option<Value> = serde_json::from_slice(&bytes).ok();
+        match value.as_ref().and_then(written) {
+            Some(out) => (ApiBody::whole(out), MEDIA),
+            None => return Response::from_parts(head, ApiBody::whole(bytes)),
         }
-        Err(body) => (
-            body.map_lines(frame),
-            "application/vnd.kubernetes.protobuf;stream=watch",
-        ),
     };
     head.headers
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(media));

@@ -34,6 +34,7 @@ pub(crate) struct Exchange<'a> {
     /// How a refusal is written: as objects are, but for what only objects can become.
     refusals: Form,
     refusal: Option<Refusal>,
+    watches: bool,
 }
 
 /// What a path holds, as far as forms go.
@@ -55,6 +56,7 @@ impl<'a> Exchange<'a> {
             form: Form::Json,
             refusals: Form::Json,
             refusal: None,
+            watches: false,
         };
         let place = place(server, head);
         let accept = head.headers.get(header::ACCEPT);
@@ -64,6 +66,7 @@ impl<'a> Exchange<'a> {
         };
         let watches = head.method == Method::GET
             && request::query(head.uri.query().unwrap_or_default()).is_ok_and(|q| q.watch);
+        out.watches = watches;
         let clauses = clauses(accept);
         let choose = |place: Place, watches: bool| {
             clauses.iter().find_map(|clause| {
@@ -106,14 +109,11 @@ impl<'a> Exchange<'a> {
 
     /// The answer in the chosen form.
     pub(crate) fn close(&self, response: Response<ApiBody>) -> Response<ApiBody> {
-        let form = if response.status().as_u16() < 400 {
-            self.form
-        } else {
-            self.refusals
-        };
+        let good = response.status().as_u16() < 400;
+        let form = if good { self.form } else { self.refusals };
         match form {
             Form::Json => response,
-            Form::Protobuf => translate(response),
+            Form::Protobuf => translate(response, good && self.watches),
             Form::Yaml => yaml(response),
         }
     }
@@ -265,10 +265,7 @@ fn message(place: Place, clauses: &[Clause], watches: bool) -> String {
 /// The answer in YAML.
 fn yaml(response: Response<ApiBody>) -> Response<ApiBody> {
     let (mut head, body) = response.into_parts();
-    let bytes = match body.whole_bytes() {
-        Ok(bytes) => bytes,
-        Err(body) => return Response::from_parts(head, body),
-    };
+    let bytes = body.gathered();
     let Some(text) = serde_json::from_slice::<Value>(&bytes)
         .ok()
         .map(|value| weir_yaml::to_string(&value))

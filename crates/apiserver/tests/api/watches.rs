@@ -249,7 +249,7 @@ async fn watches_speak_tables_too() {
     let events = lines(&mut body).await;
     assert_eq!(
         events[0]["object"]["rows"][0]["cells"],
-        json!(["a", "0", "0s"])
+        json!(["a", 0, "0s"])
     );
     assert!(events[0]["object"]["columnDefinitions"].is_array());
     assert!(events[1]["object"]["columnDefinitions"].is_null());
