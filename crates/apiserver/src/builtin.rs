@@ -6,6 +6,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use weir_object::path;
 
+use crate::authorize;
 use crate::call::{Call, stamp};
 use crate::refusal::{Cause, Refusal};
 use crate::registry::Resource;
@@ -50,6 +51,7 @@ pub(crate) fn begin(resource: &Resource, object: &mut Value, call: &Call) -> Res
 
 /// What each write of the kind does.
 pub(crate) fn every_write(resource: &Resource, object: &mut Value) -> Result<(), Refusal> {
+    authorize::complete(resource, object);
     if resource.is("", "Secret") {
         merge_string_data(object)?;
         if path::text(object, &["type"]).is_empty() {
@@ -126,14 +128,7 @@ pub(crate) fn check(resource: &Resource, old: Option<&Value>, new: &Value) -> Ve
             }
         }
         ("", "Service") => check_service(old, new, &mut out),
-        ("rbac.authorization.k8s.io", "RoleBinding" | "ClusterRoleBinding") => {
-            if let Some(old) = old
-                && path::get(old, &["roleRef"]) != field(&["roleRef"])
-            {
-                let value = field(&["roleRef"]).cloned().unwrap_or_default();
-                out.push(Cause::invalid("roleRef", &value, "cannot change roleRef"));
-            }
-        }
+        ("rbac.authorization.k8s.io", _) => out.extend(authorize::check(resource, old, new)),
         ("coordination.k8s.io", "Lease") => {
             let seconds = field(&["spec", "leaseDurationSeconds"]);
             if let Some(seconds) = seconds

@@ -26,8 +26,7 @@ fn is_dns_label(text: &str) -> bool {
 /// What is wrong with a name, in the API's words.
 pub(crate) fn name_fault(resource: &Resource, name: &str) -> Option<String> {
     if resource.kind.group == "rbac.authorization.k8s.io" {
-        let bad = name == "." || name == ".." || name.contains(['/', '%']);
-        return bad.then(|| "may not contain '/' or '%'".to_owned());
+        return segment_faults(name).into_iter().next();
     }
     let label = resource.is("", "Namespace") || resource.is("", "Service");
     let limit = if label { 63 } else { 253 };
@@ -39,6 +38,26 @@ pub(crate) fn name_fault(resource: &Resource, name: &str) -> Option<String> {
     } else {
         (!name.split('.').all(is_dns_label)).then(|| SUBDOMAIN.to_owned())
     }
+}
+
+/// What keeps a name from being a part of a path.
+pub(crate) fn segment_faults(name: &str) -> Vec<String> {
+    if name == "." || name == ".." {
+        return vec![format!("may not be '{name}'")];
+    }
+    ["/", "%"]
+        .iter()
+        .filter(|illegal| name.contains(**illegal))
+        .map(|illegal| format!("may not contain '{illegal}'"))
+        .collect()
+}
+
+/// What keeps a name from being that of most kinds.
+pub(crate) fn subdomain_fault(name: &str) -> Option<&'static str> {
+    if name.len() > 253 {
+        return Some("must be no more than 253 bytes");
+    }
+    (!name.split('.').all(is_dns_label)).then_some(SUBDOMAIN)
 }
 
 /// All that is wrong with an object's metadata.

@@ -413,6 +413,7 @@ pub(crate) fn replace(
     keep_other_parts(resource, part, old, &mut new);
     let name = path::text(old, &["metadata", "name"]);
     authorize::may_grant(state, resource, namespace, name, Some(old), &new, call)?;
+    authorize::complete(resource, &mut new);
     if track {
         let shown;
         let before: &Value = if resource.converts(old) {

@@ -63,9 +63,8 @@ fn token_request() -> Resource {
         generation: false,
         storage: usize::MAX,
         custom: None,
-        typing: Schema::builtin()
-            .named("io.k8s.api.authentication.v1.TokenRequest")
-            .unwrap_or_else(TypeRef::untyped),
+        typing: Schema::from_crd_schema(&token_request::schema())
+            .unwrap_or_else(|_| TypeRef::untyped()),
         api_version: kind.api_version(),
         kind,
     }
@@ -106,10 +105,16 @@ pub(crate) fn serve(
     admit::place(&resource, namespace, None, &mut object)?;
     admit::shape(&resource, &mut object, &mut call)?;
     let part = match resource.kind.kind.as_ref() {
-        "TokenRequest" => Part::Token,
+        "TokenRequest" => {
+            token_request::fill(&mut object);
+            Part::Token
+        }
         _ => Part::Whole,
     };
-    let object = write::tracked(&resource, None, object, part, &call);
+    // The parts that a request for a token always has are nobody's.
+    let empty = token_request::empty();
+    let before = (part == Part::Token).then_some(&empty);
+    let object = write::tracked(&resource, before, object, part, &call);
     let value = answered(server, &resource, target, object, &call)?;
     let mut response = answer::json(201, &value);
     answer::warn(&mut response, &call.warnings);

@@ -90,6 +90,18 @@ pub(crate) fn applied(
         now: &now,
         ignored: ignored(resource, part),
     };
+    // A role without rules says null, which nobody owns.
+    let empty = |live: &&Value| live.get("rules").is_some_and(Value::is_null);
+    let bare = live.filter(empty).map(|live| {
+        let mut live = live.clone();
+        path::remove(&mut live, &["rules"]);
+        live
+    });
+    let live = if resource.custom.is_none() {
+        bare.as_ref().or(live)
+    } else {
+        live
+    };
     managed::apply(live, config, &resource.typing, &writer, call.force).map_err(|failure| {
         let message = failure.to_string();
         match failure {

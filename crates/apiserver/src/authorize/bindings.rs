@@ -141,7 +141,8 @@ impl Bindings {
     }
 }
 
-fn subjects(binding: &Value) -> &[Value] {
+/// Whom a binding names.
+pub(crate) fn subjects(binding: &Value) -> &[Value] {
     let list = binding.get("subjects").and_then(Value::as_array);
     list.map(Vec::as_slice).unwrap_or_default()
 }

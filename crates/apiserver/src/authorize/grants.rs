@@ -74,7 +74,7 @@ pub(crate) fn may_grant(
                 "ClusterRole" => "clusterroles",
                 other => {
                     let kind = quote(other);
-                    return Err(Refusal::Internal(format!(
+                    return Err(Refusal::Failed(format!(
                         "unsupported role reference kind: {kind}"
                     )));
                 }

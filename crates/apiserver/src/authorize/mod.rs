@@ -9,6 +9,7 @@ mod gate;
 mod grants;
 pub(crate) mod review;
 mod rule;
+mod validate;
 
 pub(crate) use aggregation::run as gather_rules;
 pub(crate) use attributes::Attributes;
@@ -17,6 +18,7 @@ pub(crate) use bootstrap::objects as bootstrap;
 pub(crate) use gate::{Denial, enter, forbidden};
 pub(crate) use grants::{may_create, may_grant};
 pub(crate) use rule::quoted_list;
+pub(crate) use validate::{check, complete};
 
 use crate::identity::User;
 use crate::state::State;

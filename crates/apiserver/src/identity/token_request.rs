@@ -15,6 +15,32 @@ const GROUP: &str = "authentication.k8s.io";
 const WARN_ONLY: i64 = 60 * 60 + 7;
 const EXTENDED: i64 = 365 * 24 * 60 * 60;
 
+/// The fields of a request: it is no kind of its own in the published API.
+pub(crate) fn schema() -> Value {
+    let text = json!({"type": "string"});
+    let bound = json!({"type": "object", "properties":
+        {"kind": text, "apiVersion": text, "name": text, "uid": text}});
+    json!({"type": "object", "properties": {
+        "spec": {"type": "object", "properties": {
+            "audiences": {"type": "array", "items": text, "x-kubernetes-list-type": "atomic"},
+            "expirationSeconds": {"type": "integer", "format": "int64"},
+            "boundObjectRef": bound}},
+        "status": {"type": "object", "properties": {
+            "token": text, "expirationTimestamp": {"type": "string", "format": "date-time"}}}}})
+}
+
+/// What every request has, before anybody says anything.
+pub(crate) fn empty() -> Value {
+    json!({"spec": {"boundObjectRef": {}}, "status": {}})
+}
+
+/// Fills what a request leaves open and the server always decides alike.
+pub(crate) fn fill(request: &mut Value) {
+    if path::get(request, &["spec", "expirationSeconds"]).is_none_or(Value::is_null) {
+        path::set(request, &["spec", "expirationSeconds"], (60 * 60).into());
+    }
+}
+
 fn kind() -> ResourceName {
     ResourceName {
         group: GROUP.to_owned(),
@@ -79,7 +105,7 @@ pub(crate) fn answer(
         .filter(|a| a.as_array().is_some_and(|a| !a.is_empty()))
         .unwrap_or_else(|| json!([ISSUER]));
     let seconds = spec.and_then(|s| s.get("expirationSeconds")?.as_i64());
-    let seconds = seconds.unwrap_or(60 * 60);
+    let seconds = seconds.unwrap_or_default();
     let bound = spec.and_then(|s| s.get("boundObjectRef")).cloned();
     let bound = bound.filter(|b| !b.is_null());
     let limit = |detail| {

@@ -474,3 +474,62 @@ async fn roles_gather_the_rules_of_others() {
     crate::support::delete(&server, &format!("{CLUSTER_ROLES}/aa"), &Value::Null).await;
     assert_eq!(count("admin").await, (false, true));
 }
+
+#[tokio::test]
+async fn malformed_roles_and_bindings_are_invalid() {
+    let server = server();
+    let of = async |path: &str, body: Value| {
+        let answer = post(&server, path, &body).await;
+        (
+            answer.code,
+            answer.body["message"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned(),
+        )
+    };
+    let rules = json!([{}, {"verbs": ["get"], "nonResourceURLs": ["/x", "/y"]}]);
+    let text = "Role.rbac.authorization.k8s.io \"a\" is invalid: [rules[0].verbs: Required value: \
+                verbs must contain at least one value, rules[0].apiGroups: Required value: resource \
+                rules must supply at least one api group, rules[0].resources: Required value: \
+                resource rules must supply at least one resource, rules[1].nonResourceURLs: Invalid \
+                value: [\"/x\",\"/y\"]: namespaced rules cannot apply to non-resource URLs]";
+    let role = json!({"metadata": {"name": "a"}, "rules": rules});
+    assert_eq!(of(ROLES, role).await, (422, text.to_owned()));
+    let text = "ClusterRoleBinding.rbac.authorization.k8s.io \"a\" is invalid: [roleRef.kind: \
+                Unsupported value: \"Role\": supported values: \"ClusterRole\", roleRef.name: Invalid \
+                value: \"..\": may not be '..', subjects[0].namespace: Required value]";
+    let binding = json!({"metadata": {"name": "a"}, "roleRef": {"kind": "Role", "name": ".."},
+        "subjects": [{"kind": "ServiceAccount", "name": "a"}]});
+    assert_eq!(of(CLUSTER_BINDINGS, binding).await, (422, text.to_owned()));
+    let text = "RoleBinding.rbac.authorization.k8s.io \"b\" is invalid: roleRef: Invalid value: \
+                {\"APIGroup\":\"rbac.authorization.k8s.io\",\"Kind\":\"Role\",\"Name\":\"y\"}: cannot \
+                change roleRef";
+    assert_eq!(of(BINDINGS, bound("b", "Role", "x")).await.0, 201);
+    let (path, other) = (format!("{BINDINGS}/b"), bound("b", "Role", "y"));
+    let changed = crate::support::put(&server, &path, &other).await;
+    assert_eq!(changed.body["message"], text);
+}
+
+/// A role without rules says null, which nobody owns: a later apply is no conflict.
+#[tokio::test]
+async fn a_role_without_rules_can_be_given_some() {
+    let server = server();
+    let role = post(&server, ROLES, &json!({"metadata": {"name": "a"}})).await;
+    assert_eq!((role.code, &role.body["rules"]), (201, &Value::Null));
+    assert!(
+        role.body
+            .as_object()
+            .is_some_and(|map| map.contains_key("rules"))
+    );
+    let rules = json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]);
+    let config = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": {"name": "a"}, "rules": rules});
+    let path = format!("{ROLES}/a?fieldManager=x");
+    let applied = crate::support::patch(&server, &path, "apply", &config).await;
+    assert_eq!((applied.code, &applied.body["rules"]), (200, &rules));
+    let none = json!({"rules": []});
+    let path = format!("{ROLES}/a");
+    let emptied = crate::support::patch(&server, &path, "merge", &none).await;
+    assert_eq!((emptied.code, &emptied.body["rules"]), (200, &Value::Null));
+}

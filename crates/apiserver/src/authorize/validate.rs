@@ -1,0 +1,228 @@
+//! Owns what is wrong with roles and bindings, in the API's words. It refuses to ask whether the
+//! writer may write them; see `grants`.
+
+use serde_json::{Value, json};
+use weir_gocompat::quote;
+use weir_object::path;
+
+use super::bindings::{rules, subjects};
+use crate::meta;
+use crate::refusal::Cause;
+use crate::registry::Resource;
+use crate::selector::Selector;
+
+const GROUP: &str = "rbac.authorization.k8s.io";
+
+/// What each write of these kinds does: a role without rules says so, whatever was written.
+pub(crate) fn complete(resource: &Resource, object: &mut Value) {
+    let role = resource.is(GROUP, "Role") || resource.is(GROUP, "ClusterRole");
+    if let Value::Object(map) = object
+        && role
+    {
+        let rules = map.entry("rules").or_insert(Value::Null);
+        if rules.as_array().is_some_and(Vec::is_empty) {
+            *rules = Value::Null;
+        }
+    }
+}
+
+/// All that is wrong with an object of these kinds; none for others.
+pub(crate) fn check(resource: &Resource, old: Option<&Value>, new: &Value) -> Vec<Cause> {
+    let mut out = Vec::new();
+    if resource.kind.group != GROUP {
+        return out;
+    }
+    let namespaced = resource.kind.namespaced;
+    match resource.kind.kind.as_ref() {
+        "Role" | "ClusterRole" => {
+            for (i, rule) in rules(new).iter().enumerate() {
+                check_rule(rule, namespaced, &format!("rules[{i}]"), &mut out);
+            }
+            if let Some(gathering) = new.get("aggregationRule").filter(|v| v.is_object()) {
+                check_gathering(gathering, &mut out);
+            }
+        }
+        "RoleBinding" | "ClusterRoleBinding" => {
+            let reference = new.get("roleRef").unwrap_or(&Value::Null);
+            check_reference(reference, namespaced, &mut out);
+            for (i, subject) in subjects(new).iter().enumerate() {
+                check_subject(subject, namespaced, &format!("subjects[{i}]"), &mut out);
+            }
+            let before = old.and_then(|old| old.get("roleRef"));
+            if before.is_some_and(|before| before != reference) {
+                let text = |field| path::text(reference, &[field]);
+                // The value is shown as the server's own type.
+                let shown = json!({"APIGroup": text("apiGroup"), "Kind": text("kind"),
+                    "Name": text("name")});
+                out.push(Cause::invalid("roleRef", &shown, "cannot change roleRef"));
+            }
+        }
+        _ => {}
+    }
+    out
+}
+
+fn unsupported(field: String, value: &str, supported: &[&str]) -> Cause {
+    let supported: Vec<String> = supported.iter().map(|text| quote(text)).collect();
+    Cause {
+        reason: "FieldValueNotSupported",
+        message: format!(
+            "Unsupported value: {}: supported values: {}",
+            quote(value),
+            supported.join(", ")
+        ),
+        field,
+    }
+}
+
+fn check_rule(rule: &Value, namespaced: bool, at: &str, out: &mut Vec<Cause>) {
+    let empty = |field: &str| {
+        let list = rule.get(field).and_then(Value::as_array);
+        list.is_none_or(Vec::is_empty)
+    };
+    if empty("verbs") {
+        let detail = "verbs must contain at least one value";
+        out.push(Cause::required(format!("{at}.verbs"), detail));
+    }
+    if !empty("nonResourceURLs") {
+        let urls = rule.get("nonResourceURLs").cloned().unwrap_or_default();
+        let mut wrong = |detail| {
+            let at = format!("{at}.nonResourceURLs");
+            out.push(Cause::invalid(at, &urls, detail));
+        };
+        if namespaced {
+            wrong("namespaced rules cannot apply to non-resource URLs");
+        }
+        if !empty("apiGroups") || !empty("resources") || !empty("resourceNames") {
+            wrong("rules cannot apply to both regular resources and non-resource URLs");
+        }
+        return;
+    }
+    for (field, what) in [("apiGroups", "api group"), ("resources", "resource")] {
+        if empty(field) {
+            let detail = format!("resource rules must supply at least one {what}");
+            out.push(Cause::required(format!("{at}.{field}"), &detail));
+        }
+    }
+}
+
+fn check_gathering(gathering: &Value, out: &mut Vec<Cause>) {
+    let at = "aggregationRule.clusterRoleSelectors";
+    let selectors = gathering.get("clusterRoleSelectors");
+    let selectors = selectors.and_then(Value::as_array);
+    if selectors.is_none_or(Vec::is_empty) {
+        let detail = "at least one clusterRoleSelector required if aggregationRule is non-nil";
+        out.push(Cause::required(at, detail));
+    }
+    for (i, selector) in selectors.into_iter().flatten().enumerate() {
+        let at = format!("{at}[{i}]");
+        let before = out.len();
+        let labels = selector.get("matchLabels").and_then(Value::as_object);
+        for (key, value) in labels.into_iter().flatten() {
+            let value = value.as_str().unwrap_or_default();
+            let keys = meta::label_key_faults(key)
+                .into_iter()
+                .map(|f| (key.as_str(), f));
+            let values = meta::label_value_faults(value).map(|f| (value, f));
+            for (text, fault) in keys.chain(values) {
+                out.push(Cause::invalid(
+                    format!("{at}.matchLabels"),
+                    &text.into(),
+                    fault,
+                ));
+            }
+        }
+        let needs = selector.get("matchExpressions").and_then(Value::as_array);
+        for (j, need) in needs.into_iter().flatten().enumerate() {
+            check_need(need, &format!("{at}.matchExpressions[{j}]"), out);
+        }
+        if out.len() > before || Selector::from_object(Some(selector)).is_none() {
+            out.push(Cause::invalid(at, &Value::Null, "invalid label selector."));
+        }
+    }
+}
+
+fn check_need(need: &Value, at: &str, out: &mut Vec<Cause>) {
+    let values = need.get("values").and_then(Value::as_array);
+    let some = values.is_some_and(|list| !list.is_empty());
+    match path::text(need, &["operator"]) {
+        "In" | "NotIn" if !some => out.push(Cause::required(
+            format!("{at}.values"),
+            "must be specified when `operator` is 'In' or 'NotIn'",
+        )),
+        "Exists" | "DoesNotExist" if some => out.push(Cause::forbidden(
+            format!("{at}.values"),
+            "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+        )),
+        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+        other => out.push(Cause::invalid(
+            format!("{at}.operator"),
+            &other.into(),
+            "not a valid selector operator",
+        )),
+    }
+    let key = path::text(need, &["key"]);
+    for fault in meta::label_key_faults(key) {
+        out.push(Cause::invalid(format!("{at}.key"), &key.into(), fault));
+    }
+    for (i, value) in values.into_iter().flatten().enumerate() {
+        if let Some(fault) = meta::label_value_faults(value.as_str().unwrap_or_default()) {
+            out.push(Cause::invalid(format!("{at}.values[{i}]"), value, fault));
+        }
+    }
+}
+
+fn check_reference(reference: &Value, namespaced: bool, out: &mut Vec<Cause>) {
+    let text = |field| path::text(reference, &[field]);
+    if text("apiGroup") != GROUP {
+        let at = "roleRef.apiGroup".to_owned();
+        out.push(unsupported(at, text("apiGroup"), &[GROUP]));
+    }
+    let kinds: &[&str] = if namespaced {
+        &["Role", "ClusterRole"]
+    } else {
+        &["ClusterRole"]
+    };
+    if !kinds.contains(&text("kind")) {
+        out.push(unsupported("roleRef.kind".to_owned(), text("kind"), kinds));
+    }
+    let name = text("name");
+    if name.is_empty() {
+        out.push(Cause::required("roleRef.name", ""));
+    }
+    for fault in meta::segment_faults(name) {
+        out.push(Cause::invalid("roleRef.name", &name.into(), &fault));
+    }
+}
+
+fn check_subject(subject: &Value, namespaced: bool, at: &str, out: &mut Vec<Cause>) {
+    let text = |field| path::text(subject, &[field]);
+    let name = text("name");
+    if name.is_empty() {
+        out.push(Cause::required(format!("{at}.name"), ""));
+    }
+    match text("kind") {
+        "ServiceAccount" => {
+            if let Some(fault) = meta::subdomain_fault(name).filter(|_| !name.is_empty()) {
+                out.push(Cause::invalid(format!("{at}.name"), &name.into(), fault));
+            }
+            if !text("apiGroup").is_empty() {
+                let group = text("apiGroup");
+                out.push(unsupported(format!("{at}.apiGroup"), group, &[""]));
+            }
+            if !namespaced && text("namespace").is_empty() {
+                out.push(Cause::required(format!("{at}.namespace"), ""));
+            }
+        }
+        "User" | "Group" => {
+            if text("apiGroup") != GROUP {
+                let group = text("apiGroup");
+                out.push(unsupported(format!("{at}.apiGroup"), group, &[GROUP]));
+            }
+        }
+        kind => {
+            let kinds = ["ServiceAccount", "User", "Group"];
+            out.push(unsupported(format!("{at}.kind"), kind, &kinds));
+        }
+    }
+}
