@@ -1,6 +1,7 @@
 //! Owns ReplicaSet and ReplicationController: as many pods as wanted, the least useful removed
 //! first, and a status that counts them.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub(crate) struct Replicas {
     on: On,
     kind: Kind,
     api_version: &'static str,
+    /// The versions that this controller wrote last: seeing them again is no news.
+    written: HashMap<Key, String>,
 }
 
 impl Replicas {
@@ -32,6 +35,7 @@ impl Replicas {
             on: On::ReplicaSet,
             kind: REPLICA_SETS,
             api_version: "apps/v1",
+            written: HashMap::new(),
         }
     }
 
@@ -41,6 +45,7 @@ impl Replicas {
             on: On::ReplicationController,
             kind: REPLICATION_CONTROLLERS,
             api_version: "v1",
+            written: HashMap::new(),
         }
     }
 }
@@ -52,7 +57,16 @@ impl Control for Replicas {
 
     fn note(&mut self, world: &World, queue: &mut Queue, on: On, seen: &Seen) {
         match (on, seen) {
-            (on, Seen::Put(set)) if on == self.on => queue.add(crate::state::key_of(set)),
+            (on, Seen::Put(set)) if on == self.on => {
+                let key = crate::state::key_of(set);
+                let version = path::text(set, &["metadata", "resourceVersion"]);
+                if self.written.get(&key).is_none_or(|own| own != version) {
+                    queue.add(key);
+                }
+            }
+            (on, Seen::Gone(set)) if on == self.on => {
+                self.written.remove(&crate::state::key_of(set));
+            }
             (On::Pod, Seen::Put(pod) | Seen::Gone(pod) | Seen::Left(pod)) => {
                 pods::wake(world, queue, self.on, &self.kind.kind, pod);
             }
@@ -109,7 +123,7 @@ impl Replicas {
     }
 
     fn write_status(
-        &self,
+        &mut self,
         world: &World,
         queue: &mut Queue,
         set: &Arc<Value>,
@@ -162,7 +176,10 @@ impl Replicas {
         let mut new = (**set).clone();
         path::set(&mut new, &["status"], status);
         // Pods that were just made or removed do not change the set, so the version still holds.
-        world.store.update_status(&self.kind, new).map(|_| ())
+        let new = world.store.update_status(&self.kind, new)?;
+        let version = path::text(&new, &["metadata", "resourceVersion"]).to_owned();
+        self.written.insert(crate::state::key_of(set), version);
+        Ok(())
     }
 }
 
