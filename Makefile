@@ -36,8 +36,9 @@ gen: check-tools ## write the generated files: crds/, docs/cli.md
 fmt: ## format the code
 	$(CARGO) fmt --all
 
-bench: check-tools ## measure: demo time and memory, sandbox start
+bench: check-tools ## measure: demo time and memory, sandbox start, the API beside a real control plane
 	./tests/bench/run
+	./tests/bench/api
 
 conform: check-tools ## ask the sandbox's API and a real control plane the same; what differs is told
 	$(CARGO) run --locked --quiet -p weir-conform -- replay $(if $(ONLY),--only $(ONLY))
