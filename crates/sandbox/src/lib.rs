@@ -31,6 +31,7 @@ mod process;
 pub mod prometheus;
 mod proxy;
 pub mod registry;
+mod scraped;
 mod services;
 mod tempo;
 mod webhooks;

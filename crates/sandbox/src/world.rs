@@ -1,7 +1,7 @@
 //! Owns the sandbox as a whole: it starts the parts in an order in which each finds what it needs,
 //! and ends them so that no process, socket or file is left.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -33,12 +33,12 @@ use crate::memory::MemoryNet;
 use crate::names::Names;
 use crate::network::{Network, Served};
 use crate::plane::Plane;
-use crate::prometheus::{Prometheus, ScrapeOptions, Target};
+use crate::prometheus::{Prometheus, ScrapeOptions};
 use crate::proxy::{Proxy, ProxyMetrics};
 use crate::registry::{Registry, RegistryOptions};
 use crate::services::ServicePorts;
 use crate::tempo::Tempo;
-use crate::{gateway, install, istio, webhooks};
+use crate::{gateway, install, istio, scraped, webhooks};
 
 /// How a sandbox starts.
 #[derive(Clone)]
@@ -274,7 +274,8 @@ impl Sandbox {
         ] {
             sandbox.serve_at(name, number, port, router).await?;
         }
-        prometheus.set_targets(targets(&sandbox.context, addresses.own(PROXY_METRICS.0)));
+        let exporter = SocketAddrV4::new(addresses.own(PROXY_METRICS.0), PROXY_METRICS.1);
+        prometheus.set_targets(scraped::targets(&sandbox.context, exporter));
         let (scraping, hooks) = (sandbox.background.clone(), sandbox.background.clone());
         sandbox.running.spawn(until(scraping, prometheus.run()));
         let context = sandbox.context.clone();
@@ -563,43 +564,6 @@ fn sub_dir(dir: &Path, name: &str) -> Result<PathBuf, StartFailure> {
         Ok(()) => Ok(dir),
         Err(cause) => Err(StartFailure::Dir { dir, cause }),
     }
-}
-
-/// What Prometheus scrapes: pods that ask for it by annotation, and the proxy.
-fn targets(context: &Context, proxy: Ipv4Addr) -> impl Fn() -> Vec<Target> + Send + Sync + 'static {
-    let pods = context.caches.watch(WatchOf::all(&POD));
-    move || {
-        let mut out: Vec<Target> = pods.list().iter().filter_map(|pod| target(pod)).collect();
-        if let Ok(url) = Url::parse(&format!("http://{proxy}:{}/metrics", PROXY_METRICS.1)) {
-            out.push(Target {
-                url,
-                labels: vec![("job".to_owned(), "proxy".to_owned())],
-            });
-        }
-        out
-    }
-}
-
-fn target(pod: &Object) -> Option<Target> {
-    if pod.annotation("prometheus.io/scrape") != Some("true") || pod.is_deleting() {
-        return None;
-    }
-    let address = pod.text(&["status", "podIP"]);
-    if address.is_empty() || pod.text(&["status", "phase"]) != "Running" {
-        return None;
-    }
-    let port = pod.annotation("prometheus.io/port").unwrap_or("80");
-    let path = pod.annotation("prometheus.io/path").unwrap_or("/metrics");
-    let url = Url::parse(&format!("http://{address}:{port}{path}")).ok()?;
-    let label = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-    Some(Target {
-        url,
-        labels: vec![
-            label("job", "kubernetes-pods"),
-            label("kubernetes_namespace", pod.namespace()),
-            label("kubernetes_pod_name", pod.name()),
-        ],
-    })
 }
 
 impl weir_apiserver::Addresses for Addresses {
