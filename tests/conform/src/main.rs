@@ -7,6 +7,7 @@ mod compare;
 mod fill;
 mod generate;
 mod known;
+mod kubectl;
 mod normal;
 mod replay;
 mod report;
@@ -62,6 +63,21 @@ enum What {
         #[arg(long, default_value_t = 0)]
         from: u64,
     },
+    /// Run kubectl's commands and compare what they print.
+    Kubectl {
+        /// Only commands with this in them, or of this number; the others still run.
+        #[arg(long)]
+        only: Option<String>,
+    },
+    /// All of these.
+    All {
+        /// How many sequences.
+        #[arg(long, default_value_t = 2000)]
+        sequences: u64,
+        /// What they are made from.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
 }
 
 #[tokio::main]
@@ -90,10 +106,16 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     };
     let known = Known::read(&home.join("known.yaml"))?;
     let report = Arc::new(Report::new(known, arguments.most));
+    let jobs = arguments.jobs;
+    let sessions = || session::read(&home.join("requests"));
+    let kubectl = root.join("target/tools/bin/kubectl");
+    let run_kubectl = async |only: Option<&str>| {
+        let kubeconfig = &cluster.kubeconfig;
+        kubectl::kubectl(&pair, home, &kubectl, kubeconfig, only, &report).await
+    };
     let good = match arguments.what {
         What::Replay { only } => {
-            let sessions = session::read(&home.join("requests"))?;
-            replay::replay(&pair, sessions, only.as_deref(), arguments.jobs, &report).await?;
+            replay::replay(&pair, sessions()?, only.as_deref(), jobs, &report).await?;
             let whole: &[&str] = if only.is_none() { &["replay"] } else { &[] };
             report.end(whole)
         }
@@ -102,8 +124,19 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
             seed,
             from,
         } => {
-            generate::generate(&pair, seed, from, sequences, arguments.jobs, &report).await?;
+            generate::generate(&pair, seed, from, sequences, jobs, &report).await?;
             report.end(&[])
+        }
+        What::Kubectl { only } => {
+            run_kubectl(only.as_deref()).await?;
+            let whole: &[&str] = if only.is_none() { &["kubectl"] } else { &[] };
+            report.end(whole)
+        }
+        What::All { sequences, seed } => {
+            replay::replay(&pair, sessions()?, None, jobs, &report).await?;
+            run_kubectl(None).await?;
+            generate::generate(&pair, seed, 0, sequences, jobs, &report).await?;
+            report.end(&["replay", "kubectl", "generate"])
         }
     };
     Ok(good)

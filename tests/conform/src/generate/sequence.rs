@@ -100,7 +100,7 @@ fn later(dice: &mut Dice, kind: Kind) -> Step {
         }
         11 | 12 => {
             let mut body = named(object(dice, kind, version, true));
-            if kind == Kind::Custom || dice.one_in(3) {
+            if kind == Kind::Custom || (kind != Kind::Deployment && dice.one_in(3)) {
                 let now = "${last/metadata/resourceVersion}";
                 crate::fill::set(&mut body, "/metadata/resourceVersion", now.into());
             }
