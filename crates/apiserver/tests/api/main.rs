@@ -14,6 +14,7 @@ mod faults;
 mod hostile;
 mod identity;
 mod objects;
+mod policies;
 mod protobuf;
 mod reading;
 mod removal;
