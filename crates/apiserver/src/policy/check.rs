@@ -13,6 +13,8 @@ use crate::cel::Type;
 use crate::refusal::{Cause, shown};
 use crate::selector::is_qualified_name;
 
+const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
+
 /// Fills what a policy leaves out.
 pub(crate) fn fill(policy: &mut Value) {
     default(policy, &["spec", "failurePolicy"], &json!("Fail"));
@@ -180,8 +182,7 @@ fn check_conditions(policy: &Value, variables: &Variables, out: &mut Vec<Cause>)
             out.push(Cause::required(at("name"), ""));
         } else {
             if !is_qualified_name(name) {
-                let detail = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
-                out.push(Cause::invalid(at("name"), &name.into(), detail));
+                out.push(Cause::invalid(at("name"), &name.into(), QUALIFIED));
             }
             if !names.insert(name) {
                 out.push(duplicate(at("name"), name));
@@ -230,12 +231,7 @@ fn check_validations(policy: &Value, known: &Variables, telling: &Variables, out
             let detail = "must not contain line breaks";
             out.push(Cause::invalid(at("message"), &message.into(), detail));
         }
-        const REASONS: [&str; 4] = [
-            "Forbidden",
-            "Invalid",
-            "RequestEntityTooLarge",
-            "Unauthorized",
-        ];
+        const REASONS: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
         if validation.get("reason").is_some() && !REASONS.contains(&text("reason")) {
             out.push(unsupported(at("reason"), text("reason"), &REASONS));
         }
@@ -246,7 +242,8 @@ fn check_validations(policy: &Value, known: &Variables, telling: &Variables, out
         let at = |field: &str| format!("spec.auditAnnotations[{i}].{field}");
         let key = path::text(annotation, &["key"]);
         if !is_qualified_name(&format!("{name}/{key}")) {
-            let detail = "name part must be non-empty";
+            let empty = "name part must be non-empty";
+            let detail = if key.is_empty() { empty } else { QUALIFIED };
             let value = format!("{name}/{key}");
             out.push(Cause::invalid(at("key"), &value.into(), detail));
         }
@@ -266,8 +263,11 @@ fn check_validations(policy: &Value, known: &Variables, telling: &Variables, out
 /// All that is wrong with a binding.
 pub(crate) fn check_binding(binding: &Value) -> Vec<Cause> {
     let mut out = Vec::new();
-    if path::text(binding, &["spec", "policyName"]).is_empty() {
+    let policy = path::text(binding, &["spec", "policyName"]);
+    if policy.is_empty() {
         out.push(Cause::required("spec.policyName", ""));
+    } else if let Some(wrong) = crate::meta::not_a_subdomain(policy) {
+        out.push(Cause::invalid("spec.policyName", &policy.into(), wrong));
     }
     if let Some(reference) = path::get(binding, &["spec", "paramRef"]) {
         let named = !path::text(reference, &["name"]).is_empty();
@@ -362,6 +362,11 @@ fn check_rule(rule: &Value, at: &str, out: &mut Vec<Cause>) {
     let operations = words("operations");
     all("apiGroups", "API groups");
     all("apiVersions", "API versions");
+    for (i, version) in words("apiVersions").iter().enumerate() {
+        if version.is_empty() {
+            out.push(Cause::required(format!("{at}.apiVersions[{i}]"), ""));
+        }
+    }
     const OPERATIONS: [&str; 5] = ["*", "CONNECT", "CREATE", "DELETE", "UPDATE"];
     for (i, operation) in operations.iter().enumerate() {
         if !OPERATIONS.contains(operation) {

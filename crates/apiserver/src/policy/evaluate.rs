@@ -149,7 +149,6 @@ fn deny(
     }
     let through = binding.map_or(String::new(), |b| format!(" with binding '{b}'"));
     let (reason, code) = match reason {
-        "Unauthorized" => ("Unauthorized", 401),
         "Forbidden" => ("Forbidden", 403),
         "RequestEntityTooLarge" => ("RequestEntityTooLarge", 413),
         _ => ("Invalid", 422),
@@ -236,7 +235,7 @@ fn run<'a>(
     *world.spent.borrow_mut() = 0;
     let (value, cost) = program.run(world, PER_CALL);
     let cost = cost + *world.spent.borrow();
-    if value == Err(Fault::Cost) || cost > *budget {
+    if cost > *budget {
         return Err(None);
     }
     *budget -= cost;
