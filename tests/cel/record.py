@@ -3,11 +3,13 @@
 
 usage: KUBECONFIG=... tests/cel/record.py crates/apiserver/tests/data/rules.json
        KUBECONFIG=... tests/cel/record.py crates/apiserver/tests/data/definitions.json
+       KUBECONFIG=... tests/cel/record.py crates/apiserver/tests/data/policies.json
 
 Each rule is first part of a definition that is created as a dry run: that tells whether it
 compiles. Those that do are put together into definitions of a few, and an object is written for
 each: created with its old value, when it has one, and then with its new value.
-Whole definitions are created as dry runs only.
+Whole definitions are created as dry runs only. Policies are a list of requests, one after another;
+after some of them the server needs a moment to see what was written.
 """
 import base64, json, ssl, sys, tempfile, time, urllib.request, urllib.error
 import os, subprocess
@@ -34,14 +36,16 @@ def connect():
         context.load_cert_chain(path("client-certificate"), path("client-key"))
     token = user.get("token") or (open(user["tokenFile"]).read().strip() if "tokenFile" in user else None)
 
-    def call(method, path, body=None):
+    def call(method, path, body=None, media="application/json", warnings=None):
         request = urllib.request.Request(cluster["server"] + path, method=method)
-        request.add_header("Content-Type", "application/json")
+        request.add_header("Content-Type", media)
         if token:
             request.add_header("Authorization", "Bearer " + token)
         data = None if body is None else json.dumps(body).encode()
         try:
             with urllib.request.urlopen(request, data, context=context) as answer:
+                if warnings is not None:
+                    warnings.extend(answer.headers.get_all("Warning") or [])
                 return answer.status, json.loads(answer.read() or b"{}")
         except urllib.error.HTTPError as refused:
             text = refused.read()
@@ -76,6 +80,24 @@ def main():
     path = sys.argv[1]
     corpus = json.load(open(path))
     call = connect()
+    if "steps" in corpus:
+        for step in corpus["steps"]:
+            warnings = []
+            media = step.get("type", "application/json")
+            code, body = call(step["method"], step["path"], step.get("body"), media, warnings)
+            step["real"] = {"code": code}
+            if warnings:
+                step["real"]["warnings"] = warnings
+            if code >= 400:
+                for key in ("message", "reason", "details"):
+                    step["real"][key] = body.get(key)
+            if "keep" in step:
+                step["real"][step["keep"]] = body.get(step["keep"])
+            if step.get("wait"):
+                time.sleep(1.5)
+        json.dump(corpus, open(path, "w"), indent=1, ensure_ascii=False)
+        print(f"{len(corpus['steps'])} requests")
+        return
     if "definitions" in corpus:
         for case in corpus["definitions"]:
             code, body = call("POST", DEFINITIONS + "?dryRun=All", case["body"])

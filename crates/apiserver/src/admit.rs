@@ -8,6 +8,7 @@ use crate::builtin;
 use crate::call::{Call, Validation};
 use crate::custom;
 use crate::meta;
+use crate::policy;
 use crate::refusal::{Cause, Refusal};
 use crate::registry::Resource;
 use crate::structural;
@@ -160,6 +161,10 @@ pub(crate) fn defaults(resource: &Resource, object: &mut Value) {
         None if resource.kind.kind == "CustomResourceDefinition" => {
             custom::default_definition(object);
         }
+        None if resource.is(policy::GROUP, "ValidatingAdmissionPolicy") => policy::fill(object),
+        None if resource.is(policy::GROUP, "ValidatingAdmissionPolicyBinding") => {
+            policy::fill_binding(object);
+        }
         None => write::builtin_defaults(object),
     }
 }
@@ -180,6 +185,12 @@ pub(crate) fn check(
         }
         None if resource.kind.kind == "CustomResourceDefinition" => {
             causes.extend(custom::check_definition(new, old));
+        }
+        None if resource.is(policy::GROUP, "ValidatingAdmissionPolicy") => {
+            causes.extend(policy::check_policy(new));
+        }
+        None if resource.is(policy::GROUP, "ValidatingAdmissionPolicyBinding") => {
+            causes.extend(policy::check_binding(new));
         }
         None => causes.extend(builtin::check(resource, old, new)),
     }

@@ -12,7 +12,7 @@ use crate::refusal::{Cause, Refusal};
 use crate::registry::Resource;
 
 /// Fills in what a new object of a built-in kind starts with.
-pub(crate) fn begin(resource: &Resource, object: &mut Value, call: &Call) -> Result<(), Refusal> {
+pub(crate) fn begin(resource: &Resource, object: &mut Value, _: &Call) -> Result<(), Refusal> {
     if resource.status {
         path::remove(object, &["status"]);
     }

@@ -52,7 +52,7 @@ pub(crate) fn evict(
     if !call.dry_run {
         mark(state, resource, namespace, name, call)?;
     }
-    remove::delete(state, resource, namespace, name, options, call)?;
+    remove::delete_unasked(state, resource, namespace, name, options, call)?;
     Ok(Evicted::Yes)
 }
 

@@ -32,6 +32,7 @@ mod objects;
 mod openapi;
 mod options;
 mod persist;
+mod policy;
 mod protobuf;
 mod random;
 mod read;

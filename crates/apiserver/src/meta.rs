@@ -23,6 +23,11 @@ fn is_dns_label(text: &str) -> bool {
         && text.chars().all(|c| plain(c) || c == '-')
 }
 
+/// What is wrong with a text that must be a DNS subdomain.
+pub(crate) fn not_a_subdomain(text: &str) -> Option<&'static str> {
+    (!text.split('.').all(is_dns_label)).then_some(SUBDOMAIN)
+}
+
 /// What is wrong with a name, in the API's words.
 pub(crate) fn name_fault(resource: &Resource, name: &str) -> Option<String> {
     if resource.kind.group == "rbac.authorization.k8s.io" {
@@ -36,7 +41,7 @@ pub(crate) fn name_fault(resource: &Resource, name: &str) -> Option<String> {
     if label {
         (!is_dns_label(name)).then(|| LABEL.to_owned())
     } else {
-        (!name.split('.').all(is_dns_label)).then(|| SUBDOMAIN.to_owned())
+        not_a_subdomain(name).map(str::to_owned)
     }
 }
 

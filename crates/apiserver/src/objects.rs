@@ -15,6 +15,7 @@ use crate::convert;
 use crate::custom;
 use crate::exposure;
 use crate::meta;
+use crate::policy::{self, Operation, Write};
 use crate::refusal::{Cause, Refusal};
 use crate::registry::Resource;
 use crate::remove;
@@ -120,7 +121,7 @@ fn insert(
         call.warn(text.clone());
     }
     if let Some(custom) = &resource.custom
-        && custom::is_going(state, &custom.definition)
+        && custom.going
     {
         return Err(Refusal::Forbidden {
             resource: resource.name(),
@@ -130,12 +131,6 @@ fn insert(
         });
     }
     let at = key(namespace, &name);
-    if state.contains(resource.storage, &at) {
-        return Err(Refusal::AlreadyExists {
-            resource: resource.name(),
-            name,
-        });
-    }
     let meta_uid = state.random.uid();
     path::set(&mut object, &["metadata", "uid"], meta_uid.into());
     path::set(
@@ -160,6 +155,23 @@ fn insert(
     if !track {
         authorize::may_create(state, resource, namespace, &name, call)?;
     }
+    let write = Write {
+        operation: Operation::Create,
+        resource,
+        namespace,
+        name: &name,
+        part: Part::Whole,
+        new: Some(&object),
+        old: None,
+    };
+    policy::admit(state, &write, call)?;
+    // What is wrong with the object, or forbidden, is told before its name is.
+    if state.contains(resource.storage, &at) {
+        return Err(Refusal::AlreadyExists {
+            resource: resource.name(),
+            name,
+        });
+    }
     if call.dry_run {
         return Ok(convert::outward(resource, &Arc::new(object)));
     }
@@ -169,6 +181,9 @@ fn insert(
     let stored = state.put(resource.storage, &at, object);
     if resource.is("apiextensions.k8s.io", "CustomResourceDefinition") {
         custom::settle(state, &at.name, call.now);
+    }
+    if resource.is(policy::GROUP, "ValidatingAdmissionPolicy") {
+        policy::settle(state, resource, &at.name, call.now);
     }
     Ok(convert::outward(resource, &stored))
 }
@@ -446,6 +461,18 @@ pub(crate) fn replace(
         admit::check(resource, Some(old), &new, call)?;
     }
     let at = key(namespace, path::text(old, &["metadata", "name"]));
+    if part != Part::Binding {
+        let write = Write {
+            operation: Operation::Update,
+            resource,
+            namespace,
+            name: &at.name,
+            part: recorded,
+            new: Some(&new),
+            old: Some(old),
+        };
+        policy::admit(state, &write, call)?;
+    }
     // Stored versions differ in name only, so a write through another version is no change.
     if change::same(old, &new) {
         if !call.dry_run {
@@ -459,6 +486,9 @@ pub(crate) fn replace(
     let new = state.put(resource.storage, &at, new);
     if definition {
         custom::settle(state, &at.name, call.now);
+    }
+    if part == Part::Whole && resource.is(policy::GROUP, "ValidatingAdmissionPolicy") {
+        policy::settle(state, resource, &at.name, call.now);
     }
     remove::settle(state, resource, &at);
     Ok(convert::outward(resource, &new))
@@ -548,6 +578,21 @@ pub(crate) fn bind(
         });
     }
     let mut new = (*old).clone();
+    let binding = json!({
+        "apiVersion": "v1", "kind": "Binding",
+        "metadata": {"name": name, "namespace": namespace},
+        "target": {"kind": "Node", "name": node},
+    });
+    let write = Write {
+        operation: Operation::Create,
+        resource,
+        namespace,
+        name,
+        part: Part::Binding,
+        new: Some(&binding),
+        old: None,
+    };
+    policy::admit(state, &write, call)?;
     path::set(&mut new, &["spec", "nodeName"], node.into());
     let scheduled = json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null,
         "lastTransitionTime": stamp(call.now)});

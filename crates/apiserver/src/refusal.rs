@@ -100,6 +100,21 @@ pub enum Refusal {
         /// Details for machines.
         causes: Vec<Cause>,
     },
+    /// An admission policy refuses it, with a reason of its own (422 unless it says otherwise).
+    /// Terminal until the policy or the request changes.
+    #[error("{}", forbidden_message(.resource, .name, .why))]
+    Denied {
+        /// What was asked for.
+        resource: ResourceName,
+        /// The object's name.
+        name: String,
+        /// Which policy says what.
+        why: String,
+        /// The reason that the policy gives.
+        reason: &'static str,
+        /// The code that goes with it.
+        code: u16,
+    },
     /// The credentials prove nothing (401). Terminal until they change.
     #[error("Unauthorized")]
     Unauthorized,
@@ -252,6 +267,7 @@ impl Refusal {
             Self::BadRequest(_) => 400,
             Self::Unauthorized => 401,
             Self::Forbidden { .. } => 403,
+            Self::Denied { code, .. } => *code,
             Self::NotFound { .. } | Self::NoResource => 404,
             Self::MethodNotAllowed => 405,
             Self::NotAcceptable { .. } => 406,
@@ -272,6 +288,7 @@ impl Refusal {
             Self::BadRequest(_) => "BadRequest",
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden { .. } => "Forbidden",
+            Self::Denied { reason, .. } => reason,
             Self::NotFound { .. } | Self::NoResource => "NotFound",
             Self::MethodNotAllowed => "MethodNotAllowed",
             Self::NotAcceptable { .. } => "NotAcceptable",
@@ -330,6 +347,7 @@ impl Refusal {
                 name_of(resource, name);
                 causes = of;
             }
+            Self::Denied { resource, name, .. } => name_of(resource, name),
             Self::Invalid {
                 group,
                 kind,
@@ -359,6 +377,9 @@ impl Refusal {
                 details.insert("retryAfterSeconds".into(), 1.into());
             }
             _ => {}
+        }
+        if let Self::Denied { why, .. } = self {
+            details.insert("causes".into(), json!([{"message": why}]));
         }
         let mut list: Vec<Value> = causes
             .iter()

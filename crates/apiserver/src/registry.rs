@@ -166,7 +166,7 @@ fn version_rank(version: &str) -> (u8, u64, u64) {
 }
 
 /// Kinds whose `metadata.generation` counts changes of what is wanted.
-const COUNTED: [&str; 18] = [
+const COUNTED: [&str; 19] = [
     "Pod",
     "ReplicationController",
     "CustomResourceDefinition",
@@ -183,6 +183,7 @@ const COUNTED: [&str; 18] = [
     "PodDisruptionBudget",
     "PriorityClass",
     "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
     "ValidatingWebhookConfiguration",
     "MutatingWebhookConfiguration",
 ];

@@ -7,10 +7,11 @@ use serde_json::{Value, json};
 use weir_object::{Key, path};
 
 use crate::builtin::mark_deleted;
-use crate::call::{Call, DeleteOptions, Propagation};
+use crate::call::{Call, DeleteOptions, Part, Propagation};
 use crate::convert;
 use crate::custom;
 use crate::objects::{custom_storage, key, not_found};
+use crate::policy::{self, Operation, Write};
 use crate::refusal::Refusal;
 use crate::registry::Resource;
 use crate::state::State;
@@ -38,8 +39,60 @@ fn finalizers(object: &Value) -> Vec<String> {
         .collect()
 }
 
-/// Removes an object, or begins to.
+/// Removes an object, or begins to, unless a policy is against it.
 pub(crate) fn delete(
+    state: &mut State,
+    resource: &Resource,
+    namespace: Option<&str>,
+    name: &str,
+    options: &DeleteOptions,
+    call: &mut Call,
+) -> Result<Removed, Refusal> {
+    ask(state, resource, namespace, name, Some(name), options, call)?;
+    delete_unasked(state, resource, namespace, name, options, call)
+}
+
+/// Removes an object of a collection that goes as a whole: policies are told no name.
+pub(crate) fn delete_of_many(
+    state: &mut State,
+    resource: &Resource,
+    namespace: Option<&str>,
+    name: &str,
+    options: &DeleteOptions,
+    call: &mut Call,
+) -> Result<Removed, Refusal> {
+    ask(state, resource, namespace, name, None, options, call)?;
+    delete_unasked(state, resource, namespace, name, options, call)
+}
+
+fn ask(
+    state: &mut State,
+    resource: &Resource,
+    namespace: Option<&str>,
+    name: &str,
+    told: Option<&str>,
+    options: &DeleteOptions,
+    call: &mut Call,
+) -> Result<(), Refusal> {
+    let Some(old) = state.get(resource.storage, &key(namespace, name)) else {
+        return Ok(());
+    };
+    check_preconditions(resource, &old, options)?;
+    let old = convert::outward(resource, &old);
+    let write = Write {
+        operation: Operation::Delete,
+        resource,
+        namespace,
+        name: told.unwrap_or_default(),
+        part: Part::Whole,
+        new: None,
+        old: Some(&old),
+    };
+    policy::admit(state, &write, call)
+}
+
+/// Removes an object, or begins to.
+pub(crate) fn delete_unasked(
     state: &mut State,
     resource: &Resource,
     namespace: Option<&str>,
@@ -119,6 +172,9 @@ pub(crate) fn delete(
     }
     let new = state.put(resource.storage, &at, new);
     if resource.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+        if let Some(storage) = custom_storage(state, &new) {
+            custom::serve(&mut state.registry, &new, storage);
+        }
         clean_definition(state, &new, call);
     }
     Ok(Removed::Waiting(convert::outward(resource, &new)))
@@ -229,7 +285,7 @@ fn clean_definition(state: &mut State, definition: &Value, call: &Call) {
             let namespace = resource.kind.namespaced.then_some(at.namespace.as_str());
             let options = DeleteOptions::default();
             // An object that cannot go now holds the definition until its finalizers are done.
-            let _ = delete(state, &resource, namespace, &at.name, &options, call);
+            let _ = delete_unasked(state, &resource, namespace, &at.name, &options, call);
         }
         if state.all(resource.storage, None).next().is_some() {
             return;

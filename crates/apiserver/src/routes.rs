@@ -16,6 +16,7 @@ use crate::identity::{self, User};
 use crate::logs;
 use crate::objects;
 use crate::openapi;
+use crate::policy::{self, Operation, Write};
 use crate::protobuf::{self, Exchange};
 use crate::read;
 use crate::refusal::Refusal;
@@ -256,6 +257,16 @@ fn write_request(
                         "name in URL does not match name in Eviction object".to_owned(),
                     ));
                 }
+                let write = Write {
+                    operation: Operation::Create,
+                    resource: &resource,
+                    namespace,
+                    name,
+                    part,
+                    new: Some(&object),
+                    old: None,
+                };
+                policy::admit(&mut state, &write, call)?;
                 call.dry_run |= asked.dry_run;
                 match evict(&mut state, &resource, namespace, name, &asked.delete, call)? {
                     Evicted::Yes => Ok(answer::json(201, &success(None))),
@@ -327,8 +338,12 @@ fn write_request(
             for stored in &page.items {
                 let (own, name) = (&*stored.place.namespace, &*stored.place.name);
                 let namespace = resource.kind.namespaced.then_some(own);
-                // Objects that went meanwhile are what was asked for.
-                let _ = remove::delete(&mut state, &resource, namespace, name, &query.delete, call);
+                let one = &query.delete;
+                match remove::delete_of_many(&mut state, &resource, namespace, name, one, call) {
+                    Err(denied @ Refusal::Denied { .. }) => return Err(denied),
+                    // Objects that went meanwhile are what was asked for.
+                    _ => {}
+                }
             }
             drop(state);
             Ok(answer::list(&resource, page, view, include, now))

@@ -47,6 +47,8 @@ pub(crate) struct State {
     /// Wakes whoever follows up on removals.
     pub(crate) chores: watch::Sender<u64>,
     pub(crate) random: Random,
+    /// Admission policies, compiled.
+    pub(crate) policies: crate::policy::Cache,
     pub(crate) addresses: Arc<dyn Addresses>,
     keep: usize,
     /// Where changes go that outlive the process.
@@ -72,6 +74,7 @@ impl State {
             common: Common::default(),
             recent: Arc::new(Recent::new(ROOM)),
             random: Random::new(seed),
+            policies: crate::policy::Cache::default(),
             addresses,
             keep: keep.max(1),
             journal: None,

@@ -5,6 +5,7 @@
 //! It refuses to know where expressions are written; definitions and policies do.
 
 mod ast;
+mod calls;
 mod check;
 mod cost;
 mod decl;
@@ -30,7 +31,9 @@ use weir_gocompat::GoRegex;
 pub(crate) use check::Variables;
 pub(crate) use cost::{PER_CALL, PER_OBJECT};
 pub(crate) use decl::Decl;
+pub(crate) use escape::escape;
 pub(crate) use eval::{Fault, Named, Scope};
+pub(crate) use hosts::{Decision as Authorization, Host, Question};
 pub(crate) use time::format_duration;
 pub(crate) use types::Type;
 pub(crate) use value::{Value, some, view};

@@ -355,11 +355,6 @@ impl Parser {
                         "Syntax error: no viable alternative at input '.{between}{}'",
                         token.text
                     );
-                    let message = if token.word == Word::End {
-                        "Syntax error: mismatched input '<EOF>' expecting IDENTIFIER".to_owned()
-                    } else {
-                        message
-                    };
                     self.mistake(token.at, message);
                     return None;
                 };

@@ -185,7 +185,7 @@ fn lose_owner(
         scope(&resource, key),
         &key.name,
         &options,
-        call,
+        &mut call.clone(),
     );
 }
 
@@ -247,7 +247,14 @@ fn settle_owner(state: &mut State, storage: Storage, key: &Key, uid: &str, call:
                 ..DeleteOptions::default()
             };
             let scope = scope(&resource, &dependent);
-            let _ = remove::delete(state, &resource, scope, &dependent.name, &options, call);
+            let _ = remove::delete(
+                state,
+                &resource,
+                scope,
+                &dependent.name,
+                &options,
+                &mut call.clone(),
+            );
         }
         blocked |= blocks && state.contains(storage, &dependent);
     }

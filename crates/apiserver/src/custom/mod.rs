@@ -1,10 +1,13 @@
 //! Owns what a CustomResourceDefinition means: its resources, print columns and schemas, and its
 //! own status. It refuses conversion webhooks: versions differ in their `apiVersion` only.
 
+mod lists;
+mod rules;
 mod schema;
 mod shown;
 mod spec;
 mod status;
+mod structure;
 
 use serde_json::{Value, json};
 use weir_object::{Kind, path};
@@ -15,7 +18,7 @@ use crate::structural::Structural;
 use crate::table::Column;
 
 pub(crate) use spec::check_definition;
-pub(crate) use status::{begin, is_going, mark_going, note_storage, reconsider, settle};
+pub(crate) use status::{begin, mark_going, note_storage, reconsider, settle};
 
 /// The finalizer by which a definition waits for its objects.
 pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
@@ -25,6 +28,8 @@ pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 pub(crate) struct Custom {
     /// The definition's name.
     pub(crate) definition: String,
+    /// The definition goes; nothing new is created.
+    pub(crate) going: bool,
     pub(crate) schema: Structural,
     /// The schema as it was written, for OpenAPI.
     pub(crate) document: Value,
@@ -110,6 +115,7 @@ pub(crate) fn serve(registry: &mut Registry, definition: &Value, storage: Storag
             typing,
             custom: Some(Custom {
                 definition: text(&["metadata", "name"]),
+                going: path::get(definition, &["metadata", "deletionTimestamp"]).is_some(),
                 schema: Structural::read(&document),
                 columns: crate::table::custom_columns(columns.map_or(&[][..], Vec::as_slice)),
                 scale: scale.map(|scale| {

@@ -91,12 +91,6 @@ pub(crate) fn mark_going(definition: &mut Value, now: Timestamp) {
     );
 }
 
-/// Whether the definition of that name goes.
-pub(crate) fn is_going(state: &State, name: &str) -> bool {
-    definition(state, name)
-        .is_some_and(|d| path::get(&d, &["metadata", "deletionTimestamp"]).is_some())
-}
-
 fn definition(state: &State, name: &str) -> Option<std::sync::Arc<Value>> {
     let resource = definitions(state)?;
     state.get(resource.storage, &Key::new("", name))

@@ -16,6 +16,7 @@ mod identity;
 mod logs;
 mod objects;
 mod openapi;
+mod policies;
 mod protobuf;
 mod reading;
 mod removal;
