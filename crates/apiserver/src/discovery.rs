@@ -1,6 +1,8 @@
 //! Owns what clients ask first: which groups, versions and resources there are, in the old form
 //! and the aggregated one, and whether the server is well.
 
+use std::fmt::Write as _;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY};
@@ -50,17 +52,38 @@ pub(crate) fn health(words: &[&str], query: &str) -> Response<ApiBody> {
         } else {
             "ok"
         };
-        out.push_str(&format!("[+]{check} {word}\n"));
+        let _ = writeln!(out, "[+]{check} {word}");
     }
     for (name, value) in &asked {
         if name == "exclude" && !CHECKS.contains(&value.as_str()) {
-            out.push_str(&format!(
-                "warn: some health checks cannot be excluded: no matches for \"{value}\"\n"
-            ));
+            let _ = writeln!(
+                out,
+                "warn: some health checks cannot be excluded: no matches for \"{value}\""
+            );
         }
     }
-    out.push_str(&format!("{kind} check passed\n"));
+    // Writing to memory cannot fail.
+    let _ = writeln!(out, "{kind} check passed");
     answer::text(200, out)
+}
+
+/// Answers for the statuses of components, of which a server without parts has none.
+pub(crate) fn components(name: Option<&str>) -> Result<Response<ApiBody>, Refusal> {
+    if let Some(name) = name {
+        return Err(Refusal::NotFound {
+            resource: crate::refusal::ResourceName {
+                group: String::new(),
+                plural: "componentstatuses".to_owned(),
+            },
+            name: name.to_owned(),
+        });
+    }
+    let list =
+        json!({"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": []});
+    let mut response = answer::json(200, &list);
+    let warning = "v1 ComponentStatus is deprecated in v1.19+".to_owned();
+    answer::warn(&mut response, &[warning]);
+    Ok(response)
 }
 
 /// Answers `/api`, `/apis` and the resource lists below them.
@@ -438,7 +461,12 @@ fn aggregate(registry: &Registry, core: bool, head: &Parts) -> Response<ApiBody>
 
 /// Bytes as the upper-case text that tags are made of.
 pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+    let mut out = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing to memory cannot fail.
+        let _ = write!(out, "{byte:02X}");
+    }
+    out
 }
 
 fn aggregated_resource(entry: Entry) -> Value {

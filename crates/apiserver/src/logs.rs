@@ -20,10 +20,6 @@ use crate::request::Target;
 use crate::server::ApiServer;
 
 /// What is asked of a container's log.
-#[expect(
-    clippy::struct_excessive_bools,
-    reason = "each is a parameter of its own"
-)]
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LogOptions {
     /// The container's name; one that the pod has.

@@ -69,7 +69,7 @@ fn route(
             ));
         }
         ["version"] => return Ok(answer::json(200, &discovery::version())),
-        ["openapi", rest @ ..] if reads => return openapi::serve(server, rest, head, accept),
+        ["openapi", rest @ ..] if reads => return Ok(openapi::serve(server, rest, head, accept)),
         ["openid", "v1", "jwks"] if reads => return Ok(identity::keys(server)),
         [".well-known", "openid-configuration"] if reads => return Ok(identity::issuer()),
         [] | ["api" | "apis"] | ["api" | "apis", _] | ["apis", _, _] if reads => {
@@ -87,6 +87,9 @@ fn route(
     let (head, body): (&Parts, &[u8]) = (&head, &body);
     if let Some(answer) = review::serve(server, user, &target, &query, head, body)? {
         return Ok(answer);
+    }
+    if reads && target.group.is_empty() && target.plural == "componentstatuses" {
+        return discovery::components(target.name.as_deref());
     }
     if reads {
         query.as_of = head.extensions.get().copied();

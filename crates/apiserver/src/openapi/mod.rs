@@ -21,7 +21,6 @@ use weir_object::path;
 use crate::answer;
 use crate::body::ApiBody;
 use crate::discovery;
-use crate::refusal::Refusal;
 use crate::registry::{Registry, Resource};
 use crate::server::ApiServer;
 use schema::Schemas;
@@ -86,7 +85,7 @@ pub(crate) fn serve(
     rest: &[&str],
     head: &Parts,
     accept: Option<&str>,
-) -> Result<Response<ApiBody>, Refusal> {
+) -> Response<ApiBody> {
     let state = server.0.read();
     let registry = &state.registry;
     let documents = &server.0.documents;
@@ -98,28 +97,28 @@ pub(crate) fn serve(
         {
             let document =
                 documents.get(revision, "v2.pb", || Some((two::protobuf(registry), None)));
-            Ok(served(document, two::MEDIAS[0], head))
+            served(document, two::MEDIAS[0], head)
         }
         ["v2"] => {
             let document = documents.get(revision, "v2", || {
                 Some((two::document(registry).to_string().into_bytes(), None))
             });
-            Ok(served(document, JSON, head))
+            served(document, JSON, head)
         }
         ["v3"] => {
             let document = documents.get(revision, "v3", || {
                 Some((index(registry).to_string().into_bytes(), None))
             });
-            Ok(served(document, "text/plain; charset=utf-8", head))
+            served(document, "text/plain; charset=utf-8", head)
         }
         ["v3", root @ ..] => {
             let (group, version) = match root {
                 ["api", version] => ("", *version),
                 ["apis", group, version] => (*group, *version),
-                _ => return Ok(empty(StatusCode::NOT_FOUND)),
+                _ => return empty(StatusCode::NOT_FOUND),
             };
             if !accepts(accept, JSON) {
-                return Ok(empty(StatusCode::NOT_ACCEPTABLE));
+                return empty(StatusCode::NOT_ACCEPTABLE);
             }
             let place = root.join("/");
             let document = documents.get(revision, &place, || {
@@ -127,9 +126,9 @@ pub(crate) fn serve(
                 let tag = tag(registry, group, version);
                 Some((value.to_string().into_bytes(), Some(tag)))
             });
-            Ok(versioned(document, &place, head))
+            versioned(document, &place, head)
         }
-        _ => Ok(answer::text(404, "404 page not found\n")),
+        _ => answer::text(404, "404 page not found\n"),
     }
 }
 

@@ -98,7 +98,7 @@ impl<'a> Place<'a> {
                 {"group": self.group, "version": self.version, "kind": self.kind},
         });
         if !parameters.is_empty() {
-            let list: Vec<Value> = parameters.iter().map(|p| query(p)).collect();
+            let list: Vec<Value> = parameters.iter().map(query).collect();
             path::set(&mut out, &["parameters"], list.into());
         }
         if let Some(takes) = takes {

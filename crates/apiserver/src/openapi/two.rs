@@ -58,7 +58,20 @@ fn older(schema: &mut Value, depth: usize) {
         map.shift_remove("allOf");
         map.extend(only);
     }
-    for choice in ["oneOf", "anyOf", "not", "nullable"] {
+    // The older form has no word for null or for anything at all, so nothing is said there.
+    let open = |field: &str| map.get(field) == Some(&Value::Bool(true));
+    if open("nullable") || open("x-kubernetes-preserve-unknown-fields") {
+        for field in [
+            "type",
+            "properties",
+            "items",
+            "additionalProperties",
+            "nullable",
+        ] {
+            map.shift_remove(field);
+        }
+    }
+    for choice in ["oneOf", "anyOf", "not"] {
         if map.shift_remove(choice).is_some() && !map.contains_key("type") {
             // What may be a text or a number is called a text.
             let int_or_string = map.get("x-kubernetes-int-or-string") == Some(&Value::Bool(true));
@@ -229,7 +242,7 @@ fn truth(number: usize, out: &mut Vec<u8>) {
 /// A value of any form, as text in YAML.
 fn any(number: usize, value: &Value, out: &mut Vec<u8>) {
     nested(number, out, |out| {
-        text(2, &weir_yaml::to_string(value), out)
+        text(2, &weir_yaml::to_string(value), out);
     });
 }
 
@@ -282,7 +295,7 @@ fn schema(value: &Value, out: &mut Vec<u8>, depth: usize) {
         Some(Value::Bool(true)) => nested(21, out, |out| truth(2, out)),
         Some(of @ Value::Object(_)) => {
             nested(21, out, |out| {
-                nested(1, out, |out| schema(of, out, depth + 1))
+                nested(1, out, |out| schema(of, out, depth + 1));
             });
         }
         _ => {}
@@ -292,7 +305,7 @@ fn schema(value: &Value, out: &mut Vec<u8>, depth: usize) {
     }
     if let Some(items) = value.get("items") {
         nested(23, out, |out| {
-            nested(1, out, |out| schema(items, out, depth + 1))
+            nested(1, out, |out| schema(items, out, depth + 1));
         });
     }
     if let Some(properties) = value.get("properties").and_then(Value::as_object) {

@@ -17,6 +17,7 @@ use serde_json::Value;
 use weir_schema::Wire;
 
 use crate::body::ApiBody;
+use crate::discovery::hexadecimal;
 use crate::refusal::Refusal;
 use crate::request::{self, Target};
 use crate::server::ApiServer;
@@ -83,7 +84,7 @@ fn expected(server: &ApiServer, target: &Target, head: &Parts) -> Option<(String
 fn read(body: &[u8], wanted: &(String, String)) -> Result<Value, Refusal> {
     let unrecognized = |fault: &dyn std::fmt::Display| {
         let start = body.get(..30).unwrap_or(body);
-        let mut hex: String = start.iter().map(|b| format!("{b:02x}")).collect();
+        let mut hex = hexadecimal(start).to_lowercase();
         if start.len() < body.len() {
             hex.push_str(" ...");
         }

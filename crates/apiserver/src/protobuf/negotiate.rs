@@ -88,7 +88,9 @@ impl<'a> Exchange<'a> {
         };
         let mut accept = "application/json".to_owned();
         for (name, value) in &clause.parameters {
-            accept.push_str(&format!(";{name}={value}"));
+            for part in [";", name, "=", value] {
+                accept.push_str(part);
+            }
         }
         if let Ok(value) = HeaderValue::from_str(&accept) {
             let mut head = head.clone();
@@ -125,7 +127,7 @@ fn place(server: &ApiServer, head: &Parts) -> Place {
     };
     let words: Vec<&str> = segments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["api"] | ["apis"] | ["api" | "apis", _] | ["apis", _, _] => return Place::Discovery,
+        ["api" | "apis"] | ["api" | "apis", _] | ["apis", _, _] => return Place::Discovery,
         ["api" | "apis", ..] => {}
         _ => return Place::Elsewhere,
     }
@@ -195,7 +197,7 @@ fn clause(text: &str) -> Option<Clause> {
 impl Clause {
     fn covers(&self, sub: &str) -> bool {
         match (self.kind.as_str(), self.sub.as_str()) {
-            ("*", "*") | ("application", "*") => true,
+            ("*" | "application", "*") => true,
             ("application", own) => own == sub,
             _ => false,
         }
@@ -223,7 +225,6 @@ impl Clause {
         );
         match (place, converted) {
             (Place::Custom, ("", "", "")) => form != Form::Protobuf,
-            (Place::BuiltIn | Place::Discovery, ("", "", "")) => true,
             (
                 Place::Discovery,
                 ("apidiscovery.k8s.io", "v2" | "v2beta1", "APIGroupDiscoveryList"),
@@ -231,7 +232,8 @@ impl Clause {
             (Place::Custom | Place::BuiltIn, ("meta.k8s.io", "v1" | "v1beta1", "Table")) => {
                 form != Form::Protobuf
             }
-            (
+            (Place::BuiltIn | Place::Discovery, ("", "", ""))
+            | (
                 Place::Custom | Place::BuiltIn,
                 (
                     "meta.k8s.io",

@@ -20,12 +20,15 @@ pub(super) struct BuiltinColumn {
     pub(super) description: String,
 }
 
+/// A column as it is written in the data.
+type Cut = (String, String, String, i64, usize);
+
 #[derive(Default, Deserialize)]
 struct Data {
     /// `@type.field` stands for what the type says of its field.
     words: Vec<String>,
     /// Name, type, format, priority and the place of the words.
-    kinds: HashMap<String, Vec<(String, String, String, i64, usize)>>,
+    kinds: HashMap<String, Vec<Cut>>,
 }
 
 /// The columns of a kind, the name's first.

@@ -182,8 +182,9 @@ impl Column {
                 (Some(whole), _) => whole.into(),
                 (None, float) => (float.unwrap_or_default() as i64).into(),
             },
-            ("number", Value::Number(_)) | ("boolean", Value::Bool(_)) => value.clone(),
-            ("string", Value::String(_)) => value.clone(),
+            ("number", Value::Number(_))
+            | ("boolean", Value::Bool(_))
+            | ("string", Value::String(_)) => value.clone(),
             ("string", other) => other.to_string().into(),
             _ => Value::Null,
         }

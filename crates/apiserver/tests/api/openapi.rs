@@ -23,7 +23,8 @@ fn definition() -> Value {
                 "schema": {"openAPIV3Schema": {"type": "object", "description": "A widget.", "properties": {
                     "spec": {"type": "object", "description": "What is wanted.", "properties": {
                         "inner": {"type": "object", "x-kubernetes-embedded-resource": true,
-                            "x-kubernetes-preserve-unknown-fields": true}}}}}}}]}
+                            "x-kubernetes-preserve-unknown-fields": true},
+                        "maybe": {"type": "string", "nullable": true}}}}}}}]}
     })
 }
 
@@ -167,6 +168,10 @@ async fn the_older_document_has_all_types_in_both_forms() {
     for name in ["io.k8s.api.apps.v1.Deployment", "com.example.v1.Widget"] {
         assert!(definitions.contains_key(name), "{name}");
     }
+    // What may be null or anything has no type in the older form.
+    let spec = &document["definitions"]["com.example.v1.Widget"]["properties"]["spec"];
+    assert_eq!(spec["properties"]["maybe"], json!({}));
+    assert_eq!(spec["properties"]["inner"].get("type"), None);
     let port = &document["definitions"]["io.k8s.apimachinery.pkg.util.intstr.IntOrString"];
     assert_eq!(port["type"], "string");
     let spec = &document["definitions"]["io.k8s.api.apps.v1.Deployment"]["properties"]["spec"];
@@ -289,6 +294,12 @@ async fn discovery_tells_parts_hashes_and_groups_as_the_real_server_does() {
     ] {
         assert_eq!(get(&server, path).await.code, code, "{path}");
     }
+    let statuses = get(&server, "/api/v1/componentstatuses").await;
+    assert_eq!(statuses.body["items"], json!([]));
+    assert_eq!(
+        statuses.warnings,
+        ["299 - \"v1 ComponentStatus is deprecated in v1.19+\""]
+    );
     let verbose = get(&server, "/readyz?verbose&exclude=ping").await.body;
     assert_eq!(
         verbose,
