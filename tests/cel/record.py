@@ -39,6 +39,7 @@ def connect():
     def call(method, path, body=None, media="application/json", warnings=None):
         request = urllib.request.Request(cluster["server"] + path, method=method)
         request.add_header("Content-Type", media)
+        request.add_header("User-Agent", "test/1")
         if token:
             request.add_header("Authorization", "Bearer " + token)
         data = None if body is None else json.dumps(body).encode()

@@ -22,6 +22,8 @@ pub(crate) enum Literal {
 pub(crate) struct Expr {
     pub(crate) id: usize,
     pub(crate) at: Offset,
+    /// How many nodes deep it is.
+    pub(crate) height: usize,
     pub(crate) node: Node,
 }
 
@@ -83,6 +85,32 @@ pub(crate) struct Fold {
 
 /// The name of a loop's accumulator. No source can spell it.
 pub(crate) const ACCU: &str = "@result";
+
+impl Node {
+    /// How many nodes deep the deepest part is.
+    pub(crate) fn below(&self) -> usize {
+        let deepest = |parts: &[&Expr]| parts.iter().map(|part| part.height).max();
+        let all = |parts: &[Expr]| parts.iter().map(|part| part.height).max();
+        let found = match self {
+            Self::Literal(_) | Self::Ident(_) | Self::Message(_) => None,
+            Self::Select { operand, .. } => Some(operand.height),
+            Self::Call(call) => all(&call.args).max(call.target.as_ref().map(|t| t.height)),
+            Self::List { items, .. } => all(items),
+            Self::Map(entries) => entries
+                .iter()
+                .map(|entry| entry.key.height.max(entry.value.height))
+                .max(),
+            Self::Fold(fold) => deepest(&[
+                &fold.range,
+                &fold.init,
+                &fold.condition,
+                &fold.step,
+                &fold.result,
+            ]),
+        };
+        found.unwrap_or_default()
+    }
+}
 
 impl Expr {
     /// The dotted name that the node spells, if it does.

@@ -19,6 +19,9 @@ impl Mistake {
     }
 }
 
+/// The place of a mistake that the source as a whole is.
+pub(crate) const NOWHERE: Offset = Offset::MAX;
+
 /// No more mistakes than this are told of one source.
 const TOLD: usize = 100;
 /// Longer lines are not shown.
@@ -33,6 +36,9 @@ pub(crate) fn display(source: &str, mut mistakes: Vec<Mistake>) -> String {
 }
 
 fn one(source: &str, mistake: &Mistake) -> String {
+    if mistake.at == NOWHERE {
+        return format!("ERROR: <input>:-1:0: {}", mistake.message);
+    }
     let (mut line, mut column, mut start) = (1, 0usize, 0);
     for (count, (at, c)) in source.char_indices().enumerate() {
         if count == mistake.at as usize {

@@ -56,6 +56,15 @@ pub(crate) fn find(name: &str) -> Option<&'static Function> {
     TABLE.get(name)
 }
 
+#[cfg(test)]
+pub(crate) fn names() -> Vec<&'static str> {
+    TABLE
+        .keys()
+        .copied()
+        .filter(|name| !name.contains('_'))
+        .collect()
+}
+
 /// Reads a signature: `(list(A), int) int`, with a leading `.` when the first is a receiver.
 /// The signatures are our own constants; what cannot be read becomes `dyn`.
 fn read(text: &str) -> Overload {

@@ -14,6 +14,8 @@ mod estimate;
 mod eval;
 mod fault;
 mod functions;
+#[cfg(test)]
+mod hostile_tests;
 mod hosts;
 mod library;
 mod literals;
@@ -56,6 +58,10 @@ pub(crate) fn pattern_fault(why: &weir_gocompat::RegexError) -> String {
     format!("error parsing regexp: {detail}")
 }
 
+/// Shorter expressions nest no deeper than any stack takes.
+const SHORT: usize = 200;
+const STACK: usize = 16 << 20;
+
 /// Why an expression cannot run.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Uncompiled {
@@ -82,6 +88,23 @@ pub(crate) struct Program {
 impl Program {
     /// Reads and checks an expression; what is wrong is told in one text.
     pub(crate) fn compile(source: &str, variables: Variables<'_>) -> Result<Self, Uncompiled> {
+        if source.len() < SHORT {
+            return Self::compile_here(source, variables);
+        }
+        // What may nest deep gets a stack of its own; the caller's may be small.
+        std::thread::scope(|scope| {
+            let work = || Self::compile_here(source, variables);
+            let thread = std::thread::Builder::new().stack_size(STACK);
+            match thread.spawn_scoped(scope, work).map(|thread| thread.join()) {
+                Ok(Ok(done)) => done,
+                _ => Err(Uncompiled::Wrong(
+                    "no room to read the expression".to_owned(),
+                )),
+            }
+        })
+    }
+
+    fn compile_here(source: &str, variables: Variables<'_>) -> Result<Self, Uncompiled> {
         let tell = |mistakes| Uncompiled::Wrong(fault::display(source, mistakes));
         let (mut expr, ids) = parse::parse(source).map_err(tell)?;
         let checked = check::check(&mut expr, ids, variables).map_err(tell)?;

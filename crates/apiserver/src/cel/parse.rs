@@ -2,14 +2,15 @@
 //! limited, so that no source can exhaust the stack.
 
 use super::ast::{Call, Entry, Expr, Literal, Node, Offset};
-use super::fault::Mistake;
+use super::fault::{Mistake, NOWHERE};
 use super::macros;
 use super::token::{Token, Word, tokens};
 
 /// Longer sources are refused.
 const LENGTH: usize = 100_000;
 /// Deeper nesting is refused.
-pub(crate) const DEPTH: usize = 250;
+const DEPTH: usize = 250;
+const RECURSION: &str = "expression recursion limit exceeded: 250";
 
 const STARTS: &str = "'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER";
 
@@ -49,16 +50,15 @@ pub(crate) fn parse(source: &str) -> Result<(Expr, usize), Vec<Mistake>> {
         next: 0,
         depth: 0,
         ids: 0,
+        deep: None,
         mistakes,
     };
     let expr = parser.whole();
+    if let Some(deep) = parser.deep {
+        return Err(vec![Mistake::new(NOWHERE, deep)]);
+    }
     match expr {
-        Some(expr) if parser.mistakes.is_empty() => {
-            if let Some(at) = too_deep(&expr, 0) {
-                return Err(vec![Mistake::new(at, too_deep_message())]);
-            }
-            Ok((expr, parser.ids))
-        }
+        Some(expr) if parser.mistakes.is_empty() => Ok((expr, parser.ids)),
         _ => {
             if parser.mistakes.is_empty() {
                 parser
@@ -70,31 +70,25 @@ pub(crate) fn parse(source: &str) -> Result<(Expr, usize), Vec<Mistake>> {
     }
 }
 
-fn too_deep_message() -> String {
-    format!("expression recursion limit exceeded: {DEPTH}")
-}
-
-/// Chains such as `a.b.c` and `1+2+3` nest too; they may be twice as deep, no more.
-fn too_deep(expr: &Expr, depth: usize) -> Option<Offset> {
-    if depth > 2 * DEPTH {
-        return Some(expr.at);
-    }
-    let mut below: Vec<&Expr> = Vec::new();
-    match &expr.node {
-        Node::Literal(_) | Node::Ident(_) | Node::Message(_) => {}
-        Node::Select { operand, .. } => below.push(operand),
-        Node::Call(call) => below.extend(call.target.iter().chain(&call.args)),
-        Node::List { items, .. } => below.extend(items),
-        Node::Map(entries) => below.extend(entries.iter().flat_map(|e| [&e.key, &e.value])),
-        Node::Fold(fold) => below.extend([
-            &fold.range,
-            &fold.init,
-            &fold.condition,
-            &fold.step,
-            &fold.result,
-        ]),
-    }
-    below.into_iter().find_map(|e| too_deep(e, depth + 1))
+fn binds(word: &Word) -> Option<(u8, &'static str)> {
+    let Word::Sign(sign) = word else {
+        return None;
+    };
+    Some(match *sign {
+        "==" => (1, "_==_"),
+        "!=" => (1, "_!=_"),
+        "<" => (1, "_<_"),
+        "<=" => (1, "_<=_"),
+        ">" => (1, "_>_"),
+        ">=" => (1, "_>=_"),
+        "in" => (1, "@in"),
+        "+" => (2, "_+_"),
+        "-" => (2, "_-_"),
+        "*" => (3, "_*_"),
+        "/" => (3, "_/_"),
+        "%" => (3, "_%_"),
+        _ => return None,
+    })
 }
 
 pub(crate) struct Parser {
@@ -102,15 +96,26 @@ pub(crate) struct Parser {
     next: usize,
     depth: usize,
     ids: usize,
+    /// Why it nests too deep.
+    deep: Option<&'static str>,
     pub(crate) mistakes: Vec<Mistake>,
 }
 
 impl Parser {
     pub(crate) fn make(&mut self, at: Offset, node: Node) -> Expr {
         self.ids += 1;
+        let height = 1 + node.below();
+        // Chains such as `a.b.c` and `1+2+3` nest too.
+        let (height, node) = if height > DEPTH + 1 {
+            self.deep.get_or_insert("max recursion depth exceeded");
+            (1, Node::Literal(Literal::Null))
+        } else {
+            (height, node)
+        };
         Expr {
             id: self.ids - 1,
             at,
+            height,
             node,
         }
     }
@@ -210,8 +215,7 @@ impl Parser {
 
     fn expr(&mut self) -> Option<Expr> {
         if self.depth >= DEPTH {
-            let at = self.token().at;
-            self.mistake(at, too_deep_message());
+            self.deep = Some(RECURSION);
             return None;
         }
         self.depth += 1;
@@ -237,7 +241,7 @@ impl Parser {
             if sign == "||" {
                 p.logic("&&", "_&&_")
             } else {
-                p.relation()
+                p.binary(1)
             }
         };
         let first = below(self)?;
@@ -253,52 +257,17 @@ impl Parser {
         }
     }
 
-    fn relation(&mut self) -> Option<Expr> {
-        let mut left = self.sum()?;
-        loop {
-            let name = match &self.token().word {
-                Word::Sign("==") => "_==_",
-                Word::Sign("!=") => "_!=_",
-                Word::Sign("<") => "_<_",
-                Word::Sign("<=") => "_<=_",
-                Word::Sign(">") => "_>_",
-                Word::Sign(">=") => "_>=_",
-                Word::Sign("in") => "@in",
-                _ => return Some(left),
-            };
-            let at = self.bump().at;
-            let right = self.sum()?;
-            left = self.call(at, name, vec![left, right]);
-        }
-    }
-
-    fn sum(&mut self) -> Option<Expr> {
-        let mut left = self.product()?;
-        loop {
-            let name = match &self.token().word {
-                Word::Sign("+") => "_+_",
-                Word::Sign("-") => "_-_",
-                _ => return Some(left),
-            };
-            let at = self.bump().at;
-            let right = self.product()?;
-            left = self.call(at, name, vec![left, right]);
-        }
-    }
-
-    fn product(&mut self) -> Option<Expr> {
+    /// Relations over sums over products, by how tight a sign binds.
+    fn binary(&mut self, least: u8) -> Option<Expr> {
         let mut left = self.unary()?;
-        loop {
-            let name = match &self.token().word {
-                Word::Sign("*") => "_*_",
-                Word::Sign("/") => "_/_",
-                Word::Sign("%") => "_%_",
-                _ => return Some(left),
-            };
+        while let Some((tight, name)) = binds(&self.token().word)
+            && tight >= least
+        {
             let at = self.bump().at;
-            let right = self.unary()?;
+            let right = self.binary(tight + 1)?;
             left = self.call(at, name, vec![left, right]);
         }
+        Some(left)
     }
 
     fn unary(&mut self) -> Option<Expr> {
@@ -353,7 +322,11 @@ impl Parser {
                     let between = " ".repeat((token.at.saturating_sub(at + 2)) as usize);
                     let message = format!(
                         "Syntax error: no viable alternative at input '.{between}{}'",
-                        token.text
+                        if token.word == Word::End {
+                            ""
+                        } else {
+                            &token.text
+                        }
                     );
                     self.mistake(token.at, message);
                     return None;

@@ -11,7 +11,7 @@ use super::compiled::{Compiled, Ready};
 use super::matching::{self, Asked};
 use super::scope::World;
 use crate::call::Call;
-use crate::cel::{Fault, PER_CALL, PER_OBJECT, Question, Value as Val};
+use crate::cel::{PER_CALL, PER_OBJECT, Question, Value as Val};
 use crate::refusal::Refusal;
 use crate::registry::Resource;
 use crate::selector::Selector;
