@@ -26,6 +26,17 @@ pub(crate) async fn install(context: &Context) -> Result<(), ApiFailure> {
     let key = class.key();
     api.write(&GATEWAY_CLASS, &key, Write::Create(class))
         .await?;
+    // Claims are bound at once, so nothing waits for a pod to be placed.
+    let storage = Object(json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
+        "metadata": {"name": "standard",
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "provisioner": "weir.dev/sandbox", "reclaimPolicy": "Delete",
+        "volumeBindingMode": "Immediate",
+    }));
+    let kind = Kind::cluster("storage.k8s.io", "v1", "StorageClass", "storageclasses");
+    let key = storage.key();
+    api.write(&kind, &key, Write::Create(storage)).await?;
     let node = Object(json!({
         "apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE},
         "status": {

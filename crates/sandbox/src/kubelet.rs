@@ -3,7 +3,8 @@
 //! writes the pod's status, so there is no precondition on it.
 //!
 //! Images of the sandbox's own registry run: as processes on loopback, as routers of the sample
-//! application in memory. Any other image is simulated: the pod is ready and nothing listens.
+//! application in memory. Any other image is simulated: the pod is ready and nothing listens; where
+//! it is to run to its end, it ends well after a second, or as its annotations say.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,12 +12,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use weir_apiserver::ApiServer;
 use weir_object::{Key, Object};
 use weir_runtime::http::Http;
-use weir_runtime::kinds::POD;
+use weir_runtime::kinds::{EVENT, POD};
 use weir_runtime::queue::Backoff;
 use weir_runtime::{
     ApiClient, Context, Controller, ControllerOptions, EventKind, Outcome, Reconciler, Recorder,
@@ -107,7 +109,7 @@ impl Reconciler for Kubelet {
                     .spawn(async move { node.remove(&pod).await });
             }
         } else if !running.contains_key(pod.uid())
-            && pod.text(&["status", "phase"]) != "Succeeded"
+            && !matches!(pod.text(&["status", "phase"]), "Succeeded" | "Failed")
             && !awaits_another(&pod)
         {
             let stop = CancellationToken::new();
@@ -127,11 +129,55 @@ fn awaits_another(pod: &Object) -> bool {
     pod.text(&["spec", "nodeName"]).is_empty() && !matches!(scheduler, "" | "default-scheduler")
 }
 
+/// The annotations that say how a simulated container ends.
+const EXIT_CODE: &str = "sandbox.weir.dev/exit-code";
+const RUN_SECONDS: &str = "sandbox.weir.dev/run-seconds";
+
 /// A started container.
 enum Running {
     Process(Box<Process>),
     Memory(#[expect(dead_code, reason = "held so that the router stays")] Served),
     Simulated,
+    /// It ends by itself, with a code.
+    Ending(Instant, i64),
+}
+
+/// Whether a container that ended with a code is started again.
+fn restarts(pod: &Object, code: i64) -> bool {
+    match pod.text(&["spec", "restartPolicy"]) {
+        "Never" => false,
+        "OnFailure" => code != 0,
+        _ => true,
+    }
+}
+
+/// How a container runs of which there is no image.
+fn simulated(pod: &Object) -> Running {
+    let said = |key| {
+        pod.annotation(key)
+            .and_then(|text| text.parse::<u32>().ok())
+    };
+    if !matches!(pod.text(&["spec", "restartPolicy"]), "Never" | "OnFailure")
+        && said(RUN_SECONDS).is_none()
+    {
+        return Running::Simulated;
+    }
+    let seconds = said(RUN_SECONDS).unwrap_or(1);
+    let end = Instant::now() + Duration::from_secs(seconds.into());
+    Running::Ending(end, said(EXIT_CODE).unwrap_or_default().into())
+}
+
+/// The value of a field of a pod: a path, or a label or annotation by its key.
+fn field<'a>(pod: &'a Object, path: &str) -> &'a str {
+    if let Some((list, key)) = path
+        .strip_suffix("']")
+        .and_then(|path| path.split_once("['"))
+    {
+        let mut steps: Vec<&str> = list.split('.').collect();
+        steps.push(key);
+        return pod.text(&steps);
+    }
+    pod.text(&path.split('.').collect::<Vec<_>>())
 }
 
 impl Running {
@@ -144,6 +190,10 @@ impl Running {
                 .and_then(|s| s.code())
                 .map_or(137, i64::from),
             Self::Memory(_) | Self::Simulated => std::future::pending().await,
+            Self::Ending(at, code) => {
+                tokio::time::sleep_until(*at).await;
+                *code
+            }
         }
     }
 }
@@ -160,6 +210,7 @@ impl Node {
                 tracing::debug!(%refusal, pod = %pod.key(), "not bound: the pod went meanwhile");
                 return;
             }
+            self.tell_scheduled(pod);
         }
         let address = loop {
             if let Some(address) = self.addresses.pod() {
@@ -180,6 +231,11 @@ impl Node {
                     waits = 0;
                     let code = self.watch(pod, address, running, ends, &stop).await;
                     let Some(code) = code else { break };
+                    if !restarts(pod, code) {
+                        self.ended(pod, address, code, ends).await;
+                        self.addresses.release(address);
+                        return;
+                    }
                     ends += 1;
                     let message = format!("the container ended with code {code}");
                     self.events
@@ -218,7 +274,7 @@ impl Node {
         };
         if !Images::is_own(reference) {
             begin();
-            return Ok(Running::Simulated);
+            return Ok(simulated(pod));
         }
         let image = self.images.pull(reference).await;
         let image = image.map_err(|why| Waiting("ErrImagePull", why))?;
@@ -244,6 +300,11 @@ impl Node {
                 let process = Process::start(&start);
                 let process = process.map_err(|e| Waiting("RunContainerError", e.to_string()))?;
                 Ok(Running::Process(Box::new(process)))
+            }
+            // A router has no end, so a pod that is to have one is simulated.
+            Network::Memory(_) if !restarts(pod, 0) => {
+                begin();
+                Ok(simulated(pod))
             }
             network @ Network::Memory(_) => {
                 let find = |name: &str| {
@@ -287,7 +348,7 @@ impl Node {
                 (Value::String(text), _) => text.clone(),
                 (_, Value::String(path)) => match path.as_str() {
                     "status.podIP" => address.to_string(),
-                    other => pod.text(&other.split('.').collect::<Vec<_>>()).to_owned(),
+                    other => field(pod, other).to_owned(),
                 },
                 (Value::Null, Value::Null) if variable["valueFrom"].is_null() => String::new(),
                 _ => {
@@ -355,6 +416,41 @@ impl Node {
             .await;
     }
 
+    /// The pod is over. It stays until somebody removes it.
+    async fn ended(&self, pod: &Object, address: Ipv4Addr, code: i64, ends: u32) {
+        let (phase, reason) = if code == 0 {
+            ("Succeeded", "Completed")
+        } else {
+            ("Failed", "Error")
+        };
+        let now = self.stamp();
+        let state = json!({"terminated": {"exitCode": code, "reason": reason, "startedAt": now,
+            "finishedAt": now}});
+        self.report(pod, Some(address), phase, state, false, ends)
+            .await;
+    }
+
+    /// Says where the pod was placed, in the words of a scheduler.
+    fn tell_scheduled(&self, pod: &Object) {
+        let now = self.clock.now();
+        let name = format!("{}.{:x}", pod.name(), now.as_nanosecond());
+        let event = json!({
+            "apiVersion": "v1", "kind": "Event",
+            "metadata": {"name": name, "namespace": pod.namespace()},
+            "involvedObject": {"kind": "Pod", "namespace": pod.namespace(), "name": pod.name(),
+                "uid": pod.uid(), "apiVersion": "v1", "resourceVersion": pod.resource_version()},
+            "reason": "Scheduled", "type": "Normal", "action": "Binding",
+            "message": format!("Successfully assigned {}/{} to {NODE}", pod.namespace(), pod.name()),
+            "source": {}, "reportingComponent": "default-scheduler",
+            "reportingInstance": format!("default-scheduler-{NODE}"),
+            "eventTime": now.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),
+        });
+        let store = self.server.store().as_manager("kube-scheduler");
+        if let Err(refusal) = store.create(&EVENT, event) {
+            tracing::debug!(%refusal, pod = %pod.key(), "the placement was not told");
+        }
+    }
+
     async fn waiting(
         &self,
         pod: &Object,
@@ -378,10 +474,36 @@ impl Node {
         restarts: u32,
     ) {
         let now = self.stamp();
+        let live = self.server.store().get(&POD, pod.namespace(), pod.name());
+        let live =
+            live.filter(|live| weir_object::path::text(live, &["metadata", "uid"]) == pod.uid());
+        let was = |at: &[&str]| {
+            live.as_ref()
+                .and_then(|live| weir_object::path::get(live, at))
+        };
+        let over = matches!(phase, "Succeeded" | "Failed");
+        // A condition keeps the time of its last change.
         let condition = |kind: &str, is: bool| {
             let status = if is { "True" } else { "False" };
-            json!({"type": kind, "status": status, "lastTransitionTime": now})
+            let all = was(&["status", "conditions"]).and_then(Value::as_array);
+            let same = all
+                .into_iter()
+                .flatten()
+                .find(|c| c["type"] == kind && c["status"] == status);
+            let since = same.map_or(json!(now), |c| c["lastTransitionTime"].clone());
+            let mut out = json!({"type": kind, "status": status, "lastTransitionTime": since});
+            if over && !is {
+                let reason = if phase == "Failed" {
+                    "PodFailed"
+                } else {
+                    "PodCompleted"
+                };
+                out["reason"] = json!(reason);
+            }
+            out
         };
+        let start = was(&["status", "startTime"]).cloned().unwrap_or(json!(now));
+        let qos = was(&["status", "qosClass"]).cloned();
         let containers = pod.get(&["spec", "containers"]).and_then(Value::as_array);
         let statuses: Vec<Value> = containers
             .into_iter()
@@ -396,8 +518,8 @@ impl Node {
         let mut status = json!({
             "phase": phase,
             "hostIP": self.addresses.own(1).to_string(),
-            "startTime": now,
-            "qosClass": "BestEffort",
+            "startTime": start,
+            "qosClass": qos.unwrap_or(json!("BestEffort")),
             "conditions": [
                 condition("PodScheduled", true), condition("Initialized", true),
                 condition("ContainersReady", ready), condition("Ready", ready),

@@ -228,7 +228,11 @@ fn kept(object: &Object) -> bool {
         .get(&["metadata", "ownerReferences"])
         .and_then(serde_json::Value::as_array)
         .is_some_and(|owners| owners.iter().any(|owner| owner["controller"] == true));
-    if owned || object.is_deleting() {
+    // A volume that was made for a claim is made again for it.
+    let provisioned = object
+        .annotation("pv.kubernetes.io/provisioned-by")
+        .is_some();
+    if owned || provisioned || object.is_deleting() {
         return false;
     }
     let bootstrap = object.label("kubernetes.io/bootstrapping").is_some();
@@ -249,6 +253,7 @@ fn kept(object: &Object) -> bool {
         | ("ServiceAccount", "default")
         | ("ConfigMap", "kube-root-ca.crt")
         | ("Service", "kubernetes")
+        | ("StorageClass", "standard")
         | ("PriorityClass", "system-node-critical" | "system-cluster-critical")
         | ("Namespace", "default" | "kube-system" | "kube-public" | "kube-node-lease") => false,
         _ => !bootstrap,
@@ -280,6 +285,14 @@ fn plain(mut object: Object) -> Object {
     }
     if object.kind() == "Pod" {
         object.remove(&["spec", "nodeName"]);
+    }
+    // A claim that was given a volume is given one again.
+    let given = "pv.kubernetes.io/bound-by-controller";
+    if object.kind() == "PersistentVolumeClaim" && object.annotation(given).is_some() {
+        object.remove(&["spec", "volumeName"]);
+        for key in [given, "pv.kubernetes.io/bind-completed"] {
+            object.remove(&["metadata", "annotations", key]);
+        }
     }
     object
 }

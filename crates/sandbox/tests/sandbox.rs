@@ -250,6 +250,98 @@ async fn a_missing_image_and_a_bad_environment_are_told_on_the_pod() {
     sandbox.stop().await;
 }
 
+const WORK: &str = r#"
+apiVersion: batch/v1
+kind: Job
+metadata: {name: good, namespace: default}
+spec:
+  template:
+    spec:
+      restartPolicy: Never
+      containers: [{name: c, image: "elsewhere/tool:1"}]
+---
+apiVersion: batch/v1
+kind: Job
+metadata: {name: bad, namespace: default}
+spec:
+  backoffLimit: 0
+  template:
+    metadata: {annotations: {sandbox.weir.dev/exit-code: "3", sandbox.weir.dev/run-seconds: "5"}}
+    spec:
+      restartPolicy: Never
+      containers: [{name: c, image: "elsewhere/tool:1"}]
+---
+apiVersion: v1
+kind: PersistentVolumeClaim
+metadata: {name: data, namespace: default}
+spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}
+---
+apiVersion: apps/v1
+kind: DaemonSet
+metadata: {name: everywhere, namespace: default}
+spec:
+  selector: {matchLabels: {app: everywhere}}
+  template:
+    metadata: {labels: {app: everywhere}}
+    spec:
+      containers: [{name: c, image: "elsewhere/agent:1"}]
+"#;
+
+#[tokio::test(start_paused = true)]
+async fn jobs_run_to_their_end_claims_are_bound_and_daemons_run_on_the_node() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let clock = Arc::new(VirtualClock::starting_at(
+        Timestamp::from_second(1_900_000_000).expect("in range"),
+    ));
+    let sandbox = Sandbox::start(Options::memory(dir.path(), clock, 1))
+        .await
+        .expect("started");
+    sandbox.apply("work.yaml", WORK).await.expect("applied");
+    let store = sandbox.server().store();
+    let shown = |group: &str, kind: &str, plural: &str, name: &str| {
+        let kind = weir_object::Kind::namespaced(group, "v1", kind, plural);
+        let object = store.get(&kind, "default", name);
+        object.map_or(Value::Null, |o| o["status"].clone())
+    };
+    until("the good job is done", async || {
+        shown("batch", "Job", "jobs", "good")["succeeded"] == 1
+    })
+    .await;
+    until("the bad job is given up", async || {
+        let status = shown("batch", "Job", "jobs", "bad");
+        status["conditions"][1]["reason"] == "BackoffLimitExceeded" && status["failed"] == 1
+    })
+    .await;
+    until("the daemon runs", async || {
+        shown("apps", "DaemonSet", "daemonsets", "everywhere")["numberReady"] == 1
+    })
+    .await;
+    let claim = shown(
+        "",
+        "PersistentVolumeClaim",
+        "persistentvolumeclaims",
+        "data",
+    );
+    assert_eq!(claim["phase"], json!("Bound"));
+    let api = api(&sandbox);
+    let pods = api
+        .list(&POD, Some("default"), "job-name=bad")
+        .await
+        .expect("listed");
+    let state = pods
+        .first()
+        .and_then(|p| p.get(&["status", "containerStatuses", "0", "state", "terminated"]));
+    assert_eq!(state.map(|s| &s["exitCode"]), Some(&json!(3)));
+    let events = api
+        .list(&weir_runtime::kinds::EVENT, Some("default"), "")
+        .await
+        .expect("listed");
+    let scheduled = events.iter().find(|e| e.text(&["reason"]) == "Scheduled");
+    let scheduled = scheduled.expect("a pod was placed");
+    assert_eq!(scheduled.text(&["reportingComponent"]), "default-scheduler");
+    sandbox.stop().await;
+}
+
 #[tokio::test]
 async fn on_loopback_the_api_is_reached_over_tls_and_knows_callers_by_their_tokens() {
     let dir = tempfile::tempdir().expect("a directory");
