@@ -92,10 +92,11 @@ async fn answer(
         return response.map(Either::Left);
     }
     let (parts, answer) = response.into_parts();
-    let Ok(answer) = answer
+    let answer = answer
         .collect()
         .await
         .map(http_body_util::Collected::to_bytes);
+    let answer = answer.unwrap_or_default();
     let json = serde_json::from_slice(&answer).unwrap_or_default();
     crate::fill::set(&mut line, "/answer", json);
     keep(line);

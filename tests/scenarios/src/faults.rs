@@ -158,10 +158,11 @@ async fn recorded(
         return response.map(Either::Left);
     }
     let (parts, answer) = response.into_parts();
-    let Ok(answer) = answer
+    let answer = answer
         .collect()
         .await
         .map(http_body_util::Collected::to_bytes);
+    let answer = answer.unwrap_or_default();
     crate::record::keep(&head, &body, code, &answer);
     Response::from_parts(parts, Either::Right(Full::new(answer)))
 }
