@@ -15,7 +15,7 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 use weir_sandbox::ApiPort;
 
-use crate::compare::differences;
+use crate::compare::{Difference, differences};
 use crate::fill::Values;
 use crate::replay::Pair;
 use crate::report::Report;
@@ -44,6 +44,40 @@ struct Line {
     env: BTreeMap<String, String>,
 }
 
+/// Runs the script against ours alone, behind a port that keeps what is asked.
+pub(crate) async fn record(
+    server: &weir_apiserver::ApiServer,
+    home: &Path,
+    kubectl: &Path,
+    space: &str,
+) -> anyhow::Result<Vec<Value>> {
+    let script = read(home)?;
+    let lines = crate::record::Lines::default();
+    let address = crate::record::port(server.clone(), lines.clone()).await?;
+    let config = format!(
+        "apiVersion: v1\nkind: Config\ncurrent-context: sandbox\nclusters:\n- name: sandbox\n  \
+         cluster: {{server: 'http://{address}'}}\nusers: []\ncontexts:\n- name: sandbox\n  \
+         context: {{cluster: sandbox, user: ''}}\n"
+    );
+    let dir = std::env::temp_dir().join(space);
+    let shell = Shell::new(&dir, kubectl, &config, space, &script)?;
+    for line in &script.commands {
+        shell.run(line).await?;
+    }
+    // Left files are of no use to anyone.
+    let _ = std::fs::remove_dir_all(&dir);
+    let kept = lines
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    Ok(kept.clone())
+}
+
+fn read(home: &Path) -> anyhow::Result<Script> {
+    let file = home.join("kubectl.yaml");
+    let value = weir_yaml::from_str(&std::fs::read_to_string(&file)?)?;
+    serde_path_to_error::deserialize(value).map_err(|e| anyhow!("{}: {e}", file.display()))
+}
+
 /// Runs the script against both.
 pub(crate) async fn kubectl(
     pair: &Pair,
@@ -53,10 +87,7 @@ pub(crate) async fn kubectl(
     only: Option<&str>,
     report: &Arc<Report>,
 ) -> anyhow::Result<()> {
-    let file = home.join("kubectl.yaml");
-    let value = weir_yaml::from_str(&std::fs::read_to_string(&file)?)?;
-    let script: Script = serde_path_to_error::deserialize(value)
-        .map_err(|e| anyhow!("{}: {e}", file.display()))?;
+    let script = read(home)?;
     let Target::Ours(server) = &pair.ours else {
         bail!("no server of ours");
     };
@@ -65,7 +96,13 @@ pub(crate) async fn kubectl(
     let space = format!("{}-k", pair.prefix);
     let dir = std::env::temp_dir().join(&space);
     let real = std::fs::read_to_string(kubeconfig)?;
-    let ours = Shell::new(&dir.join("ours"), kubectl, port.kubeconfig().expose(), &space, &script)?;
+    let ours = Shell::new(
+        &dir.join("ours"),
+        kubectl,
+        port.kubeconfig().expose(),
+        &space,
+        &script,
+    )?;
     let real = Shell::new(&dir.join("real"), kubectl, &real, &space, &script)?;
     for (number, line) in script.commands.iter().enumerate() {
         let (a, b) = tokio::join!(ours.run(line), real.run(line));
@@ -73,12 +110,46 @@ pub(crate) async fn kubectl(
         let case = format!("kubectl/{}", number + 1);
         let wanted = only.is_none_or(|o| line.run.contains(o) || case.ends_with(&format!("/{o}")));
         if wanted {
-            report.case("kubectl", &case, &line.run, &differences(&a, &b));
+            report.case("kubectl", &case, &line.run, &by_line(&a, &b));
         }
     }
     // Left files are of no use to anyone.
     let _ = std::fs::remove_dir_all(&dir);
     Ok(())
+}
+
+/// Differences with lines that are alike brought together.
+fn by_line(ours: &Value, real: &Value) -> Vec<Difference> {
+    let mut found = differences(ours, real);
+    for part in ["out", "err"] {
+        let place = format!("/{part}");
+        if !found.iter().any(|d| d.place.starts_with(&place)) {
+            continue;
+        }
+        found.retain(|d| !d.place.starts_with(&place));
+        let lines = |value: &Value| -> Vec<String> {
+            let lines = value.get(part).and_then(Value::as_array);
+            let texts = lines.into_iter().flatten().filter_map(Value::as_str);
+            texts.map(str::to_owned).collect()
+        };
+        let (a, b) = (lines(ours), lines(real));
+        for change in similar::capture_diff_slices(similar::Algorithm::Myers, &a, &b) {
+            let (old, new) = (change.old_range(), change.new_range());
+            if change.tag() == similar::DiffTag::Equal {
+                continue;
+            }
+            let cut = |lines: &[String], range: std::ops::Range<usize>| {
+                lines.get(range).unwrap_or_default().join("\n")
+            };
+            let text = |text: String| (!text.is_empty()).then(|| Value::from(text));
+            found.push(Difference {
+                place: format!("{place}/{}", new.start),
+                ours: text(cut(&a, old)),
+                real: text(cut(&b, new)),
+            });
+        }
+    }
+    found
 }
 
 struct Shell {
@@ -144,7 +215,11 @@ impl Shell {
             .output()
             .await?;
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        Ok((output.status.code(), text(output.stdout), text(output.stderr)))
+        Ok((
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        ))
     }
 }
 
@@ -153,16 +228,33 @@ static MEANINGLESS: LazyLock<Vec<(Regex, &'static str)>> = LazyLock::new(|| {
     let patterns = [
         (r"https://127\.0\.0\.1:\d+", "https://ADDRESS"),
         (r"\x1b\[[0-9;]*m", ""),
-        (r"/tmp/[A-Za-z]+-\d+", "FILE"),
-        (r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", "UID"),
-        (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( ?[+-]\d{4}|Z)?", "TIME"),
-        (r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4}", "TIME"),
+        (r"/tmp/[A-Za-z-]+-\d+", "FILE"),
+        (r#""resourceVersion":"\d+""#, "VERSION"),
+        (r"Context .(sandbox|real). modified", "Context modified"),
+        (
+            r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+            "UID",
+        ),
+        (
+            r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?( ?[+-]\d{4}|Z)?",
+            "TIME",
+        ),
+        (
+            r"[A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [+-]\d{4}",
+            "TIME",
+        ),
         (r#"("?resourceVersion"?: )"\d+""#, "${1}VERSION"),
         (r"\b10\.96\.\d+\.\d+\b", "IP"),
         (r"kube-api-access-[a-z0-9]{5}", "kube-api-access-NAME"),
-        (r"-[bcdf-hj-np-tv-xz24-9]{8,10}\b-[bcdf-hj-np-tv-xz24-9]{5}\b", "-HASH-NAME"),
+        (
+            r"-[bcdf-hj-np-tv-xz24-9]{8,10}\b-[bcdf-hj-np-tv-xz24-9]{5}\b",
+            "-HASH-NAME",
+        ),
         (r"-[bcdf-hj-np-tv-xz24-9]{8,10}\b", "-HASH"),
-        (r"pod-template-hash([=:] ?)[bcdf-hj-np-tv-xz24-9]{8,10}", "pod-template-hash${1}HASH"),
+        (
+            r"pod-template-hash([=:] ?)[bcdf-hj-np-tv-xz24-9]{8,10}",
+            "pod-template-hash${1}HASH",
+        ),
         (r"(once|web|made)-[bcdf-hj-np-tv-xz24-9]{5}\b", "$1-NAME"),
         (r"\b\d+[smh](\d+[smh])?\b", "AGE"),
         (r"x\d+ over AGE", "xN over AGE"),

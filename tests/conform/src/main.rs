@@ -9,6 +9,7 @@ mod generate;
 mod known;
 mod kubectl;
 mod normal;
+mod record;
 mod replay;
 mod report;
 mod run;
@@ -69,6 +70,12 @@ enum What {
         #[arg(long)]
         only: Option<String>,
     },
+    /// Write `requests/recorded` anew: what kubectl sends, and what the scenario suite sent.
+    Record {
+        /// What `WEIR_RECORD=FILE cargo test -p weir-scenarios` wrote.
+        #[arg(long)]
+        scenarios: Option<PathBuf>,
+    },
     /// All of these.
     All {
         /// How many sequences.
@@ -95,6 +102,9 @@ async fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<bool> {
     let home = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = home.parent().and_then(Path::parent).context("no root")?;
+    if let What::Record { scenarios } = &arguments.what {
+        return write_records(root, home, scenarios.as_deref()).await;
+    }
     let cluster = Cluster::find(root, arguments.kubeconfig.as_deref())?;
     let text = std::fs::read_to_string(&cluster.kubeconfig)
         .with_context(|| cluster.kubeconfig.display().to_string())?;
@@ -132,6 +142,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
             let whole: &[&str] = if only.is_none() { &["kubectl"] } else { &[] };
             report.end(whole)
         }
+        What::Record { .. } => true,
         What::All { sequences, seed } => {
             replay::replay(&pair, sessions()?, None, jobs, &report).await?;
             run_kubectl(None).await?;
@@ -140,6 +151,31 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         }
     };
     Ok(good)
+}
+
+async fn write_records(root: &Path, home: &Path, scenarios: Option<&Path>) -> anyhow::Result<bool> {
+    let Target::Ours(server) = Target::ours() else {
+        bail!("no server of ours");
+    };
+    let to = home.join("requests/recorded");
+    let space = record::SPACE;
+    let kubectl = root.join("target/tools/bin/kubectl");
+    let lines = kubectl::record(&server, home, &kubectl, space).await?;
+    let count = record::write(&lines, space, &[], &to.join("kubectl.json"))?;
+    say(&format!(
+        "{count} distinct requests of kubectl's {}",
+        lines.len()
+    ));
+    if let Some(file) = scenarios {
+        let lines = record::read(file)?;
+        let names: Vec<String> = session::definitions().into_keys().collect();
+        let count = record::write(&lines, "demo", &names, &to.join("weir.json"))?;
+        say(&format!(
+            "{count} distinct requests of Weir's {}",
+            lines.len()
+        ));
+    }
+    Ok(true)
 }
 
 /// Names of this run, new on both servers.

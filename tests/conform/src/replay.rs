@@ -43,7 +43,7 @@ pub(crate) async fn replay(
         let (pair, to) = (pair.clone(), report.clone());
         let permit = permits.clone().acquire_owned().await?;
         running.spawn(async move {
-            let id = format!("{}-{number}", pair.prefix);
+            let id = format!("{}-{number:03}", pair.prefix);
             let played = one(&pair, &session, &id, &to).await;
             drop(permit);
             played.with_context(|| session.name.clone())

@@ -200,9 +200,10 @@ impl<'a> Run<'a> {
         let filled = body.map(|b| self.values.value(&b));
         let bytes: Bytes = match (&words.raw, &words.base64, filled) {
             (Some(raw), _, _) => self.values.text(&raw.text()).into(),
-            (_, Some(text), _) => base64::engine::general_purpose::STANDARD
-                .decode(text)?
-                .into(),
+            (_, Some(text), _) => {
+                let bytes = base64::engine::general_purpose::STANDARD.decode(text)?;
+                renamed(bytes, self.values.text("${ns}").as_bytes()).into()
+            }
             (_, _, Some(body)) => body.to_string().into(),
             _ => Bytes::new(),
         };
@@ -361,6 +362,22 @@ impl<'a> Run<'a> {
             _ => {}
         }
     }
+}
+
+/// Puts the namespace where a recorded body has its own; lengths stay, as the encoding wants.
+fn renamed(mut bytes: Vec<u8>, namespace: &[u8]) -> Vec<u8> {
+    let was = crate::record::SPACE.as_bytes();
+    if namespace.len() != was.len() {
+        return bytes;
+    }
+    let mut at = 0;
+    while let Some(part) = bytes.get_mut(at..at + was.len()) {
+        if part == was {
+            part.copy_from_slice(namespace);
+        }
+        at += 1;
+    }
+    bytes
 }
 
 fn header<'a>(request: &'a Request, name: &str) -> &'a str {

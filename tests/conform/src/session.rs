@@ -144,7 +144,7 @@ pub(crate) fn read(folder: &Path) -> anyhow::Result<Vec<Session>> {
     let mut files = Vec::new();
     find(folder, &mut files)?;
     files.sort();
-    let mut shared = Templates::new();
+    let mut shared = definitions();
     let mut parsed = Vec::new();
     for path in files {
         let text = std::fs::read_to_string(&path)?;
@@ -175,6 +175,16 @@ pub(crate) fn read(folder: &Path) -> anyhow::Result<Vec<Session>> {
         }
     }
     Ok(out)
+}
+
+/// The definitions of Weir's own kinds and of the Gateway API, by their names.
+pub(crate) fn definitions() -> Templates {
+    let all = weir_api::crds().into_iter().chain(weir_api::gateway_crds());
+    all.filter_map(|definition| {
+        let name = definition.pointer("/metadata/name")?.as_str()?.to_owned();
+        Some((name, definition))
+    })
+    .collect()
 }
 
 fn find(folder: &Path, out: &mut Vec<std::path::PathBuf>) -> anyhow::Result<()> {

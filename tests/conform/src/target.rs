@@ -107,7 +107,7 @@ impl Target {
         match self {
             Self::Ours(server) => {
                 let Ok(response) = server.service().oneshot(built).await;
-                Ok(response.map(|b| b.map_err(|cut| -> Broken { Box::new(cut) }).boxed_unsync()))
+                Ok(response.map(|b| b.map_err(|e| -> Broken { Box::new(e) }).boxed_unsync()))
             }
             Self::Real(real) => {
                 let mut sender = real.sender().await?;

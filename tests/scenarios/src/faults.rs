@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::{Either, Full};
+use http_body_util::{BodyExt as _, Either, Full};
 use kube::client::Body;
 use tokio_util::sync::CancellationToken;
 use tower::{Service, ServiceExt as _};
@@ -122,6 +122,9 @@ impl Service<Request<Body>> for Faulty {
                 *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
                 return Ok(response);
             }
+            if crate::record::wanted() {
+                return Ok(recorded(server, request).await);
+            }
             let response = server.service().oneshot(request).await?;
             if fault == Some(Fault::CrashAfter) {
                 if let Some(token) = &faults.lock().crash {
@@ -133,4 +136,33 @@ impl Service<Request<Body>> for Faulty {
             Ok(response.map(Either::Left))
         })
     }
+}
+
+/// Answers a request and keeps both, unless the answer is a stream.
+async fn recorded(
+    server: ApiServer,
+    request: Request<Body>,
+) -> Response<Either<ApiBody, Full<Bytes>>> {
+    let (head, body) = request.into_parts();
+    let body = body
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes);
+    let body = body.unwrap_or_default();
+    let streams = head.uri.query().is_some_and(|q| q.contains("watch="));
+    let request = Request::from_parts(head.clone(), Full::new(body.clone()));
+    let Ok(response) = server.service().oneshot(request).await;
+    let code = response.status().as_u16();
+    if streams {
+        crate::record::keep(&head, &body, code, &Bytes::new());
+        return response.map(Either::Left);
+    }
+    let (parts, answer) = response.into_parts();
+    let answer = answer
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes);
+    let answer = answer.unwrap_or_default();
+    crate::record::keep(&head, &body, code, &answer);
+    Response::from_parts(parts, Either::Right(Full::new(answer)))
 }

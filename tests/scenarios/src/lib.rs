@@ -5,6 +5,7 @@
 //! waiting for facts in virtual time. What is expected stands in the tests.
 
 mod faults;
+mod record;
 mod stage;
 
 pub use faults::{Fault, Faults};
