@@ -3,12 +3,13 @@
 //! on: a clean end loses nothing, a kill at most the batch that was being written. It refuses files
 //! of another schema, and never takes a broken file for an empty one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
+use bytes::Bytes;
 use redb::{Database, DatabaseError, ReadableDatabase as _, ReadableTable as _, TableDefinition};
 use tokio::sync::watch;
 
@@ -18,6 +19,8 @@ use crate::stored::{Place, Stored};
 const NUMBERS: TableDefinition<&str, u64> = TableDefinition::new("numbers");
 /// Texts by kind (`group/plural`), namespace and name.
 const OBJECTS: TableDefinition<(&str, &str, &str), &[u8]> = TableDefinition::new("objects");
+/// What the parts around the server keep beside its objects, by name.
+const PARCELS: TableDefinition<&str, &[u8]> = TableDefinition::new("parcels");
 const SCHEMA: u64 = 1;
 /// Pages that the file's reader keeps in memory.
 const CACHE: usize = 4 * 1024 * 1024;
@@ -75,6 +78,8 @@ pub(crate) struct Saved {
     pub(crate) random: u64,
     /// Kind and text, in the order of keys.
     pub(crate) objects: Vec<(String, Vec<u8>)>,
+    /// What others keep, by name.
+    pub(crate) parcels: BTreeMap<String, Bytes>,
 }
 
 /// Reads a file, or makes it. `None` is a new one.
@@ -141,6 +146,7 @@ fn read(database: &Database, path: &Path) -> Result<Option<Saved>, OpenFailure> 
         version: number("version")?,
         random: number("random")?,
         objects: Vec::new(),
+        parcels: BTreeMap::new(),
     };
     let objects = transaction
         .open_table(OBJECTS)
@@ -149,6 +155,18 @@ fn read(database: &Database, path: &Path) -> Result<Option<Saved>, OpenFailure> 
         let (key, text) = entry.map_err(|e| failed(e.into()))?;
         let (kind, ..) = key.value();
         saved.objects.push((kind.to_owned(), text.value().to_vec()));
+    }
+    match transaction.open_table(PARCELS) {
+        Ok(parcels) => {
+            for entry in parcels.iter().map_err(|e| failed(e.into()))? {
+                let (name, bytes) = entry.map_err(|e| failed(e.into()))?;
+                let bytes = Bytes::copy_from_slice(bytes.value());
+                saved.parcels.insert(name.value().to_owned(), bytes);
+            }
+        }
+        // Nothing was ever kept there.
+        Err(redb::TableError::TableDoesNotExist(_)) => {}
+        Err(e) => return Err(failed(e.into())),
     }
     Ok(Some(saved))
 }
@@ -161,6 +179,8 @@ type At = (Arc<str>, Place);
 struct Pending {
     /// What became of objects; `None` is gone.
     objects: HashMap<At, Option<Arc<Stored>>>,
+    /// What became of parcels; `None` is gone.
+    parcels: HashMap<String, Option<Bytes>>,
     version: u64,
     random: u64,
     /// Whether the thread is to try, though nothing changed since it failed.
@@ -227,6 +247,14 @@ impl Journal {
         self.shared.wake.notify_one();
     }
 
+    /// Notes what became of a parcel.
+    pub(crate) fn note_parcel(&self, name: &str, bytes: Option<Bytes>) {
+        let mut pending = self.shared.pending();
+        pending.parcels.insert(name.to_owned(), bytes);
+        drop(pending);
+        self.shared.wake.notify_one();
+    }
+
     /// By which a caller can wait until the file has all that was noted.
     pub(crate) fn flushing(&self) -> Flushing {
         let mut pending = self.shared.pending();
@@ -279,7 +307,8 @@ impl Flushing {
 fn write_on(database: &Database, shared: &Shared) {
     loop {
         let mut pending = shared.pending();
-        while pending.objects.is_empty() && !pending.wanted && !pending.over {
+        let idle = |p: &Pending| p.objects.is_empty() && p.parcels.is_empty();
+        while idle(&pending) && !pending.wanted && !pending.over {
             pending = shared
                 .wake
                 .wait(pending)
@@ -289,12 +318,13 @@ fn write_on(database: &Database, shared: &Shared) {
         pending.wanted = false;
         // While these are written, the next batch gathers.
         let objects = std::mem::take(&mut pending.objects);
+        let parcels = std::mem::take(&mut pending.parcels);
         let (version, random) = (pending.version, pending.random);
         drop(pending);
-        let outcome = if objects.is_empty() {
+        let outcome = if objects.is_empty() && parcels.is_empty() {
             Ok(())
         } else {
-            write(database, &objects, version, random)
+            write(database, &objects, &parcels, version, random)
         };
         match outcome {
             Ok(()) => shared.written.send_modify(|w| w.version = version),
@@ -308,6 +338,9 @@ fn write_on(database: &Database, shared: &Shared) {
                 for (at, object) in objects {
                     // What changed meanwhile is newer.
                     pending.objects.entry(at).or_insert(object);
+                }
+                for (name, parcel) in parcels {
+                    pending.parcels.entry(name).or_insert(parcel);
                 }
                 if !over {
                     // The next change or flush tries again.
@@ -333,6 +366,7 @@ fn write_on(database: &Database, shared: &Shared) {
 fn write(
     database: &Database,
     objects: &HashMap<At, Option<Arc<Stored>>>,
+    parcels: &HashMap<String, Option<Bytes>>,
     version: u64,
     random: u64,
 ) -> Result<(), redb::Error> {
@@ -349,6 +383,15 @@ fn write(
                 Some(stored) => table.insert(key, stored.to_vec().as_slice())?,
                 None => table.remove(key)?,
             };
+        }
+        if !parcels.is_empty() {
+            let mut table = transaction.open_table(PARCELS)?;
+            for (name, bytes) in parcels {
+                match bytes {
+                    Some(bytes) => table.insert(name.as_str(), &**bytes)?,
+                    None => table.remove(name.as_str())?,
+                };
+            }
         }
     }
     transaction.commit()?;

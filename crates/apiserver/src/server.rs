@@ -1,8 +1,10 @@
 //! Owns the handle on one API server: its state, clock and seed. Cheap to clone.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use bytes::Bytes;
 use http::Response;
 use http::request::Parts;
 use jiff::Timestamp;
@@ -105,6 +107,8 @@ pub(crate) struct Inner {
     pub(crate) now: Now,
     pub(crate) event_ttl: std::time::Duration,
     pub(crate) tokens: Tokens,
+    /// What was read from the state file for others, until they take it.
+    parcels: Mutex<BTreeMap<String, Bytes>>,
     pub(crate) metrics: Option<Arc<dyn MetricsSource>>,
     pub(crate) root_ca: String,
     pub(crate) faults: Faults,
@@ -159,8 +163,10 @@ impl ApiServer {
         // Roles that everyone has are not saved unless they were changed.
         bootstrap(&mut state, (options.now)());
         let (journal, saved) = persist::open(path)?;
+        let mut parcels = BTreeMap::new();
         match saved {
-            Some(saved) => {
+            Some(mut saved) => {
+                parcels = std::mem::take(&mut saved.parcels);
                 restore(&mut state, saved).map_err(|why| OpenFailure::Broken {
                     path: path.to_owned(),
                     why,
@@ -172,7 +178,28 @@ impl ApiServer {
                 found(&mut state, (options.now)());
             }
         }
-        Ok(Self::of(state, options, tuning))
+        let server = Self::of(state, options, tuning);
+        *server.parcels_lock() = parcels;
+        Ok(server)
+    }
+
+    /// What the parts around the server had kept in its file, by name. It is given out once.
+    pub fn take_parcels(&self) -> BTreeMap<String, Bytes> {
+        std::mem::take(&mut *self.parcels_lock())
+    }
+
+    /// Keeps something beside the objects, where there is a file; `None` takes it away.
+    pub fn keep_parcel(&self, name: &str, bytes: Option<Bytes>) {
+        if let Some(journal) = &self.0.read().journal {
+            journal.note_parcel(name, bytes);
+        }
+    }
+
+    fn parcels_lock(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
+        self.0
+            .parcels
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until all that was answered so far is in the file, where there is one.
@@ -212,6 +239,7 @@ impl ApiServer {
             now: options.now,
             event_ttl: tuning.event_ttl,
             tokens: Tokens::default(),
+            parcels: Mutex::default(),
             metrics: tuning.metrics,
             root_ca: tuning.root_ca,
             faults,

@@ -228,3 +228,21 @@ async fn a_damaged_file_is_never_taken_for_an_empty_one() {
     }
     assert!(refused > 5, "{refused}");
 }
+
+#[tokio::test]
+async fn parcels_of_others_are_kept_beside_the_objects() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("state.redb");
+    let open = || ApiServer::open(Options::default(), Tuning::default(), &path).expect("opens");
+    let server = open();
+    assert!(server.take_parcels().is_empty());
+    server.keep_parcel("git/a.git", Some("one".into()));
+    server.keep_parcel("git/b.git", Some("two".into()));
+    server.keep_parcel("git/b.git", None);
+    drop(server);
+    let parcels = open().take_parcels();
+    assert_eq!(
+        parcels.into_iter().collect::<Vec<_>>(),
+        [("git/a.git".to_owned(), "one".into())]
+    );
+}
