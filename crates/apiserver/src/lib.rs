@@ -65,7 +65,7 @@ pub use faults::{
 };
 pub use identity::{User, has_bearer_token};
 pub use logs::{LogOptions, LogStream, PodLogs};
-pub use persist::{OpenFailure, SaveFailure};
+pub use persist::{OpenFailure, SaveFailure, peek_parcel};
 pub use protobuf::{json_to_protobuf, protobuf_to_json};
 pub use refusal::{Cause, Refusal, ResourceName};
 pub use selector::Selector;

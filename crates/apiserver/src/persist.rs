@@ -82,6 +82,17 @@ pub(crate) struct Saved {
     pub(crate) parcels: BTreeMap<String, Bytes>,
 }
 
+/// One parcel of a file, read before the file is opened for good; `None` where there is no such file
+/// or parcel.
+pub fn peek_parcel(path: &Path, name: &str) -> Result<Option<Bytes>, OpenFailure> {
+    if !path.exists() {
+        return Ok(None);
+    }
+    let (journal, saved) = open(path)?;
+    drop(journal);
+    Ok(saved.and_then(|saved| saved.parcels.get(name).cloned()))
+}
+
 /// Reads a file, or makes it. `None` is a new one.
 pub(crate) fn open(path: &Path) -> Result<(Journal, Option<Saved>), OpenFailure> {
     let broken = |why: String| OpenFailure::Broken {

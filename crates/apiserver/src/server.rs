@@ -195,6 +195,13 @@ impl ApiServer {
         }
     }
 
+    /// Lets go of the file: what was answered so far is in it, and what comes is in memory alone.
+    pub fn close_file(&self) {
+        let journal = self.0.write().journal.take();
+        // Dropping it writes what is left.
+        drop(journal);
+    }
+
     fn parcels_lock(&self) -> MutexGuard<'_, BTreeMap<String, Bytes>> {
         self.0
             .parcels

@@ -4,28 +4,39 @@
 use serde_json::json;
 use weir_object::{Kind, Object};
 use weir_runtime::kinds::CRD;
-use weir_runtime::{ApiFailure, Context, Write};
+use weir_runtime::{ApiClient, ApiFailure, Context, Write};
 
 use crate::istio;
 use crate::kubelet::NODE;
 use crate::plane::{CONTROLLER, GATEWAY_CLASS};
 
-/// Installs the definitions of Weir's kinds and of the Gateway API, and the sandbox's class.
+/// The definitions that every sandbox has: of Weir's kinds, the Gateway API, and Istio.
+pub(crate) fn definitions() -> impl Iterator<Item = Object> {
+    let own = weir_api::crds().into_iter().chain(weir_api::gateway_crds());
+    own.chain(istio::kinds::definitions()).map(Object)
+}
+
+/// Creates an object, or leaves the one that a kept state has.
+async fn create(api: &ApiClient, kind: &Kind, object: Object) -> Result<(), ApiFailure> {
+    match api.write(kind, &object.key(), Write::Create(object)).await {
+        Err(failure) if !failure.is_already_exists() => Err(failure),
+        _ => Ok(()),
+    }
+}
+
+/// Installs the definitions, and the sandbox's classes and node.
 pub(crate) async fn install(context: &Context) -> Result<(), ApiFailure> {
     let api = context.api.with_manager("sandbox");
-    let definitions = weir_api::crds().into_iter().chain(weir_api::gateway_crds());
-    for definition in definitions.chain(istio::kinds::definitions()) {
-        let object = Object(definition);
-        let key = object.key();
-        api.write(&CRD, &key, Write::Create(object)).await?;
+    for fields in definitions() {
+        // A kept state may have the definition as an earlier version knew it.
+        let (key, force) = (fields.key(), true);
+        api.write(&CRD, &key, Write::Apply { fields, force }).await?;
     }
     let class = Object(json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",
         "metadata": {"name": "sandbox"}, "spec": {"controllerName": CONTROLLER},
     }));
-    let key = class.key();
-    api.write(&GATEWAY_CLASS, &key, Write::Create(class))
-        .await?;
+    create(&api, &GATEWAY_CLASS, class).await?;
     // Claims are bound at once, so nothing waits for a pod to be placed.
     let storage = Object(json!({
         "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass",
@@ -35,8 +46,7 @@ pub(crate) async fn install(context: &Context) -> Result<(), ApiFailure> {
         "volumeBindingMode": "Immediate",
     }));
     let kind = Kind::cluster("storage.k8s.io", "v1", "StorageClass", "storageclasses");
-    let key = storage.key();
-    api.write(&kind, &key, Write::Create(storage)).await?;
+    create(&api, &kind, storage).await?;
     let node = Object(json!({
         "apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE},
         "status": {
@@ -46,7 +56,7 @@ pub(crate) async fn install(context: &Context) -> Result<(), ApiFailure> {
     }));
     let kind = Kind::cluster("", "v1", "Node", "nodes");
     let key = node.key();
-    api.write(&kind, &key, Write::Create(node.clone())).await?;
+    create(&api, &kind, node.clone()).await?;
     api.write_status(
         &kind,
         &key,

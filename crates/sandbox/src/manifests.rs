@@ -12,6 +12,8 @@ use weir_cluster::{Discovery, stages};
 use weir_object::{Key, Kind, Object};
 use weir_runtime::{ApiClient, ApiFailure, Write};
 
+use crate::install;
+
 /// The largest manifest file that is read, in bytes.
 const FILE_LIMIT: u64 = 16 * 1024 * 1024;
 /// The most files that are read.
@@ -297,13 +299,13 @@ fn plain(mut object: Object) -> Object {
     object
 }
 
-/// Whether it is one of the definitions that every sandbox starts with.
+/// Whether every sandbox starts with it.
 fn installed(object: &Object) -> bool {
-    object.kind() == "CustomResourceDefinition"
-        && weir_api::crds()
-            .into_iter()
-            .chain(weir_api::gateway_crds())
-            .any(|own| Object(own).name() == object.name())
+    match (object.kind(), object.name()) {
+        ("CustomResourceDefinition", name) => install::definitions().any(|own| own.name() == name),
+        ("GatewayClass", "sandbox") | ("StorageClass", "standard") => true,
+        _ => false,
+    }
 }
 
 /// Writes objects into a directory, a file each: `[namespace/]kind[.group]/name.yaml`. Says how many.

@@ -114,6 +114,66 @@ impl Registry {
         self.pushes.subscribe()
     }
 
+    /// What a push brought, as named pieces of bytes from which [`Registry::put_back`] makes it
+    /// again: the manifest, its tag, and the blobs it names.
+    pub fn pieces(&self, push: &RegistryPush) -> Vec<(String, Bytes)> {
+        let kept = self.kept();
+        let (repository, digest) = (&push.repository, &push.digest);
+        let Some(known) = kept.repositories.get(repository) else {
+            return Vec::new();
+        };
+        let mut out = Vec::new();
+        if let Some((kind, bytes)) = known.manifests.get(digest) {
+            let manifest = serde_json::from_slice::<Value>(bytes).unwrap_or_default();
+            let layers = manifest["layers"].as_array().into_iter().flatten();
+            for named in layers.chain(manifest.get("config")) {
+                let digest = named["digest"].as_str().unwrap_or_default();
+                if let Some(blob) = kept.blobs.get(digest) {
+                    out.push((format!("blob {digest}"), blob.clone()));
+                }
+            }
+            let mut piece = kind.as_bytes().to_vec();
+            piece.push(b'\n');
+            piece.extend_from_slice(bytes);
+            out.push((format!("manifest {repository} {digest}"), piece.into()));
+        }
+        if let Some(tag) = &push.tag {
+            let digest = Bytes::copy_from_slice(digest.as_bytes());
+            out.push((format!("tag {repository} {tag}"), digest));
+        }
+        out
+    }
+
+    /// Puts a piece back. Pieces that are none are passed over.
+    pub fn put_back(&self, name: &str, bytes: Bytes) {
+        let mut kept = self.kept();
+        match name.split(' ').collect::<Vec<_>>().as_slice() {
+            ["blob", digest] => {
+                kept.blobs.insert((*digest).to_owned(), bytes);
+            }
+            ["manifest", repository, digest] => {
+                let end = bytes.iter().position(|byte| *byte == b'\n');
+                let Some(end) = end else { return };
+                let kind = String::from_utf8_lossy(&bytes.slice(..end)).into_owned();
+                let repository = kept
+                    .repositories
+                    .entry((*repository).to_owned())
+                    .or_default();
+                let manifest = (kind, bytes.slice(end + 1..));
+                repository.manifests.insert((*digest).to_owned(), manifest);
+            }
+            ["tag", repository, tag] => {
+                let digest = String::from_utf8_lossy(&bytes).into_owned();
+                let repository = kept
+                    .repositories
+                    .entry((*repository).to_owned())
+                    .or_default();
+                repository.tags.insert((*tag).to_owned(), digest);
+            }
+            _ => {}
+        }
+    }
+
     /// The registry's routes.
     pub fn router(&self) -> Router {
         Router::new().fallback(serve).with_state(self.clone())

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
-use weir_apiserver::{ApiServer, Tuning};
+use weir_apiserver::{ApiServer, FaultPlan, FaultPlanError, OpenFailure, Tuning};
 use weir_object::{Key, Object};
 use weir_runtime::http::Http;
 use weir_runtime::kinds::POD;
@@ -26,6 +26,7 @@ use crate::api_port::{ApiPort, PortFailure};
 use crate::control::{self, Controls};
 use crate::gitserver::{GitServer, GitServerOptions};
 use crate::images::Images;
+use crate::keeping;
 use crate::kubelet::{Kubelet, Node};
 use crate::logs::Logs;
 use crate::manifests::{self, Loaded, ManifestFailure};
@@ -58,6 +59,10 @@ pub struct Options {
     /// The pace of virtual time, where time is virtual. The network is memory then; the API, Git,
     /// the registry and Prometheus can be reached from outside all the same.
     pub tempo: Option<Tempo>,
+    /// The file that holds the state from one start to the next; otherwise nothing is kept.
+    pub state: Option<PathBuf>,
+    /// Faults that the API has once it is up.
+    pub faults: Option<FaultPlan>,
 }
 
 impl Options {
@@ -71,6 +76,8 @@ impl Options {
             seed: u64::from(std::process::id()),
             scrape_interval: Duration::from_millis(500),
             tempo: None,
+            state: None,
+            faults: None,
         }
     }
 
@@ -84,6 +91,8 @@ impl Options {
             seed,
             scrape_interval: Duration::from_secs(1),
             tempo: None,
+            state: None,
+            faults: None,
         }
     }
 
@@ -125,6 +134,12 @@ pub enum StartFailure {
         /// The system's answer.
         cause: std::io::Error,
     },
+    /// The fault plan contradicts itself. Terminal.
+    #[error(transparent)]
+    Faults(#[from] FaultPlanError),
+    /// The state file could not be used.
+    #[error(transparent)]
+    State(#[from] OpenFailure),
     /// A definition could not be installed. Terminal.
     #[error("a definition could not be installed: {0}")]
     Install(#[from] ApiFailure),
@@ -151,6 +166,8 @@ const LOCK: (u8, u16) = (254, 6440);
 const FIRST_BLOCK: u8 = 20;
 const BLOCKS: u32 = 200;
 
+/// The parcel that says in which block a kept state was.
+const BLOCK: &str = "block";
 /// How long pods, and then the rest, may take to end.
 const END: Duration = Duration::from_secs(10);
 
@@ -177,8 +194,13 @@ pub struct Sandbox {
 impl Sandbox {
     /// Starts everything; returns once the API answers and the definitions are installed.
     pub async fn start(options: Options) -> Result<Self, StartFailure> {
+        let before = match &options.state {
+            Some(path) => weir_apiserver::peek_parcel(path, BLOCK)?,
+            None => None,
+        };
+        let before = before.and_then(|bytes| bytes.first().copied());
         let block = if options.is_open() {
-            reserve(options.api_port).await?
+            reserve(options.api_port, before).await?
         } else {
             Block::IN_MEMORY
         };
@@ -186,17 +208,20 @@ impl Sandbox {
         let clock = options.clock.clone();
         let now = clock.clone();
         let logs = Arc::new(Logs::new(clock.clone()));
-        let server = ApiServer::with(
-            weir_apiserver::Options {
-                now: Arc::new(move || now.now()),
-                seed: options.seed,
-            },
-            Tuning {
-                addresses: addresses.clone(),
-                logs: Some(logs.clone()),
-                ..Tuning::default()
-            },
-        );
+        let api = weir_apiserver::Options {
+            now: Arc::new(move || now.now()),
+            seed: options.seed,
+        };
+        let tuning = Tuning {
+            addresses: addresses.clone(),
+            logs: Some(logs.clone()),
+            ..Tuning::default()
+        };
+        let server = match &options.state {
+            Some(path) => ApiServer::open(api, tuning, path)?,
+            None => ApiServer::with(api, tuning),
+        };
+        server.keep_parcel(BLOCK, Some(vec![block.number].into()));
         let controls = control::router(Controls {
             clock: clock.clone(),
             tempo: options.tempo.clone(),
@@ -223,6 +248,9 @@ impl Sandbox {
         };
         let context = Context::new(client, http.clone(), clock.clone(), stop);
         install::install(&context).await?;
+        if let Some(plan) = options.faults.clone() {
+            server.faults().set(plan)?;
+        }
 
         let git_root = sub_dir(&options.dir, "git")?;
         let git_options = GitServerOptions {
@@ -231,6 +259,7 @@ impl Sandbox {
         };
         let git = GitServer::new(&git_root, git_options);
         let registry = Registry::new(RegistryOptions::default());
+        keeping::put_back(&server, &git_root, &registry);
         let scrape = ScrapeOptions {
             interval: options.scrape_interval,
             ..ScrapeOptions::default()
@@ -284,6 +313,18 @@ impl Sandbox {
             webhooks::run(context, git.pushes(), registry.pushes()),
         ));
 
+        if options.state.is_some() {
+            let keeping = keeping::run(
+                sandbox.server.clone(),
+                git.clone(),
+                registry.clone(),
+                git.pushes(),
+                registry.pushes(),
+            );
+            let stopped = sandbox.background.clone();
+            sandbox.running.spawn(until(stopped, keeping));
+        }
+
         let node = Node {
             server: sandbox.server.clone(),
             api: sandbox.context.api.with_manager("kubelet"),
@@ -326,6 +367,8 @@ impl Sandbox {
         // First what would make new pods; then the pods, while the kubelet still listens; then the
         // rest.
         self.background.cancel();
+        // Pods end with the sandbox, but a state file goes on with them.
+        self.server.close_file();
         let pods = self.context.caches.watch(WatchOf::all(&POD));
         for pod in pods.list() {
             // Deleted pods are ended by their supervisors as at any other time.
@@ -534,10 +577,13 @@ impl Block {
 }
 
 /// Finds a block that no other sandbox on this machine has.
-async fn reserve(port: u16) -> Result<Block, StartFailure> {
+async fn reserve(port: u16, before: Option<u8>) -> Result<Block, StartFailure> {
     let mut refusal = String::new();
-    for step in 0..BLOCKS {
-        let number = FIRST_BLOCK + ((std::process::id() % BLOCKS + step) % BLOCKS) as u8;
+    let mine = std::process::id() % BLOCKS;
+    let any = (0..BLOCKS).map(|step| FIRST_BLOCK + ((mine + step) % BLOCKS) as u8);
+    // Services of a kept state have addresses of the block it was in.
+    let numbers: Vec<u8> = before.map_or_else(|| any.collect(), |number| vec![number]);
+    for number in numbers {
         let addresses = Addresses::new(number);
         let bound = async {
             let lock = TcpListener::bind((addresses.own(LOCK.0), LOCK.1)).await?;

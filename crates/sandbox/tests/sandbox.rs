@@ -427,3 +427,52 @@ async fn sandboxes_on_one_machine_keep_out_of_each_others_way() {
         sandbox.stop().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_state_file_goes_on_with_objects_repositories_and_images() {
+    let files = tempfile::tempdir().expect("a directory");
+    let state = files.path().join("state.redb");
+    let clock = || {
+        Arc::new(VirtualClock::starting_at(
+            Timestamp::from_second(1_900_000_000).expect("in range"),
+        ))
+    };
+    let start = async |dir: &std::path::Path| {
+        let mut options = Options::memory(dir, clock(), 1);
+        options.state = Some(state.clone());
+        Sandbox::start(options).await.expect("started")
+    };
+    let first_dir = tempfile::tempdir().expect("a directory");
+    let first = start(first_dir.path()).await;
+    let env = [("APP_VERSION", "1.0.0")];
+    first
+        .push_image("demo/app", "1", &[("app", b"app")], &env, &["/app"])
+        .await
+        .expect("pushed");
+    let file = [("a.txt".to_owned(), b"one".to_vec())];
+    let revision = first.push_git("config.git", "main", &file, "one").await;
+    let revision = revision.expect("pushed");
+    let commit = revision.trim_start_matches("main@sha1:");
+    first.apply("app.yaml", APP).await.expect("applied");
+    let before = api(&first);
+    until("two pods are ready", async || ready(&before).await == 2).await;
+    let pods = before.list(&POD, Some("demo"), "").await.expect("listed");
+    first.stop().await;
+
+    let second_dir = tempfile::tempdir().expect("a directory");
+    let second = start(second_dir.path()).await;
+    let after = api(&second);
+    let uids = |pods: &[Object]| -> Vec<String> {
+        pods.iter().map(|pod| pod.uid().to_owned()).collect()
+    };
+    let again = after.list(&POD, Some("demo"), "").await.expect("listed");
+    assert_eq!(uids(&again), uids(&pods), "the pods are the same ones");
+    until("the pods run again", async || {
+        get(&second, "http://app.demo/", None).await.0 == 200
+    })
+    .await;
+    let refs = "http://git.sandbox:3000/config.git/info/refs?service=git-upload-pack";
+    let (status, body) = get(&second, refs, None).await;
+    assert!(status == 200 && body.contains(commit), "{status} {body}");
+    second.stop().await;
+}

@@ -151,6 +151,16 @@ impl GitServer {
         Ok(self.root.join(name))
     }
 
+    /// Where all repositories are.
+    pub(crate) fn root(&self) -> &std::path::Path {
+        &self.root
+    }
+
+    /// Where a repository is, if it is there.
+    pub(crate) fn directory(&self, name: &str) -> Option<PathBuf> {
+        self.find(name)
+    }
+
     /// The repository's directory, with or without the `.git` that people leave out.
     fn find(&self, name: &str) -> Option<PathBuf> {
         [name.to_owned(), format!("{name}.git")]

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use weir_sandbox::Sandbox;
+use weir_sandbox::{FaultPlan, Sandbox};
 
 use super::access::Access;
 
@@ -49,6 +49,12 @@ struct Serve {
     /// moves it, and pods run in memory
     #[arg(long, value_enum, default_value_t)]
     clock: Clock,
+    /// Keep everything in this file, and go on with what it holds: objects, repositories, images
+    #[arg(long, value_name = "FILE")]
+    state: Option<PathBuf>,
+    /// Faults that the API is to have, a plan in YAML or JSON; see docs/faults.md
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
     /// Apply the manifests of a file or directory at the start; may be given several times
     #[arg(long, value_name = "PATH")]
     load: Vec<PathBuf>,
@@ -99,6 +105,12 @@ async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
     wished.api_port = options.port;
     if let Some(seed) = options.seed {
         wished.seed = seed;
+    }
+    wished.state.clone_from(&options.state);
+    if let Some(file) = &options.faults {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("the fault plan `{}` cannot be read", file.display()))?;
+        wished.faults = Some(FaultPlan::parse(&file.display().to_string(), &text)?);
     }
     let sandbox = Sandbox::start(wished).await?;
     let outcome = hold(&sandbox, &options, dir.path()).await;
@@ -173,9 +185,14 @@ fn greet(
     if options.clock == Clock::Virtual {
         writeln!(out, "Time is virtual: `weir sandbox advance 10m` moves it.")?;
     }
-    match &options.dump {
-        Some(dir) => writeln!(out, "Ctrl-C ends it; objects go to {}.", dir.display())?,
-        None => writeln!(out, "Ctrl-C ends it; nothing is kept.")?,
+    match (&options.state, &options.dump) {
+        (Some(file), _) => writeln!(
+            out,
+            "Ctrl-C ends it; the state is kept in {}.",
+            file.display()
+        )?,
+        (None, Some(dir)) => writeln!(out, "Ctrl-C ends it; objects go to {}.", dir.display())?,
+        (None, None) => writeln!(out, "Ctrl-C ends it; nothing is kept.")?,
     }
     Ok(out.flush()?)
 }
