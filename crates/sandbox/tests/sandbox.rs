@@ -298,7 +298,7 @@ async fn jobs_run_to_their_end_claims_are_bound_and_daemons_run_on_the_node() {
         .expect("started");
     sandbox.apply("work.yaml", WORK).await.expect("applied");
     let store = sandbox.server().store();
-    let shown = |group: &str, kind: &str, plural: &str, name: &str| {
+    let shown = |group: &'static str, kind: &'static str, plural: &'static str, name: &str| {
         let kind = weir_object::Kind::namespaced(group, "v1", kind, plural);
         let object = store.get(&kind, "default", name);
         object.map_or(Value::Null, |o| o["status"].clone())
@@ -324,12 +324,10 @@ async fn jobs_run_to_their_end_claims_are_bound_and_daemons_run_on_the_node() {
     );
     assert_eq!(claim["phase"], json!("Bound"));
     let api = api(&sandbox);
-    let pods = api
-        .list(&POD, Some("default"), "job-name=bad")
-        .await
-        .expect("listed");
+    let pods = api.list(&POD, Some("default"), "").await.expect("listed");
     let state = pods
-        .first()
+        .iter()
+        .find(|p| p.name().starts_with("bad-"))
         .and_then(|p| p.get(&["status", "containerStatuses", "0", "state", "terminated"]));
     assert_eq!(state.map(|s| &s["exitCode"]), Some(&json!(3)));
     let events = api
