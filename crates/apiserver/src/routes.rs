@@ -359,10 +359,11 @@ fn write_request(
                 let (own, name) = (&*stored.place.namespace, &*stored.place.name);
                 let namespace = resource.kind.namespaced.then_some(own);
                 let one = &query.delete;
-                match remove::delete_of_many(&mut state, &resource, namespace, name, one, call) {
-                    Err(denied @ Refusal::Denied { .. }) => return Err(denied),
-                    // Objects that went meanwhile are what was asked for.
-                    _ => {}
+                // Objects that went meanwhile are what was asked for.
+                if let Err(denied @ Refusal::Denied { .. }) =
+                    remove::delete_of_many(&mut state, &resource, namespace, name, one, call)
+                {
+                    return Err(denied);
                 }
             }
             drop(state);
