@@ -110,8 +110,6 @@ pub enum Refusal {
         name: String,
         /// Which policy says what.
         why: String,
-        /// The reason that the policy gives.
-        reason: &'static str,
         /// The code that goes with it.
         code: u16,
     },
@@ -288,7 +286,11 @@ impl Refusal {
             Self::BadRequest(_) => "BadRequest",
             Self::Unauthorized => "Unauthorized",
             Self::Forbidden { .. } => "Forbidden",
-            Self::Denied { reason, .. } => reason,
+            Self::Denied { code, .. } => match code {
+                403 => "Forbidden",
+                413 => "RequestEntityTooLarge",
+                _ => "Invalid",
+            },
             Self::NotFound { .. } | Self::NoResource => "NotFound",
             Self::MethodNotAllowed => "MethodNotAllowed",
             Self::NotAcceptable { .. } => "NotAcceptable",
@@ -337,7 +339,8 @@ impl Refusal {
         match self {
             Self::NotFound { resource, name }
             | Self::AlreadyExists { resource, name }
-            | Self::Conflict { resource, name, .. } => name_of(resource, name),
+            | Self::Conflict { resource, name, .. }
+            | Self::Denied { resource, name, .. } => name_of(resource, name),
             Self::Forbidden {
                 resource,
                 name,
@@ -347,7 +350,6 @@ impl Refusal {
                 name_of(resource, name);
                 causes = of;
             }
-            Self::Denied { resource, name, .. } => name_of(resource, name),
             Self::Invalid {
                 group,
                 kind,

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use http::request::Parts;
 use http::{Method, Response};
 use serde_json::{Value, json};
+use weir_object::Key;
 
 use crate::answer;
 use crate::body::ApiBody;
 use crate::call::{Call, Part};
+use crate::custom;
 use crate::discovery;
 use crate::evict::{Evicted, evict};
 use crate::identity::{self, User};
@@ -151,6 +153,18 @@ fn read_request(
     let part = part(target, &resource)?;
     let namespace = target.namespace.as_deref();
     let include = query.include.as_deref();
+    if let Err(refusal) = custom::convertible(&resource, false) {
+        let is = match target.name.as_deref() {
+            Some(name) => {
+                let key = Key::new(namespace.unwrap_or_default(), name);
+                state.contains(resource.storage, &key)
+            }
+            None => state.all(resource.storage, None).next().is_some(),
+        };
+        if is {
+            return Err(refusal);
+        }
+    }
     let Some(name) = target.name.as_deref() else {
         if query.watch || target.watch {
             return stream::watch(server, &state, &resource, namespace, query, view);
@@ -234,6 +248,9 @@ fn write_request(
     let shown = |code: u16, object: &Arc<Value>| {
         answer::object(code, &resource, object, view, include, now)
     };
+    if target.name.is_none() || head.method != Method::POST {
+        custom::convertible(&resource, head.method != Method::DELETE)?;
+    }
     match (&head.method, target.name.as_deref(), parsed) {
         (&Method::POST, None, Some(object)) => {
             if resource.kind.namespaced && namespace.is_none() {
@@ -342,10 +359,11 @@ fn write_request(
                 let (own, name) = (&*stored.place.namespace, &*stored.place.name);
                 let namespace = resource.kind.namespaced.then_some(own);
                 let one = &query.delete;
-                match remove::delete_of_many(&mut state, &resource, namespace, name, one, call) {
-                    Err(denied @ Refusal::Denied { .. }) => return Err(denied),
-                    // Objects that went meanwhile are what was asked for.
-                    _ => {}
+                // Objects that went meanwhile are what was asked for.
+                if let Err(denied @ Refusal::Denied { .. }) =
+                    remove::delete_of_many(&mut state, &resource, namespace, name, one, call)
+                {
+                    return Err(denied);
                 }
             }
             drop(state);

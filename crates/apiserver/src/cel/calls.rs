@@ -117,7 +117,8 @@ impl Estimator<'_> {
                 "cidr" | "isIP" | "isCIDR" | "ip" | "quantity" | "isQuantity" | "semver"
                 | "isSemver",
                 _,
-            ) => plain(arg(0).scaled(0.1)),
+            )
+            | ("startsWith" | "endsWith", Some(_)) => plain(arg(0).scaled(0.1)),
             ("ip.isCanonical", _) => plain(arg(0).scaled(0.2)),
             ("containsIP" | "containsCIDR", _) => {
                 let bytes = Span { min: 4, max: 16 };
@@ -159,7 +160,6 @@ impl Estimator<'_> {
                 };
                 sized(arg(0).scaled(0.1), size)
             }
-            ("startsWith" | "endsWith", Some(_)) => plain(arg(0).scaled(0.1)),
             ("@in", _) if matches!(overload.params.get(1), Some(Type::List(_))) => plain(arg(1)),
             ("matches", Some(size)) => plain(size.plus(one).scaled(0.1).times(arg(0).scaled(0.25))),
             ("contains", Some(size)) => plain(size.scaled(0.1).times(arg(0).scaled(0.1))),

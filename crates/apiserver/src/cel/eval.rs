@@ -64,9 +64,9 @@ pub(crate) struct Machine<'a, 'm> {
 
 type Outcome<'a> = Result<Value<'a>, Fault>;
 
-fn truth(value: Value<'_>) -> Result<bool, Fault> {
+fn truth(value: &Value<'_>) -> Result<bool, Fault> {
     match value {
-        Value::Bool(v) => Ok(v),
+        Value::Bool(v) => Ok(*v),
         _ => Err(Fault::Overload),
     }
 }
@@ -278,7 +278,7 @@ impl<'a, 'm> Machine<'a, 'm> {
             ("_&&_", terms) => return self.logic(terms, false),
             ("_||_", terms) => return self.logic(terms, true),
             ("_?:_" | "_?_:_", [condition, yes, no]) => {
-                let chosen = if truth(self.eval(condition)?)? {
+                let chosen = if truth(&self.eval(condition)?)? {
                     yes
                 } else {
                     no

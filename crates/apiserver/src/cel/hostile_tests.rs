@@ -147,7 +147,7 @@ fn what_costs_much_is_stopped() {
         let _ = run(source);
     }
     // Far from what an endless loop takes; debug builds are slow.
-    assert!(started.elapsed() < Duration::from_secs(60));
+    assert!(started.elapsed() < Duration::from_mins(1));
 }
 
 fn word() -> impl Strategy<Value = String> {

@@ -2,6 +2,7 @@
 //! formats and questions to the authorizer.
 
 use std::cmp::Ordering;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -243,7 +244,8 @@ fn escaped_path(path: &str) -> String {
         if keeps {
             out.push(char::from(byte));
         } else {
-            out.push_str(&format!("%{byte:02X}"));
+            // Writing to a text cannot fail.
+            let _ = write!(out, "%{byte:02X}");
         }
     }
     out

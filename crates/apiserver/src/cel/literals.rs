@@ -116,7 +116,9 @@ impl Checker<'_> {
                         }
                     }
                 }
-                items.iter().for_each(|item| self.walk(item, mixed));
+                for item in items {
+                    self.walk(item, mixed);
+                }
             }
             Node::Map(entries) => {
                 let mut first: Option<(Type, Type)> = None;

@@ -4,12 +4,7 @@ use super::ast::{ACCU, Call, Expr, Fold, Literal, Node, Offset};
 use super::parse::Parser;
 
 /// A call without a receiver.
-pub(crate) fn global(
-    p: &mut Parser,
-    at: Offset,
-    name: String,
-    mut args: Vec<Expr>,
-) -> Option<Expr> {
+pub(crate) fn global(p: &mut Parser, at: Offset, name: &str, mut args: Vec<Expr>) -> Option<Expr> {
     if name == "has" && args.len() == 1 {
         let arg = args.pop()?;
         return match arg.node {
@@ -31,7 +26,7 @@ pub(crate) fn global(
             }
         };
     }
-    Some(p.call(at, &name, args))
+    Some(p.call(at, name, args))
 }
 
 /// A call with a receiver.

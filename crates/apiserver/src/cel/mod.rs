@@ -27,6 +27,7 @@ mod types;
 mod value;
 
 use std::collections::HashMap;
+use std::thread::ScopedJoinHandle;
 
 use weir_gocompat::GoRegex;
 
@@ -95,7 +96,7 @@ impl Program {
         std::thread::scope(|scope| {
             let work = || Self::compile_here(source, variables);
             let thread = std::thread::Builder::new().stack_size(STACK);
-            match thread.spawn_scoped(scope, work).map(|thread| thread.join()) {
+            match thread.spawn_scoped(scope, work).map(ScopedJoinHandle::join) {
                 Ok(Ok(done)) => done,
                 _ => Err(Uncompiled::Wrong(
                     "no room to read the expression".to_owned(),

@@ -428,7 +428,7 @@ impl Parser {
         if self.is("(") {
             let open = self.bump().at;
             let args = self.arguments(")")?;
-            return macros::global(self, open, name, args);
+            return macros::global(self, open, &name, args);
         }
         if self.is("{") {
             let at = self.token().at;

@@ -26,6 +26,7 @@ pub(crate) enum Type {
     Host(&'static str),
     Optional(Arc<Type>),
     /// The type of a type.
+    #[expect(clippy::enum_variant_names, reason = "the language calls it so")]
     Type(Arc<Type>),
     /// Stands for a type that is found while checking.
     Param(usize),
@@ -223,13 +224,12 @@ pub(crate) fn most_general(a: &Type, b: &Type) -> Type {
 
 fn less_specific(a: &Type, b: &Type) -> bool {
     match (a, b) {
-        (Type::Dyn | Type::Param(_), _) => true,
+        (Type::Dyn | Type::Param(_), _) | (Type::Type(_), Type::Type(_)) => true,
         (_, Type::Dyn | Type::Param(_)) => false,
         (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => {
             less_specific(a, b)
         }
         (Type::Map(a), Type::Map(b)) => less_specific(&a.0, &b.0) && less_specific(&a.1, &b.1),
-        (Type::Type(_), Type::Type(_)) => true,
         _ => a == b,
     }
 }

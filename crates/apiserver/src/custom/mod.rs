@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use weir_object::{Kind, path};
 use weir_schema::{Schema, TypeRef};
 
+use crate::refusal::Refusal;
 use crate::registry::{Registry, Resource, Storage};
 use crate::structural::Structural;
 use crate::table::Column;
@@ -30,6 +31,8 @@ pub(crate) struct Custom {
     pub(crate) definition: String,
     /// The definition goes; nothing new is created.
     pub(crate) going: bool,
+    /// The version that objects are kept in, when only a webhook could convert them to this one.
+    pub(crate) foreign: Option<String>,
     pub(crate) schema: Structural,
     /// The schema as it was written, for OpenAPI.
     pub(crate) document: Value,
@@ -76,11 +79,29 @@ pub(crate) fn default_definition(definition: &mut Value) {
     }
 }
 
+/// Refuses what only a webhook could convert: none is called. `given` says that the object comes
+/// in the resource's version, not in the version it is kept in.
+pub(crate) fn convertible(resource: &Resource, given: bool) -> Result<(), Refusal> {
+    let Some(kept) = resource.custom.as_ref().and_then(|c| c.foreign.as_ref()) else {
+        return Ok(());
+    };
+    let from = if given { &resource.api_version } else { kept };
+    Err(Refusal::Internal(format!(
+        "conversion webhook for {from}, Kind={} failed: webhooks are not called here",
+        resource.kind.kind
+    )))
+}
+
 /// Serves what a definition says, keeping its objects in `storage`.
 pub(crate) fn serve(registry: &mut Registry, definition: &Value, storage: Storage) {
     let text = |p: &[&str]| path::text(definition, p).to_owned();
     let (group, plural) = (text(&["spec", "group"]), text(&["spec", "names", "plural"]));
     registry.remove(&group, &plural);
+    let webhook = text(&["spec", "conversion", "strategy"]) == "Webhook";
+    let kept = versions(definition).find(|v| flag(v, "storage"));
+    let foreign = kept
+        .filter(|_| webhook)
+        .map(|v| format!("{group}/{}", path::text(v, &["name"])));
     for version in versions(definition).filter(|v| flag(v, "served")) {
         let document = path::get(version, &["schema", "openAPIV3Schema"])
             .cloned()
@@ -115,6 +136,7 @@ pub(crate) fn serve(registry: &mut Registry, definition: &Value, storage: Storag
             typing,
             custom: Some(Custom {
                 definition: text(&["metadata", "name"]),
+                foreign: foreign.clone().filter(|kept| *kept != kind.api_version()),
                 going: path::get(definition, &["metadata", "deletionTimestamp"]).is_some(),
                 schema: Structural::read(&document),
                 columns: crate::table::custom_columns(columns.map_or(&[][..], Vec::as_slice)),

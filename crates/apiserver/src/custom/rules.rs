@@ -191,7 +191,7 @@ impl Walk {
                     "oldSelf cannot be used on the uncorrelatable portion of the schema within {path}"
                 );
                 self.rules
-                    .push(Cause::invalid(field, &rule.rule.as_str().into(), &detail));
+                    .push(Cause::invalid(field, &rule.text.as_str().into(), &detail));
             }
         } else if let Some(given) = branches(schema, "x-kubernetes-validations")
             .nth(i)

@@ -61,6 +61,7 @@ fn unsupported(field: impl Into<String>, value: &str, supported: &[&str]) -> Cau
 }
 
 /// What all versions have alike, if they do. Absent everywhere is alike too.
+#[expect(clippy::option_option, reason = "alike, and then present or absent")]
 fn common<'a>(definition: &'a Value, of: &[&str]) -> Option<Option<&'a Value>> {
     let mut all = versions(definition).map(|v| path::get(v, of));
     let first = all.next()?;

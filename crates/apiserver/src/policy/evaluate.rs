@@ -58,7 +58,7 @@ pub(super) fn policy(
                      '{group}{slash}{version}, Kind={kind}'"
                 );
                 if !compiled.ignores_faults {
-                    deny(asked, name, None, why, "", denied);
+                    deny(asked, name, None, &why, "", denied);
                 }
                 return;
             }
@@ -76,7 +76,7 @@ pub(super) fn policy(
             Err(why) => {
                 if !compiled.ignores_faults {
                     let why = format!("failed to configure binding: {why}");
-                    deny(asked, name, Some(bound), why, "", denied);
+                    deny(asked, name, Some(bound), &why, "", denied);
                 }
                 continue;
             }
@@ -108,7 +108,7 @@ pub(super) fn policy(
             };
             for Denial { message, reason } in judge(compiled, &world) {
                 if does("Deny") {
-                    deny(asked, name, Some(bound), message.clone(), &reason, denied);
+                    deny(asked, name, Some(bound), &message, &reason, denied);
                 }
                 if does("Warn") {
                     call.warn(format!(
@@ -118,7 +118,7 @@ pub(super) fn policy(
                 }
             }
             for message in annotations(compiled, &world) {
-                deny(asked, name, Some(bound), message, "", denied);
+                deny(asked, name, Some(bound), &message, "", denied);
             }
         }
     }
@@ -140,7 +140,7 @@ fn deny(
     asked: &Asked<'_>,
     policy: &str,
     binding: Option<&str>,
-    message: String,
+    message: &str,
     reason: &str,
     denied: &mut Option<Refusal>,
 ) {
@@ -148,10 +148,10 @@ fn deny(
         return;
     }
     let through = binding.map_or(String::new(), |b| format!(" with binding '{b}'"));
-    let (reason, code) = match reason {
-        "Forbidden" => ("Forbidden", 403),
-        "RequestEntityTooLarge" => ("RequestEntityTooLarge", 413),
-        _ => ("Invalid", 422),
+    let code = match reason {
+        "Forbidden" => 403,
+        "RequestEntityTooLarge" => 413,
+        _ => 422,
     };
     *denied = Some(Refusal::Denied {
         resource: asked.write.resource.name(),
@@ -161,7 +161,6 @@ fn deny(
             asked.write.name.to_owned()
         },
         why: format!("ValidatingAdmissionPolicy '{policy}'{through} denied request: {message}"),
-        reason,
         code,
     });
 }

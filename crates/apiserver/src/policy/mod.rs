@@ -18,6 +18,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use weir_object::path;
 
+use crate::bucket::Bucket;
 use crate::call::{Call, Part};
 use crate::refusal::Refusal;
 use crate::registry::{Resource, Storage};
@@ -158,7 +159,7 @@ fn ask(
 
 /// All policies and bindings, read anew when one of them changed.
 fn read(state: &mut State, policies: Storage, bindings: Storage) -> Lists {
-    let last = |storage| state.bucket(storage).map_or(0, |bucket| bucket.last());
+    let last = |storage| state.bucket(storage).map_or(0, Bucket::last);
     let (of_policies, of_bindings) = (last(policies), last(bindings));
     if let Some((a, b, lists)) = &state.policies.read
         && (*a, *b) == (of_policies, of_bindings)

@@ -10,7 +10,7 @@ pub(crate) fn duplicates(value: &Value, schema: &Structural, path: &str, out: &m
     match value {
         Value::Array(items) => {
             if schema.list_set {
-                twice(items.iter().cloned().map(Some), path, out);
+                twice(items.iter().cloned(), path, out);
             } else if let Some(keys) = &schema.list_keys {
                 let odd = items.iter().position(|i| !(i.is_object() || i.is_null()));
                 match odd {
@@ -41,7 +41,7 @@ pub(crate) fn duplicates(value: &Value, schema: &Structural, path: &str, out: &m
     }
 }
 
-fn key_of(item: &Value, keys: &[String]) -> Option<Value> {
+fn key_of(item: &Value, keys: &[String]) -> Value {
     let mut sorted: Vec<&String> = keys.iter().collect();
     sorted.sort();
     let mut out = Map::new();
@@ -50,14 +50,13 @@ fn key_of(item: &Value, keys: &[String]) -> Option<Value> {
             out.insert(key.clone(), value.clone());
         }
     }
-    Some(Value::Object(out))
+    Value::Object(out)
 }
 
 /// Tells the second of equal items; a third is not told again.
-fn twice(items: impl Iterator<Item = Option<Value>>, path: &str, out: &mut Vec<Cause>) {
+fn twice(items: impl Iterator<Item = Value>, path: &str, out: &mut Vec<Cause>) {
     let mut seen = std::collections::HashMap::<String, u32>::new();
     for (i, item) in items.enumerate() {
-        let Some(item) = item else { continue };
         let times = seen.entry(item.to_string()).or_insert(0);
         *times += 1;
         if *times == 2 {

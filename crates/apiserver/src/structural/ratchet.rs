@@ -11,7 +11,7 @@ pub(crate) struct Was<'a> {
     pub(crate) schema: &'a Structural,
 }
 
-impl<'a> Was<'a> {
+impl Was<'_> {
     /// What a field was.
     pub(crate) fn key(self, name: &str) -> Option<Self> {
         let old = self.old.as_object()?.get(name)?;

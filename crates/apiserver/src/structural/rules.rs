@@ -16,7 +16,7 @@ const MESSAGE: usize = 5 * 1024;
 /// One rule.
 #[derive(Debug)]
 pub(crate) struct Rule {
-    pub(crate) rule: String,
+    pub(crate) text: String,
     pub(crate) message: String,
     pub(crate) message_expression: String,
     reason: String,
@@ -41,7 +41,7 @@ pub(super) fn read(schema: &Value) -> Vec<Rule> {
     list.into_iter()
         .flatten()
         .map(|rule| Rule {
-            rule: text(rule, "rule"),
+            text: text(rule, "rule"),
             message: text(rule, "message"),
             message_expression: text(rule, "messageExpression"),
             reason: text(rule, "reason"),
@@ -109,7 +109,7 @@ impl Rule {
             self.program = Some(Err(why));
             return;
         };
-        if self.rule.trim().is_empty() {
+        if self.text.trim().is_empty() {
             return;
         }
         let old = if self.optional_old {
@@ -118,7 +118,7 @@ impl Rule {
             decl.ty.clone()
         };
         let variables = [("self", decl.ty.clone()), ("oldSelf", old)];
-        self.program = Some(match Program::compile(&self.rule, &variables) {
+        self.program = Some(match Program::compile(&self.text, &variables) {
             Err(why) => Err(why.to_string()),
             Ok(program) if program.result != Type::Bool => {
                 Err("cel expression must evaluate to a bool".to_owned())
@@ -145,7 +145,7 @@ impl Rule {
 
     fn shown(&self) -> &str {
         let message = if self.message.is_empty() {
-            &self.rule
+            &self.text
         } else {
             &self.message
         };
@@ -528,7 +528,9 @@ fn walk_path<'s>(path: &str, schema: &'s Structural) -> Result<(String, &'s Stru
             out.push_str(&name);
         } else if let Additional::Each(of) = &schema.additional {
             schema = of;
-            out.push_str(&format!("[{name}]"));
+            out.push('[');
+            out.push_str(&name);
+            out.push(']');
         } else {
             return Err(unknown());
         }

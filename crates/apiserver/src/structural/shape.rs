@@ -54,10 +54,9 @@ fn prune_at(
                 }
                 match &schema.additional {
                     Additional::Each(of) => prune_at(value, of, false, &join(path, name), unknown),
-                    Additional::Anything if schema.preserve => {}
+                    Additional::Anything | Additional::Nothing if schema.preserve => {}
                     // Any value is allowed, but no field of it is known.
                     Additional::Anything => strip(value, &join(path, name), unknown),
-                    Additional::Nothing if schema.preserve => {}
                     Additional::Nothing => gone.push(name.clone()),
                 }
             }

@@ -1,6 +1,7 @@
 //! Owns the tests of rules in schemas: what a real server was seen to say to each rule of a corpus
 //! (`tests/cel/record.py` records it) is what this one says.
 
+use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use weir_apiserver::ApiServer;
 
@@ -153,4 +154,159 @@ async fn definitions_are_refused_as_the_real_server_refused_them() {
         wrong.len(),
         wrong.join("\n")
     );
+}
+
+#[tokio::test]
+async fn what_only_a_webhook_could_convert_is_refused() {
+    let server = server();
+    let mut definition = definition(&json!({"type": "string"}));
+    let mut other = definition["spec"]["versions"][0].clone();
+    other["name"] = json!("v2");
+    other["storage"] = json!(false);
+    let versions = definition["spec"]["versions"].as_array_mut();
+    versions.expect("versions").push(other);
+    definition["spec"]["conversion"] = json!({"strategy": "Webhook", "webhook": {
+        "conversionReviewVersions": ["v1"], "clientConfig": {"url": "https://127.0.0.1:1/x"}}});
+    assert_eq!(post(&server, DEFINITIONS, &definition).await.code, 201);
+    let probe = |version: &str| {
+        json!({"apiVersion": format!("rules.example.com/{version}"), "kind": "Probe",
+            "metadata": {"name": "p"}, "spec": {"f": "x"}})
+    };
+    let foreign = OBJECTS.replace("/v1/", "/v2/");
+    assert_eq!(get(&server, &foreign).await.code, 200);
+    let refused = post(&server, &foreign, &probe("v2")).await;
+    assert_eq!(refused.code, 500);
+    assert_eq!(
+        refused.body["message"],
+        "conversion webhook for rules.example.com/v2, Kind=Probe failed: webhooks are not called here"
+    );
+    assert_eq!(post(&server, OBJECTS, &probe("v1")).await.code, 201);
+    assert_eq!(get(&server, &format!("{OBJECTS}/p")).await.code, 200);
+    let refused = get(&server, &format!("{foreign}/p")).await;
+    assert_eq!(refused.code, 500);
+    assert_eq!(
+        refused.body["message"],
+        "conversion webhook for rules.example.com/v1, Kind=Probe failed: webhooks are not called here"
+    );
+    assert_eq!(get(&server, &format!("{foreign}/q")).await.code, 404);
+    assert_eq!(get(&server, &foreign).await.code, 500);
+}
+
+/// Schemas of words that mean something, put together at random.
+fn any_schema() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(json!({})),
+        Just(Value::Null),
+        Just(json!(-1)),
+        Just(json!(1e300)),
+        Just(json!("(")),
+        Just(json!([])),
+        prop::sample::select(vec![
+            "string", "object", "array", "integer", "number", "boolean"
+        ])
+        .prop_map(|ty| json!({"type": ty})),
+        prop::sample::select(vec![
+            "self",
+            "self == 1",
+            "self.all(x, x)",
+            "self.x",
+            "oldSelf == self",
+            "true",
+            "size(self) > 0",
+            "self.",
+        ])
+        .prop_map(|rule| json!({"type": "string", "x-kubernetes-validations": [{"rule": rule}]})),
+    ];
+    leaf.prop_recursive(5, 32, 4, |inner| {
+        let words = prop::sample::select(vec![
+            "type", "properties", "additionalProperties", "items", "allOf", "anyOf", "oneOf", "not",
+            "default", "enum", "pattern", "format", "minimum", "maxLength", "required", "nullable",
+            "x-kubernetes-validations", "x-kubernetes-list-type", "x-kubernetes-list-map-keys",
+            "x-kubernetes-map-type", "x-kubernetes-int-or-string", "x-kubernetes-embedded-resource",
+            "x-kubernetes-preserve-unknown-fields", "multipleOf", "uniqueItems", "f", "metadata",
+        ]);
+        let shape = prop::sample::select(vec![
+            json!({"type": "object"}), json!({"type": "array"}), json!({}),
+            json!({"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["f"]}),
+            json!({"x-kubernetes-int-or-string": true}),
+        ]);
+        prop_oneof![
+            3 => (shape, prop::collection::vec((words, inner.clone()), 0..4)).prop_map(|(shape, more)| {
+                let mut out = shape.as_object().cloned().unwrap_or_default();
+                for (word, value) in more {
+                    let value = match word {
+                        "properties" => json!({"f": value, "g": value}),
+                        "allOf" | "anyOf" | "oneOf" | "enum" | "required" => json!([value]),
+                        "nullable" | "x-kubernetes-preserve-unknown-fields" => json!(true),
+                        _ => value,
+                    };
+                    out.insert(word.to_owned(), value);
+                }
+                out.into()
+            }),
+            1 => inner,
+        ]
+    })
+}
+
+fn any_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        "[a-z(é]{0,4}".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(4, 16, 3, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..3).prop_map(Value::from),
+            (inner.clone(), inner)
+                .prop_map(|(f, g)| json!({"f": f, "g": g, "metadata": {"name": 1}})),
+        ]
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+    #[test]
+    fn no_schema_does_harm(schema in any_schema(), values in prop::collection::vec(any_value(), 1..4)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let server = server();
+            let made = post(&server, DEFINITIONS, &definition(&schema)).await;
+            assert!(matches!(made.code, 201 | 400 | 422), "{made:?}");
+            for (i, value) in values.iter().enumerate() {
+                let probe = json!({"apiVersion": "rules.example.com/v1", "kind": "Probe",
+                    "metadata": {"name": "p"}, "spec": {"f": value}});
+                let answer = if i == 0 {
+                    post(&server, OBJECTS, &probe).await
+                } else {
+                    put(&server, &format!("{OBJECTS}/p"), &probe).await
+                };
+                assert!(matches!(answer.code, 200 | 201 | 400 | 404 | 422), "{answer:?}");
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn a_schema_that_nests_deep_is_refused() {
+    let server = server();
+    for depth in [20, 30, 60, 90] {
+        for word in ["items", "properties", "not", "allOf"] {
+            let mut schema = json!({"type": "string"});
+            for _ in 0..depth {
+                schema = match word {
+                    "items" => json!({"type": "array", "items": schema}),
+                    "properties" => json!({"type": "object", "properties": {"f": schema}}),
+                    "not" => json!({"not": schema}),
+                    _ => json!({"allOf": [schema]}),
+                };
+            }
+            let made = post(&server, DEFINITIONS, &definition(&schema)).await;
+            assert!(matches!(made.code, 201 | 400 | 422), "{made:?}");
+            let name = format!("{DEFINITIONS}/probes.rules.example.com");
+            let _ = delete(&server, &name, &Value::Null).await;
+        }
+    }
 }

@@ -64,8 +64,7 @@ pub(super) fn all() -> Vec<Entry> {
             "duration",
             &["(duration) duration", "(int) duration", "(string) duration"],
             |_, args| match args {
-                [Value::Duration(v)] => Ok(Value::Duration(*v)),
-                [Value::Int(v)] => Ok(Value::Duration(*v)),
+                [Value::Duration(v) | Value::Int(v)] => Ok(Value::Duration(*v)),
                 [Value::Text(t)] => match time::duration(t) {
                     Some(v) => Ok(Value::Duration(v)),
                     None => wrong("string", "google.protobuf.Duration"),
@@ -87,8 +86,8 @@ pub(super) fn all() -> Vec<Entry> {
                 [Value::Int(v) | Value::Duration(v)] => Ok(Value::Int(*v)),
                 [Value::Double(v)] => {
                     if v.is_nan()
-                        || *v <= -9.223_372_036_854_775_8e18
-                        || *v >= 9.223_372_036_854_775_8e18
+                        || *v <= -9_223_372_036_854_775_808.0
+                        || *v >= 9_223_372_036_854_775_808.0
                     {
                         return Err(Fault::said("integer overflow"));
                     }

@@ -35,6 +35,10 @@ fn overload<T>() -> Result<T, Fault> {
     Err(Fault::Overload)
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "functions of the language may fail, so all give results"
+)]
 fn truth<'a>(value: bool) -> Result<Value<'a>, Fault> {
     Ok(Value::Bool(value))
 }

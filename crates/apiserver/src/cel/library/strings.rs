@@ -352,7 +352,7 @@ pub(crate) fn clauses(t: &str) -> Result<Vec<char>, String> {
             continue;
         }
         match chars.next() {
-            Some('%') => continue,
+            Some('%') => {}
             Some('.') => {
                 while chars.peek().is_some_and(char::is_ascii_digit) {
                     chars.next();
