@@ -298,7 +298,7 @@ async fn jobs_run_to_their_end_claims_are_bound_and_daemons_run_on_the_node() {
         .expect("started");
     sandbox.apply("work.yaml", WORK).await.expect("applied");
     let store = sandbox.server().store();
-    let shown = |group: &str, kind: &str, plural: &str, name: &str| {
+    let shown = |group: &'static str, kind: &'static str, plural: &'static str, name: &str| {
         let kind = weir_object::Kind::namespaced(group, "v1", kind, plural);
         let object = store.get(&kind, "default", name);
         object.map_or(Value::Null, |o| o["status"].clone())
