@@ -474,3 +474,50 @@ async fn a_state_file_goes_on_with_objects_repositories_and_images() {
     assert!(status == 200 && body.contains(commit), "{status} {body}");
     second.stop().await;
 }
+
+#[tokio::test]
+async fn what_a_process_says_is_read_as_its_pods_log() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut options = Options::loopback(dir.path());
+    options.api_port = 0;
+    let sandbox = Sandbox::start(options).await.expect("started");
+    let api = api(&sandbox);
+    let script = b"#!/bin/sh\necho one\necho two >&2\nexit 3\n";
+    sandbox
+        .push_image("demo/talks", "1", &[("app", script)], &[], &["/app"])
+        .await
+        .expect("pushed");
+    let pod = Object(json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "talks", "namespace": "default"},
+        "spec": {"containers": [{"name": "app", "image": "registry.sandbox:5000/demo/talks:1"}]},
+    }));
+    let key = Key::new("default", "talks");
+    api.write(&POD, &key, Write::Create(pod))
+        .await
+        .expect("created");
+    let client = sandbox.client();
+    let read = async |query: &str| {
+        let path = format!("/api/v1/namespaces/default/pods/talks/log{query}");
+        let request = http::Request::get(path)
+            .body(Vec::new())
+            .expect("a request");
+        client.request_text(request).await.unwrap_or_default()
+    };
+    until("both lines are there", async || {
+        let text = read("").await;
+        let mut lines: Vec<&str> = text.lines().collect();
+        lines.sort_unstable();
+        lines == ["one", "two"]
+    })
+    .await;
+    let last = read("?tailLines=1&timestamps=true").await;
+    let (at, word) = last.trim().split_once(' ').expect("a time and a word");
+    assert!(at.parse::<Timestamp>().is_ok(), "{at}");
+    assert!(matches!(word, "one" | "two"), "{word}");
+    // The run is over, so it is the previous one too, also after the next begins.
+    until("the run before is kept", async || {
+        read("?previous=true").await.lines().count() == 2
+    })
+    .await;
+    sandbox.stop().await;
+}

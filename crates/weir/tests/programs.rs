@@ -295,3 +295,128 @@ fn completion_and_reference_are_printed() {
         "{told}"
     );
 }
+
+const DEFINITION: &str = r"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: widgets, singular: widget, kind: Widget, shortNames: [wg]}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            description: What is wanted.
+            type: object
+            required: [text]
+            properties:
+              text: {type: string, enum: [a, b], description: Some text.}
+              size: {type: integer}
+";
+
+#[test]
+fn kubectl_explains_what_is_served_and_creates_by_its_own_types() {
+    if !kubectl_is_there() {
+        return;
+    }
+    let sandbox = Sandbox::start();
+    let good = |line: &str| {
+        let args: Vec<&str> = line.split(' ').collect();
+        sandbox.good(&args, "")
+    };
+    assert_eq!(
+        good("explain deployment.spec.strategy.rollingUpdate.maxSurge")
+            .lines()
+            .take(10)
+            .collect::<Vec<_>>(),
+        [
+            "GROUP:      apps",
+            "KIND:       Deployment",
+            "VERSION:    v1",
+            "",
+            "FIELD: maxSurge <IntOrString>",
+            "",
+            "",
+            "DESCRIPTION:",
+            "    The maximum number of pods that can be scheduled above the desired number of",
+            "    pods. Value can be an absolute number (ex: 5) or a percentage of desired",
+        ]
+    );
+    sandbox.good(&["apply", "-f", "-"], DEFINITION);
+    let words = good("explain widgets.spec");
+    assert!(
+        words.ends_with(
+            "FIELD: spec <Object>\n\n\nDESCRIPTION:\n    What is wanted.\n    \nFIELDS:\n  \
+         size\t<integer>\n    <no description>\n\n  text\t<string> -required-\n  enum: a, b\n    \
+         Some text.\n\n\n"
+        ),
+        "{words}"
+    );
+    let resources = good("api-resources --api-group=example.com --no-headers");
+    let row: Vec<&str> = resources.split_whitespace().collect();
+    assert_eq!(row, ["widgets", "wg", "example.com/v1", "true", "Widget"]);
+    let older = good("explain widgets.spec --output plaintext-openapiv2");
+    assert!(older.contains("text\t<string> -required-"), "{older}");
+
+    // These are sent in protocol buffers.
+    for (line, made) in [
+        ("create namespace team", "namespace/team created\n"),
+        (
+            "create configmap c --from-literal=a=b",
+            "configmap/c created\n",
+        ),
+        (
+            "create secret generic s --from-literal=a=b",
+            "secret/s created\n",
+        ),
+        (
+            "create deployment d --image=example.com/d:1 --replicas=0",
+            "deployment.apps/d created\n",
+        ),
+        (
+            "create job j --image=example.com/j:1",
+            "job.batch/j created\n",
+        ),
+        (
+            "create role r --verb=get --resource=pods",
+            "role.rbac.authorization.k8s.io/r created\n",
+        ),
+        (
+            "autoscale deployment d --max=3",
+            "horizontalpodautoscaler.autoscaling/d autoscaled\n",
+        ),
+        ("run p --image=example.com/p:1", "pod/p created\n"),
+    ] {
+        assert_eq!(good(line), made);
+    }
+    assert_eq!(good("get configmap c -o jsonpath={.data.a}"), "b");
+    let row = good("get hpa d --no-headers");
+    let row: Vec<&str> = row.split_whitespace().collect();
+    assert_eq!(
+        row[..6],
+        ["d", "Deployment/d", "cpu:", "<unknown>/80%", "1", "3"]
+    );
+
+    good("wait pod/p --for=condition=Ready --timeout=30s");
+    assert_eq!(good("logs p"), "");
+    let refused = |line: &str| {
+        let args: Vec<&str> = line.split(' ').collect();
+        sandbox.bad(&args, "")
+    };
+    let lost = refused("logs p -c other");
+    assert!(
+        lost.contains("container other is not valid for pod p"),
+        "{lost}"
+    );
+    let shell = refused("exec p -- ls");
+    assert!(shell.contains("processes of this machine"), "{shell}");
+    let top = refused("top pods");
+    assert!(top.contains("Metrics API not available"), "{top}");
+}
