@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand, ValueEnum};
-use weir_sandbox::Sandbox;
+use weir_sandbox::{FaultPlan, Sandbox};
 
 use super::access::Access;
 
@@ -49,6 +49,9 @@ struct Serve {
     /// moves it, and pods run in memory
     #[arg(long, value_enum, default_value_t)]
     clock: Clock,
+    /// Faults of the API, by the plan in this file; they begin once everything is loaded
+    #[arg(long, value_name = "FILE")]
+    faults: Option<PathBuf>,
     /// Apply the manifests of a file or directory at the start; may be given several times
     #[arg(long, value_name = "PATH")]
     load: Vec<PathBuf>,
@@ -91,6 +94,7 @@ async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
     if let Some(dir) = &options.dump {
         must_be_empty(dir)?;
     }
+    let faults = options.faults.as_deref().map(read_faults).transpose()?;
     let dir = tempfile::Builder::new().prefix("weir-sandbox-").tempdir()?;
     let mut wished = match options.clock {
         Clock::Real => weir_sandbox::Options::loopback(dir.path()),
@@ -101,14 +105,19 @@ async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
         wished.seed = seed;
     }
     let sandbox = Sandbox::start(wished).await?;
-    let outcome = hold(&sandbox, &options, dir.path()).await;
+    let outcome = hold(&sandbox, &options, faults, dir.path()).await;
     sandbox.stop().await;
     outcome?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// What happens while the sandbox is up.
-async fn hold(sandbox: &Sandbox, options: &Serve, dir: &Path) -> anyhow::Result<()> {
+async fn hold(
+    sandbox: &Sandbox,
+    options: &Serve,
+    faults: Option<FaultPlan>,
+    dir: &Path,
+) -> anyhow::Result<()> {
     let mut told = Vec::new();
     for path in &options.load {
         let loaded = sandbox.load(path).await?;
@@ -124,6 +133,10 @@ async fn hold(sandbox: &Sandbox, options: &Serve, dir: &Path) -> anyhow::Result<
                 "made the namespaces that no manifest makes: {names}"
             ));
         }
+    }
+    if let Some(plan) = faults {
+        told.push(format!("faults by {} rules", plan.rules.len()));
+        sandbox.server().faults().set(plan)?;
     }
     let kubeconfig = match &options.write_kubeconfig {
         Some(file) => {
@@ -178,6 +191,13 @@ fn greet(
         None => writeln!(out, "Ctrl-C ends it; nothing is kept.")?,
     }
     Ok(out.flush()?)
+}
+
+/// A fault plan, read before anything is started.
+fn read_faults(file: &Path) -> anyhow::Result<FaultPlan> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(|| format!("`{name}` cannot be read"))?;
+    Ok(FaultPlan::parse(&name, &text)?)
 }
 
 /// What is in the directory is somebody's; a dump does not mix with it.
