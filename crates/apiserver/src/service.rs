@@ -24,11 +24,25 @@ use crate::server::ApiServer;
 #[derive(Clone, Debug)]
 pub struct ApiService {
     server: ApiServer,
+    faulty: bool,
 }
 
 impl ApiService {
     pub(crate) fn new(server: ApiServer) -> Self {
-        Self { server }
+        Self {
+            server,
+            faulty: true,
+        }
+    }
+
+    /// The same service for those whom no fault plan is meant for, such as the parts around the
+    /// server that stand for the rest of a cluster.
+    #[must_use]
+    pub fn without_faults(self) -> Self {
+        Self {
+            faulty: false,
+            ..self
+        }
     }
 }
 
@@ -47,14 +61,16 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let server = self.server.clone();
+        let (server, faulty) = (self.server.clone(), self.faulty);
         Box::pin(async move {
             let (mut head, body) = request.into_parts();
             let user = match authorize::enter(&server, &head) {
                 Ok(user) => user,
                 Err(denial) => return Ok(denial.answer(&server, &head)),
             };
-            let strike = server.0.faults.strike(&head, &user);
+            let strike = faulty
+                .then(|| server.0.faults.strike(&head, &user))
+                .flatten();
             if let Some(strike) = &strike
                 && let Some(answer) = faults::before(strike, &mut head).await
             {

@@ -30,7 +30,8 @@ pub(crate) async fn install(context: &Context) -> Result<(), ApiFailure> {
     for fields in definitions() {
         // A kept state may have the definition as an earlier version knew it.
         let (key, force) = (fields.key(), true);
-        api.write(&CRD, &key, Write::Apply { fields, force }).await?;
+        api.write(&CRD, &key, Write::Apply { fields, force })
+            .await?;
     }
     let class = Object(json!({
         "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GatewayClass",

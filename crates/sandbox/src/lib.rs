@@ -48,5 +48,5 @@ pub use names::Names;
 pub use network::Network;
 pub use proxy::ProxyMetrics;
 pub use tempo::{FARTHEST, Tempo, TempoFailure};
-pub use weir_apiserver::FaultPlan;
+pub use weir_apiserver::{FaultPlan, FaultPlanError};
 pub use world::{Options, Sandbox, StartFailure};

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
-use weir_apiserver::{ApiServer, FaultPlan, FaultPlanError, OpenFailure, Tuning};
+use weir_apiserver::{ApiServer, OpenFailure, Tuning};
 use weir_object::{Key, Object};
 use weir_runtime::http::Http;
 use weir_runtime::kinds::POD;
@@ -61,8 +61,6 @@ pub struct Options {
     pub tempo: Option<Tempo>,
     /// The file that holds the state from one start to the next; otherwise nothing is kept.
     pub state: Option<PathBuf>,
-    /// Faults that the API has once it is up.
-    pub faults: Option<FaultPlan>,
 }
 
 impl Options {
@@ -77,7 +75,6 @@ impl Options {
             scrape_interval: Duration::from_millis(500),
             tempo: None,
             state: None,
-            faults: None,
         }
     }
 
@@ -92,7 +89,6 @@ impl Options {
             scrape_interval: Duration::from_secs(1),
             tempo: None,
             state: None,
-            faults: None,
         }
     }
 
@@ -134,9 +130,6 @@ pub enum StartFailure {
         /// The system's answer.
         cause: std::io::Error,
     },
-    /// The fault plan contradicts itself. Terminal.
-    #[error(transparent)]
-    Faults(#[from] FaultPlanError),
     /// The state file could not be used.
     #[error(transparent)]
     State(#[from] OpenFailure),
@@ -230,7 +223,9 @@ impl Sandbox {
             Some(listener) => Some(ApiPort::serve_with(server.clone(), controls, listener)?),
             None => None,
         };
-        let client = kube::Client::new(server.service(), "default");
+        // Faults are for those who use the sandbox, not for its own parts.
+        let sound = server.service().without_faults();
+        let client = kube::Client::new(sound, "default");
         let stop = CancellationToken::new();
         let background = CancellationToken::new();
         let mut running = JoinSet::new();
@@ -248,9 +243,6 @@ impl Sandbox {
         };
         let context = Context::new(client, http.clone(), clock.clone(), stop);
         install::install(&context).await?;
-        if let Some(plan) = options.faults.clone() {
-            server.faults().set(plan)?;
-        }
 
         let git_root = sub_dir(&options.dir, "git")?;
         let git_options = GitServerOptions {

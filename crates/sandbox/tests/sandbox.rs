@@ -460,9 +460,8 @@ async fn a_state_file_goes_on_with_objects_repositories_and_images() {
     let second_dir = tempfile::tempdir().expect("a directory");
     let second = start(second_dir.path()).await;
     let after = api(&second);
-    let uids = |pods: &[Object]| -> Vec<String> {
-        pods.iter().map(|pod| pod.uid().to_owned()).collect()
-    };
+    let uids =
+        |pods: &[Object]| -> Vec<String> { pods.iter().map(|pod| pod.uid().to_owned()).collect() };
     let again = after.list(&POD, Some("demo"), "").await.expect("listed");
     assert_eq!(uids(&again), uids(&pods), "the pods are the same ones");
     until("the pods run again", async || {

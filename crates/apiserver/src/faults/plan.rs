@@ -360,6 +360,7 @@ mod tests {
     use super::*;
 
     const EXAMPLE: &str = include_str!("../../../../examples/sandbox/faults.yaml");
+    const DOCS: &str = include_str!("../../../../docs/faults.md");
 
     #[test]
     fn the_example_is_a_plan_and_is_written_as_it_is_read() {
@@ -367,6 +368,10 @@ mod tests {
         assert!(plan.rules.len() >= 5);
         let written = serde_json::to_string(&plan).expect("written");
         assert_eq!(FaultPlan::parse("again", &written), Ok(plan));
+        assert!(
+            DOCS.contains(EXAMPLE),
+            "docs/faults.md shows another example"
+        );
     }
 
     #[test]

@@ -414,6 +414,20 @@ rules:
 }
 
 #[tokio::test]
+async fn who_is_not_meant_is_spared_and_not_counted() {
+    use tower::ServiceExt as _;
+    let server = server();
+    plan(&server, "rules: [{error: {code: 500}}]");
+    let request = http::Request::get(MAPS)
+        .body(String::new())
+        .expect("a request");
+    let spared = server.service().without_faults().oneshot(request).await;
+    assert_eq!(spared.expect("infallible").status().as_u16(), 200);
+    assert_eq!(server.faults().counts()[0].matched, 0);
+    assert_eq!(get(&server, MAPS).await.code, 500);
+}
+
+#[tokio::test]
 async fn chance_repeats_with_the_seed_and_comes_near_its_measure() {
     let run = async |seed: u64| {
         let server = server();

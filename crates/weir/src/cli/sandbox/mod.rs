@@ -52,7 +52,7 @@ struct Serve {
     /// Keep everything in this file, and go on with what it holds: objects, repositories, images
     #[arg(long, value_name = "FILE")]
     state: Option<PathBuf>,
-    /// Faults that the API is to have, a plan in YAML or JSON; see docs/faults.md
+    /// Faults of the API, by the plan in this file; they begin once everything is loaded
     #[arg(long, value_name = "FILE")]
     faults: Option<PathBuf>,
     /// Apply the manifests of a file or directory at the start; may be given several times
@@ -97,6 +97,7 @@ async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
     if let Some(dir) = &options.dump {
         must_be_empty(dir)?;
     }
+    let faults = options.faults.as_deref().map(read_faults).transpose()?;
     let dir = tempfile::Builder::new().prefix("weir-sandbox-").tempdir()?;
     let mut wished = match options.clock {
         Clock::Real => weir_sandbox::Options::loopback(dir.path()),
@@ -107,20 +108,20 @@ async fn serve(options: Serve) -> anyhow::Result<ExitCode> {
         wished.seed = seed;
     }
     wished.state.clone_from(&options.state);
-    if let Some(file) = &options.faults {
-        let text = std::fs::read_to_string(file)
-            .with_context(|| format!("the fault plan `{}` cannot be read", file.display()))?;
-        wished.faults = Some(FaultPlan::parse(&file.display().to_string(), &text)?);
-    }
     let sandbox = Sandbox::start(wished).await?;
-    let outcome = hold(&sandbox, &options, dir.path()).await;
+    let outcome = hold(&sandbox, &options, faults, dir.path()).await;
     sandbox.stop().await;
     outcome?;
     Ok(ExitCode::SUCCESS)
 }
 
 /// What happens while the sandbox is up.
-async fn hold(sandbox: &Sandbox, options: &Serve, dir: &Path) -> anyhow::Result<()> {
+async fn hold(
+    sandbox: &Sandbox,
+    options: &Serve,
+    faults: Option<FaultPlan>,
+    dir: &Path,
+) -> anyhow::Result<()> {
     let mut told = Vec::new();
     for path in &options.load {
         let loaded = sandbox.load(path).await?;
@@ -136,6 +137,10 @@ async fn hold(sandbox: &Sandbox, options: &Serve, dir: &Path) -> anyhow::Result<
                 "made the namespaces that no manifest makes: {names}"
             ));
         }
+    }
+    if let Some(plan) = faults {
+        told.push(format!("faults by {} rules", plan.rules.len()));
+        sandbox.server().faults().set(plan)?;
     }
     let kubeconfig = match &options.write_kubeconfig {
         Some(file) => {
@@ -195,6 +200,13 @@ fn greet(
         (None, None) => writeln!(out, "Ctrl-C ends it; nothing is kept.")?,
     }
     Ok(out.flush()?)
+}
+
+/// A fault plan, read before anything is started.
+fn read_faults(file: &Path) -> anyhow::Result<FaultPlan> {
+    let name = file.display().to_string();
+    let text = std::fs::read_to_string(file).with_context(|| format!("`{name}` cannot be read"))?;
+    Ok(FaultPlan::parse(&name, &text)?)
 }
 
 /// What is in the directory is somebody's; a dump does not mix with it.
