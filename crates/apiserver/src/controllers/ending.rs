@@ -92,7 +92,14 @@ fn clear(state: &mut State, resource: &Resource, namespace: &str, call: &Call, l
         if !going {
             let options = DeleteOptions::default();
             // What holds it is counted below.
-            let _ = remove::delete(state, resource, Some(namespace), &key.name, &options, &mut call.clone());
+            let _ = remove::delete(
+                state,
+                resource,
+                Some(namespace),
+                &key.name,
+                &options,
+                &mut call.clone(),
+            );
         }
         let Some(object) = state.get(resource.storage, &key) else {
             continue;

@@ -113,6 +113,7 @@ pub(crate) fn serve(registry: &mut Registry, definition: &Value, storage: Storag
             storage,
             api_version: kind.api_version(),
             typing,
+            go: None,
             custom: Some(Custom {
                 definition: text(&["metadata", "name"]),
                 going: path::get(definition, &["metadata", "deletionTimestamp"]).is_some(),
