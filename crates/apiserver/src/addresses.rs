@@ -12,11 +12,16 @@ pub trait Addresses: Send + Sync {
     /// there is none, which refuses the Service.
     fn allocate(&self, service: &Key, asked: Option<&str>) -> Option<String>;
 
+    /// Where addresses come from, such as `10.96.0.0/16`; empty when that is not to be told.
+    fn range(&self) -> String {
+        String::new()
+    }
+
     /// The Service is gone, its address is free.
     fn release(&self, service: &Key, address: &str);
 }
 
-/// Counts up through `10.96.0.0/12`, as a default cluster does.
+/// Counts up through `10.96.0.0/16`.
 #[derive(Debug, Default)]
 pub struct SequentialAddresses {
     used: Mutex<(u32, HashMap<String, Key>)>,
@@ -27,7 +32,10 @@ impl Addresses for SequentialAddresses {
         let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         let (next, taken) = &mut *used;
         if let Some(asked) = asked {
-            asked.parse::<Ipv4Addr>().ok()?;
+            let ip = asked.parse::<Ipv4Addr>().ok()?;
+            if !ip.octets().starts_with(&[10, 96]) {
+                return None;
+            }
             if taken.get(asked).is_some_and(|owner| owner != service) {
                 return None;
             }
@@ -35,8 +43,8 @@ impl Addresses for SequentialAddresses {
             return Some(asked.to_owned());
         }
         let base = u32::from(Ipv4Addr::new(10, 96, 0, 0));
-        for _ in 0..=0x000F_FFFE_u32 {
-            *next = (*next % 0x000F_FFFE) + 1;
+        for _ in 0..=0x0000_FFFE_u32 {
+            *next = (*next % 0x0000_FFFE) + 1;
             let address = Ipv4Addr::from(base + *next).to_string();
             if !taken.contains_key(&address) {
                 taken.insert(address.clone(), service.clone());
@@ -44,6 +52,10 @@ impl Addresses for SequentialAddresses {
             }
         }
         None
+    }
+
+    fn range(&self) -> String {
+        "10.96.0.0/16".to_owned()
     }
 
     fn release(&self, service: &Key, address: &str) {

@@ -2,7 +2,7 @@
 //! fields are known, defaults are filled, the rules of its kind hold. It refuses storage.
 
 use serde_json::{Map, Value};
-use weir_object::path;
+use weir_object::{path, split_api_version};
 
 use crate::builtin;
 use crate::call::{Call, Validation};
@@ -12,8 +12,76 @@ use crate::policy;
 use crate::refusal::{Cause, Refusal};
 use crate::registry::Resource;
 use crate::structural;
-use crate::typed;
-use crate::write;
+use crate::typed::{self, From, Kept};
+use crate::write::{self, Patched};
+
+/// The package of a group's internal types, as conversions name them.
+fn package(group: &str) -> &str {
+    match group {
+        "" | "events.k8s.io" => "core",
+        group => group.split('.').next().unwrap_or_default(),
+    }
+}
+
+/// The kind in a body, with what is left out taken from the resource.
+fn kind_of(resource: &Resource, object: &Map<String, Value>) -> (String, String) {
+    let text = |field: &str| {
+        object
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+            .to_owned()
+    };
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    let or = |text: String, other: &str| {
+        if text.is_empty() {
+            other.to_owned()
+        } else {
+            text
+        }
+    };
+    (
+        or(api_version, &resource.api_version),
+        or(kind, &resource.kind.kind),
+    )
+}
+
+/// Why an object of this kind is none of the resource's.
+fn wrong_kind(resource: &Resource, api_version: &str, kind: &str) -> Option<String> {
+    let same_group = split_api_version(api_version).0 == resource.kind.group;
+    if kind == resource.kind.kind
+        && (api_version == resource.api_version || same_group && known(api_version, kind))
+    {
+        return None;
+    }
+    Some(if known(api_version, kind) {
+        let (_, version) = split_api_version(api_version);
+        format!(
+            "converting ({version}.{kind}) to ({}.{}): unknown conversion",
+            package(&resource.kind.group),
+            resource.kind.kind
+        )
+    } else {
+        format!(
+            "no kind \"{kind}\" is registered for version \"{api_version}\" in scheme \"pkg/runtime/scheme.go:110\""
+        )
+    })
+}
+
+fn known(api_version: &str, kind: &str) -> bool {
+    weir_schema::GoTypes::builtin()
+        .of(api_version, kind)
+        .is_some()
+}
+
+/// Says of a body that it cannot be read as the resource's kind.
+fn unreadable(api_version: &str, kind: &str, resource: &Resource, why: &str) -> Refusal {
+    let (_, version) = split_api_version(api_version);
+    Refusal::BadRequest(format!(
+        "{kind} in version \"{version}\" cannot be handled as a {}: {why}",
+        resource.kind.kind
+    ))
+}
 
 /// Checks that a body is an object of the resource, in the place of the request, and fills what
 /// the request already says.
@@ -22,33 +90,48 @@ pub(crate) fn place(
     namespace: Option<&str>,
     name: Option<&str>,
     object: &mut Value,
+    call: &Call,
 ) -> Result<(), Refusal> {
     let Value::Object(map) = object else {
         return Err(Refusal::BadRequest(
             "the body must be a JSON object".to_owned(),
         ));
     };
-    let kind = map.get("kind").and_then(Value::as_str).unwrap_or_default();
-    let api_version = map
-        .get("apiVersion")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    if !api_version.is_empty() && api_version != resource.api_version {
-        return Err(Refusal::BadRequest(format!(
-            "the API version in the data ({api_version}) does not match the expected API version ({})",
-            resource.api_version
-        )));
-    }
-    if !kind.is_empty() && kind != resource.kind.kind {
-        return Err(Refusal::BadRequest(format!(
-            "the kind in the data ({kind}) does not match the expected kind ({})",
-            resource.kind.kind
-        )));
-    }
-    if resource.custom.is_some() && (kind.is_empty() || api_version.is_empty()) {
-        return Err(Refusal::BadRequest(
-            "Object 'Kind' or 'apiVersion' is missing".to_owned(),
-        ));
+    let (api_version, kind) = kind_of(resource, map);
+    if resource.custom.is_none() {
+        // A strategic patch is laid over the typed object, so what it says of types is not read.
+        let ignored = call.patch.as_ref().is_some_and(|p| p.from() == From::Map);
+        if !ignored && let Some(why) = wrong_kind(resource, &api_version, &kind) {
+            return Err(match &call.patch {
+                Some(patch) => patch.refuse(resource, &why),
+                None => unreadable(&api_version, &kind, resource, &why),
+            });
+        }
+        if !ignored && api_version != resource.api_version {
+            return Err(Refusal::BadRequest(format!(
+                "the API version in the data ({api_version}) does not match the expected API version ({})",
+                resource.api_version
+            )));
+        }
+    } else {
+        let text = |field: &str| map.get(field).and_then(Value::as_str).unwrap_or_default();
+        if text("kind").is_empty() || text("apiVersion").is_empty() {
+            return Err(Refusal::BadRequest(
+                "Object 'Kind' or 'apiVersion' is missing".to_owned(),
+            ));
+        }
+        if api_version != resource.api_version {
+            return Err(Refusal::BadRequest(format!(
+                "the API version in the data ({api_version}) does not match the expected API version ({})",
+                resource.api_version
+            )));
+        }
+        if kind != resource.kind.kind {
+            return Err(Refusal::BadRequest(format!(
+                "the kind in the data ({kind}) does not match the expected kind ({})",
+                resource.kind.kind
+            )));
+        }
     }
     map.insert("apiVersion".into(), resource.api_version.clone().into());
     map.insert("kind".into(), resource.kind.kind.to_string().into());
@@ -59,6 +142,10 @@ pub(crate) fn place(
         *meta = Value::Object(Map::new());
     }
     let Value::Object(meta) = meta else {
+        if resource.custom.is_none() {
+            // The decoder says what is wrong with it.
+            return Ok(());
+        }
         return Err(Refusal::BadRequest(
             "metadata must be a JSON object".to_owned(),
         ));
@@ -84,8 +171,12 @@ pub(crate) fn place(
     }
     if let Some(name) = name {
         let given = meta.get("name").and_then(Value::as_str).unwrap_or_default();
-        if given.is_empty() {
+        if given.is_empty() && call.named {
             meta.insert("name".into(), name.into());
+        } else if given.is_empty() {
+            return Err(Refusal::BadRequest(format!(
+                "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+            )));
         } else if given != name {
             return Err(Refusal::BadRequest(format!(
                 "the name of the object ({given}) does not match the name on the URL ({name})"
@@ -95,63 +186,137 @@ pub(crate) fn place(
     Ok(())
 }
 
-/// Drops or refuses unknown fields and fills defaults.
+/// Drops or refuses unknown fields, fills defaults, and writes the object as it is kept.
 pub(crate) fn shape(
     resource: &Resource,
     object: &mut Value,
     call: &mut Call,
 ) -> Result<(), Refusal> {
-    let mut unknown = Vec::new();
-    let mismatch = match &resource.custom {
-        None => typed::shape(object, &resource.typing, &mut unknown),
-        Some(custom) => {
-            structural::prune(object, &custom.schema, true, &mut unknown);
-            let meta = resource.typing.field("metadata");
-            match (object.get_mut("metadata"), meta) {
-                (Some(value), Some(ty)) => {
-                    let mut inside = Vec::new();
-                    let outcome = typed::shape(value, &ty, &mut inside);
-                    unknown.extend(inside.into_iter().map(|field| format!("metadata.{field}")));
-                    outcome.map_err(|m| typed::Mismatch {
-                        path: format!("metadata.{}", m.path),
-                        ..m
-                    })
+    let (mut complaints, fault) = match (&resource.custom, resource.go) {
+        (Some(custom), _) => shape_custom(custom, object, call),
+        (None, Some(go)) => {
+            let from = call.patch.as_ref().map_or(From::Text, Patched::from);
+            match typed::decode(std::mem::take(object), go, !call.doubled.is_empty(), from) {
+                Ok(decoded) => {
+                    *object = decoded.value;
+                    (decoded.strict, None)
                 }
-                _ => Ok(()),
+                Err(why) => (Vec::new(), Some(why)),
             }
         }
+        (None, None) => (Vec::new(), None),
     };
-    let kind = &resource.kind;
-    if let Err(typed::Mismatch {
-        path,
-        found,
-        wanted,
-    }) = mismatch
-    {
-        return Err(Refusal::BadRequest(format!(
-            "{0} in version \"{1}\" cannot be handled as a {0}: json: cannot unmarshal {found} into \
-             Go struct field {0}.{path} of type {wanted}",
-            kind.kind, kind.version
-        )));
+    if let Some(why) = fault {
+        return Err(match &call.patch {
+            Some(patch) => patch.refuse(resource, &why),
+            None => unreadable(&resource.api_version, &resource.kind.kind, resource, &why),
+        });
     }
-    if !unknown.is_empty() {
-        let listed = |field: &String| format!("unknown field \"{field}\"");
+    if let Some(patch) = &call.patch {
+        complaints.splice(0..0, patch.complaints.iter().cloned());
+    }
+    if !complaints.is_empty() {
         match call.validation {
             Validation::Ignore => {}
-            Validation::Warn => unknown.iter().map(listed).for_each(|text| call.warn(text)),
+            Validation::Warn => complaints.into_iter().for_each(|text| call.warn(text)),
             Validation::Strict => {
-                let all: Vec<String> = unknown.iter().map(listed).collect();
-                return Err(Refusal::BadRequest(format!(
-                    "{0} in version \"{1}\" cannot be handled as a {0}: strict decoding error: {2}",
-                    kind.kind,
-                    kind.version,
-                    all.join(", ")
-                )));
+                let why = format!("strict decoding error: {}", complaints.join(", "));
+                return Err(match &call.patch {
+                    Some(patch) => patch.refuse(resource, &why),
+                    None => unreadable(&resource.api_version, &resource.kind.kind, resource, &why),
+                });
             }
         }
     }
     defaults(resource, object);
+    settle(resource, object);
     Ok(())
+}
+
+/// An object of the kind in which nothing is said.
+pub(crate) fn empty(resource: &Resource) -> Value {
+    let mut empty = Value::Object(Map::new());
+    if let Some(go) = resource.go {
+        typed::settle(&mut empty, go, Kept::Protobuf);
+    }
+    empty
+}
+
+/// Writes an object of a built-in kind as it is kept.
+pub(crate) fn settle(resource: &Resource, object: &mut Value) {
+    let text = |field: &str| {
+        object
+            .get(field)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
+    // What is kept of an object may be another version of it.
+    let go = if resource.go.is_some() && resource.converts(object) {
+        weir_schema::GoTypes::builtin()
+            .of(text("apiVersion"), text("kind"))
+            .or(resource.go)
+    } else {
+        resource.go
+    };
+    if let Some(go) = go {
+        if resource.is("", "Service") && path::text(object, &["spec", "type"]) == "ExternalName" {
+            path::remove(object, &["spec", "internalTrafficPolicy"]);
+        }
+        let json = matches!(
+            resource.kind.group.as_ref(),
+            "apiextensions.k8s.io" | "apiregistration.k8s.io"
+        );
+        typed::settle(object, go, if json { Kept::Json } else { Kept::Protobuf });
+    }
+}
+
+/// What the store below the API takes at most.
+const KEPT: usize = 1536 * 1024;
+
+/// Refuses what is too large to be kept.
+pub(crate) fn fits(object: &Value, call: &Call) -> Result<(), Refusal> {
+    if call.large && object.to_string().len() > KEPT {
+        return Err(Refusal::Failed(
+            "etcdserver: request is too large".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Prunes a custom object and shapes its metadata.
+fn shape_custom(
+    custom: &custom::Custom,
+    object: &mut Value,
+    call: &mut Call,
+) -> (Vec<String>, Option<String>) {
+    let mut complaints: Vec<String> = std::mem::take(&mut call.doubled)
+        .iter()
+        .map(|path| format!("duplicate field \"{path}\""))
+        .collect();
+    if !complaints.is_empty() {
+        typed::plain(object);
+    }
+    let mut unknown = Vec::new();
+    structural::prune(object, &custom.schema, true, &mut unknown);
+    complaints.extend(
+        unknown
+            .iter()
+            .map(|path| format!("unknown field \"{path}\"")),
+    );
+    let meta = object.get_mut("metadata");
+    let (Some(meta), Some(go)) = (meta, weir_schema::GoTypes::builtin().object_meta()) else {
+        return (complaints, None);
+    };
+    match typed::decode(meta.take(), go, false, From::Text) {
+        Ok(decoded) => {
+            *meta = decoded.value;
+            typed::settle(meta, go, Kept::Json);
+            let prefix = |text: String| text.replacen("field \"", "field \"metadata.", 1);
+            complaints.extend(decoded.strict.into_iter().map(prefix));
+            (complaints, None)
+        }
+        Err(why) => (complaints, Some(why)),
+    }
 }
 
 /// Fills absent fields.
@@ -174,9 +339,14 @@ pub(crate) fn check(
     resource: &Resource,
     old: Option<&Value>,
     new: &Value,
+    early: Vec<Cause>,
     call: &mut Call,
 ) -> Result<(), Refusal> {
-    let mut causes: Vec<Cause> = meta::check(resource, old, new);
+    if resource.custom.is_none() {
+        let warnings = builtin::early_warnings(resource, new);
+        warnings.into_iter().for_each(|text| call.warn(text));
+    }
+    let mut causes: Vec<Cause> = meta::check(resource, old, new, early);
     match &resource.custom {
         Some(custom) => {
             let judged = structural::judge(new, old, &custom.schema);
@@ -195,6 +365,10 @@ pub(crate) fn check(
         None => causes.extend(builtin::check(resource, old, new)),
     }
     if causes.is_empty() {
+        if resource.custom.is_none() {
+            let warnings = builtin::warnings(resource, old, new);
+            warnings.into_iter().for_each(|text| call.warn(text));
+        }
         return Ok(());
     }
     Err(Refusal::Invalid {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use crate::identity::User;
 use crate::request::{self, Query};
+use crate::write::Patched;
 
 /// What to do with fields that the schema does not know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -60,6 +61,14 @@ pub(crate) struct Call {
     pub(crate) validation: Validation,
     pub(crate) force: bool,
     pub(crate) now: Timestamp,
+    /// Members that the body names twice, by their paths; each has left a mark in its place.
+    pub(crate) doubled: Vec<String>,
+    /// The patch that made the object, for refusals that show it.
+    pub(crate) patch: Option<Patched>,
+    /// Whether an object without a name takes that of the request.
+    pub(crate) named: bool,
+    /// Whether the body is so large that what is kept may be too large.
+    pub(crate) large: bool,
     /// What the client is to be told beside the answer.
     pub(crate) warnings: Vec<String>,
 }
@@ -73,6 +82,10 @@ impl Call {
             validation: Validation::Warn,
             force: false,
             now,
+            doubled: Vec::new(),
+            patch: None,
+            named: false,
+            large: false,
             warnings: Vec::new(),
         }
     }

@@ -12,6 +12,10 @@ pub(crate) fn needs_generation(resource: &Resource, old: &Value, new: &Value) ->
     if !resource.generation {
         return false;
     }
+    if resource.is("scheduling.k8s.io", "PriorityClass") {
+        // Its first generation is its last.
+        return false;
+    }
     let annotations = ["metadata", "annotations"];
     meta::spec_differs(old, new, resource.custom.is_none() || resource.status)
         || (resource.is("apps", "Deployment")

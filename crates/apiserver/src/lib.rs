@@ -32,6 +32,7 @@ mod objects;
 mod openapi;
 mod options;
 mod persist;
+mod plugins;
 mod policy;
 mod protobuf;
 mod random;

@@ -1,234 +1,227 @@
 //! Owns the rules of `metadata`: names, labels, owners, and which parts only the server writes.
 
-use serde_json::{Map, Value};
-use weir_object::path;
+use serde_json::{Value, json};
+use weir_object::{path, split_api_version};
 
+use crate::builtin::{At, Checks, names};
 use crate::refusal::Cause;
 use crate::registry::Resource;
-use crate::selector::{is_label_value, is_qualified_name};
 
-const SUBDOMAIN: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric \
-characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', \
-regex used for validation is \
-'[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-const LABEL: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters \
-or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', \
-regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')";
+/// Together, the keys and values of annotations may not be longer.
+const ANNOTATIONS: usize = 256 * 1024;
 
-fn is_dns_label(text: &str) -> bool {
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    !text.is_empty()
-        && text.starts_with(plain)
-        && text.ends_with(plain)
-        && text.chars().all(|c| plain(c) || c == '-')
-}
-
-/// What is wrong with a text that must be a DNS subdomain.
-pub(crate) fn not_a_subdomain(text: &str) -> Option<&'static str> {
-    (!text.split('.').all(is_dns_label)).then_some(SUBDOMAIN)
-}
-
-/// What is wrong with a name, in the API's words.
-pub(crate) fn name_fault(resource: &Resource, name: &str) -> Option<String> {
-    if resource.kind.group == "rbac.authorization.k8s.io" {
-        return segment_faults(name).into_iter().next();
+/// What is wrong with a name.
+fn name_faults(resource: &Resource, name: &str) -> names::Faults {
+    if resource.custom.is_some() {
+        return names::subdomain(name);
     }
-    let label = resource.is("", "Namespace") || resource.is("", "Service");
-    let limit = if label { 63 } else { 253 };
-    if name.len() > limit {
-        return Some(format!("must be no more than {limit} bytes"));
-    }
-    if label {
-        (!is_dns_label(name)).then(|| LABEL.to_owned())
-    } else {
-        not_a_subdomain(name).map(str::to_owned)
+    match (resource.kind.group.as_ref(), resource.kind.kind.as_ref()) {
+        ("rbac.authorization.k8s.io", _)
+        | ("" | "events.k8s.io", "Event")
+        | ("policy", "PodDisruptionBudget")
+        | ("autoscaling", "HorizontalPodAutoscaler") => names::path_segment(name),
+        ("", "Service") => names::label_1035(name),
+        ("", "Namespace") | ("apps", "StatefulSet") => names::label(name),
+        _ => names::subdomain(name),
     }
 }
 
-/// What keeps a name from being a part of a path.
-pub(crate) fn segment_faults(name: &str) -> Vec<String> {
-    if name == "." || name == ".." {
-        return vec![format!("may not be '{name}'")];
-    }
-    ["/", "%"]
-        .iter()
-        .filter(|illegal| name.contains(**illegal))
-        .map(|illegal| format!("may not contain '{illegal}'"))
-        .collect()
+/// What is wrong with a prefix of names: a trailing hyphen is part of no name yet.
+fn prefix_faults(resource: &Resource, prefix: &str) -> names::Faults {
+    let stem = prefix
+        .strip_suffix('-')
+        .map_or(prefix.to_owned(), |stem| format!("{stem}a"));
+    name_faults(resource, &stem)
 }
 
-/// What keeps a name from being that of most kinds.
-pub(crate) fn subdomain_fault(name: &str) -> Option<&'static str> {
-    if name.len() > 253 {
-        return Some("must be no more than 253 bytes");
-    }
-    (!name.split('.').all(is_dns_label)).then_some(SUBDOMAIN)
-}
-
-/// All that is wrong with an object's metadata.
-pub(crate) fn check(resource: &Resource, old: Option<&Value>, new: &Value) -> Vec<Cause> {
-    let mut out = Vec::new();
-    let Some(meta) = new.get("metadata").and_then(Value::as_object) else {
+/// All that is wrong with an object's metadata; `early` was found before.
+pub(crate) fn check(
+    resource: &Resource,
+    old: Option<&Value>,
+    new: &Value,
+    early: Vec<Cause>,
+) -> Vec<Cause> {
+    let mut checks = Checks::default();
+    let at = At::root("metadata");
+    let Some(meta) = new.get("metadata").filter(|meta| meta.is_object()) else {
         return vec![Cause::required("metadata", "")];
     };
-    let name = meta.get("name").and_then(Value::as_str).unwrap_or_default();
-    if name.is_empty() {
-        out.push(Cause::required(
-            "metadata.name",
-            "name or generateName is required",
-        ));
-    } else if old.is_none()
-        && let Some(fault) = name_fault(resource, name)
-    {
-        out.push(Cause::invalid("metadata.name", &name.into(), &fault));
+    let text = |field: &str| path::text(meta, &[field]);
+    let prefix = text("generateName");
+    // Names are told as wrong as they are given: a prefix that is wrong makes two wrong names.
+    if old.is_none() && !prefix.is_empty() {
+        for fault in prefix_faults(resource, prefix) {
+            checks.wrong(at.field("generateName"), prefix, &fault);
+        }
     }
-    check_labels(meta, &mut out);
+    let name = text("name");
+    if name.is_empty() {
+        checks.required(at.field("name"), "name or generateName is required");
+    } else if old.is_none() {
+        checks.faults(at.field("name"), name, name_faults(resource, name));
+    }
+    checks.labels(
+        at.field("labels"),
+        meta.get("labels").unwrap_or(&Value::Null),
+    );
+    annotations(meta, &mut checks);
+    owners(meta, &mut checks);
+    finalizers(meta, &mut checks);
+    if let Some(old) = old {
+        // The server judges these once for all kinds, and once for each built-in one.
+        if resource.custom.is_none() {
+            checks.causes.extend(early.clone());
+        }
+        checks.causes.extend(early);
+        added_finalizers(old, new, &mut checks);
+    }
+    checks.causes
+}
+
+fn annotations(meta: &Value, checks: &mut Checks) {
+    let at = At::root("metadata");
+    let mut size = 0;
     for (key, value) in meta
         .get("annotations")
         .and_then(Value::as_object)
         .into_iter()
         .flatten()
     {
-        if !is_qualified_name(&key.to_lowercase()) {
-            out.push(Cause::invalid(
-                "metadata.annotations",
-                &key.clone().into(),
-                QUALIFIED,
-            ));
+        for fault in names::qualified(&key.to_lowercase()) {
+            checks.wrong(at.field("annotations"), key, &fault);
         }
-        if !value.is_string() {
-            out.push(Cause::invalid(
-                "metadata.annotations",
-                value,
-                "must be a string",
-            ));
-        }
+        size += key.len() + value.as_str().unwrap_or_default().len();
     }
-    check_owners(meta, &mut out);
-    let finalizers = |of: &Value| -> Vec<String> {
-        let list = path::get(of, &["metadata", "finalizers"]).and_then(Value::as_array);
-        list.into_iter()
-            .flatten()
-            .filter_map(Value::as_str)
-            .map(str::to_owned)
-            .collect()
-    };
-    for finalizer in finalizers(new) {
-        if !is_qualified_name(&finalizer) {
-            out.push(Cause::invalid(
-                "metadata.finalizers",
-                &finalizer.into(),
-                QUALIFIED,
-            ));
-        }
-    }
-    if let Some(old) = old
-        && path::get(old, &["metadata", "deletionTimestamp"]).is_some()
-    {
-        let had = finalizers(old);
-        let added: Vec<String> = finalizers(new)
-            .into_iter()
-            .filter(|f| !had.contains(f))
-            .collect();
-        if !added.is_empty() {
-            let listed: Vec<String> = added.iter().map(|f| format!("\"{f}\"")).collect();
-            out.push(Cause::forbidden(
-                "metadata.finalizers",
-                &format!(
-                    "no new finalizers can be added if the object is being deleted, found new \
-                     finalizers []string{{{}}}",
-                    listed.join(", ")
-                ),
-            ));
-        }
-    }
-    out
-}
-
-const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and \
-must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', \
-regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
-const LABEL_VALUE: &str = "a valid label must be an empty string or consist of alphanumeric \
-characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. \
-'MyValue',  or 'my_value',  or '12345', regex used for validation is \
-'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-
-/// What is wrong with a label's key.
-pub(crate) fn label_key_faults(key: &str) -> Vec<&'static str> {
-    let mut out = Vec::new();
-    if key.is_empty() {
-        out.push("name part must be non-empty");
-    }
-    if !is_qualified_name(key) {
-        out.push(QUALIFIED);
-    }
-    out
-}
-
-/// What is wrong with a label's value.
-pub(crate) fn label_value_faults(value: &str) -> Option<&'static str> {
-    if is_label_value(value) {
-        None
-    } else if value.len() > 63 {
-        Some("must be no more than 63 bytes")
-    } else {
-        Some(LABEL_VALUE)
+    if size > ANNOTATIONS {
+        checks
+            .causes
+            .push(Cause::too_long(at.field("annotations"), ANNOTATIONS));
     }
 }
 
-fn check_labels(meta: &Map<String, Value>, out: &mut Vec<Cause>) {
-    for (key, value) in meta
-        .get("labels")
-        .and_then(Value::as_object)
-        .into_iter()
-        .flatten()
-    {
-        if !is_qualified_name(key) {
-            out.push(Cause::invalid(
-                "metadata.labels",
-                &key.clone().into(),
-                QUALIFIED,
-            ));
-        }
-        match value.as_str() {
-            Some(text) if !is_label_value(text) => {
-                let fault = if text.len() > 63 {
-                    "must be no more than 63 bytes"
-                } else {
-                    LABEL_VALUE
-                };
-                out.push(Cause::invalid("metadata.labels", value, fault));
-            }
-            Some(_) => {}
-            None => out.push(Cause::invalid("metadata.labels", value, "must be a string")),
-        }
-    }
-}
-
-fn check_owners(meta: &Map<String, Value>, out: &mut Vec<Cause>) {
-    let mut controllers = 0;
+fn owners(meta: &Value, checks: &mut Checks) {
+    let at = At::root("metadata");
+    let at = at.field("ownerReferences");
     let owners = meta.get("ownerReferences").and_then(Value::as_array);
-    for (i, owner) in owners.into_iter().flatten().enumerate() {
-        for (field, detail) in [
-            ("apiVersion", "version must not be empty"),
-            ("kind", "must not be empty"),
-            ("name", "must not be empty"),
-            ("uid", "must not be empty"),
-        ] {
-            if path::text(owner, &[field]).is_empty() {
-                let at = format!("metadata.ownerReferences[{i}].{field}");
-                out.push(Cause::invalid(at, &"".into(), detail));
+    let mut controller: Option<&Value> = None;
+    for owner in owners.into_iter().flatten() {
+        let text = |field| path::text(owner, &[field]);
+        let api_version = text("apiVersion");
+        let (group, version) = split_api_version(api_version);
+        if version.is_empty() || api_version.matches('/').count() > 1 {
+            checks.wrong(
+                at.field("apiVersion"),
+                api_version,
+                "version must not be empty",
+            );
+        }
+        for field in ["kind", "name", "uid"] {
+            if text(field).is_empty() {
+                checks.wrong(at.field(field), "", "must not be empty");
             }
+        }
+        if text("kind") == "Event" && group.is_empty() {
+            let detail = format!("/{version}, Kind=Event is disallowed from being an owner");
+            checks.invalid(at, owner, &detail);
         }
         if owner.get("controller") == Some(&Value::Bool(true)) {
-            controllers += 1;
+            match controller {
+                Some(first) => {
+                    let shown = |o: &Value| {
+                        format!("{}/{}", path::text(o, &["kind"]), path::text(o, &["name"]))
+                    };
+                    let detail = format!(
+                        "Only one reference can have Controller set to true. Found \"true\" in references \
+                         for {} and {}",
+                        shown(first),
+                        shown(owner)
+                    );
+                    checks.invalid(at, &json!(owners), &detail);
+                }
+                None => controller = Some(owner),
+            }
         }
     }
-    if controllers > 1 {
-        out.push(Cause::invalid(
-            "metadata.ownerReferences",
-            &Value::Array(owners.cloned().unwrap_or_default()),
-            "Only one reference can have Controller set to true",
+}
+
+fn finalizer_list(object: &Value) -> Vec<&str> {
+    let list = path::get(object, &["metadata", "finalizers"]).and_then(Value::as_array);
+    list.into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect()
+}
+
+fn finalizers(meta: &Value, checks: &mut Checks) {
+    let at = At::root("metadata");
+    let at = at.field("finalizers");
+    let list = meta.get("finalizers").and_then(Value::as_array);
+    let mut special = 0;
+    for (i, name) in list.into_iter().flatten().enumerate() {
+        let name = name.as_str().unwrap_or_default();
+        checks.faults(at, name, names::qualified(name));
+        let standard = matches!(name, "orphan" | "foregroundDeletion" | "kubernetes");
+        if !name.contains('/') && !standard {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            checks.wrong(at.index(i), name, detail);
+        }
+        special += usize::from(matches!(name, "orphan" | "foregroundDeletion"));
+    }
+    if special > 1 {
+        let detail = "finalizer orphan and foregroundDeletion cannot be both set";
+        checks.invalid(at, &json!(list), detail);
+    }
+}
+
+fn added_finalizers(old: &Value, new: &Value, checks: &mut Checks) {
+    if path::get(old, &["metadata", "deletionTimestamp"]).is_none() {
+        return;
+    }
+    let had = finalizer_list(old);
+    let added: Vec<String> = finalizer_list(new)
+        .into_iter()
+        .filter(|f| !had.contains(f))
+        .map(|f| format!("\"{f}\""))
+        .collect();
+    if !added.is_empty() {
+        let at = At::root("metadata");
+        checks.forbidden(
+            at.field("finalizers"),
+            &format!(
+                "no new finalizers can be added if the object is being deleted, found new finalizers \
+                 []string{{{}}}",
+                added.join(", ")
+            ),
+        );
+    }
+}
+
+/// Keeps of owners that are named twice the first, and says so.
+pub(crate) fn dedup_owners(object: &mut Value, warn: &mut dyn FnMut(String)) {
+    let Some(owners) =
+        path::get_mut(object, &["metadata", "ownerReferences"]).and_then(Value::as_array_mut)
+    else {
+        return;
+    };
+    let mut kept: Vec<Value> = Vec::with_capacity(owners.len());
+    let mut again: Vec<String> = Vec::new();
+    for owner in owners.drain(..) {
+        if kept.contains(&owner) {
+            let uid = path::text(&owner, &["uid"]).to_owned();
+            if !again.contains(&uid) {
+                again.push(uid);
+            }
+        } else {
+            kept.push(owner);
+        }
+    }
+    *owners = kept;
+    if !again.is_empty() {
+        warn(format!(
+            ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in \
+             1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate \
+             UID(s) observed: {}",
+            again.join(", ")
         ));
     }
 }
@@ -243,14 +236,30 @@ const OWNED: [&str; 6] = [
     "resourceVersion",
 ];
 
-/// Takes the server's parts of `metadata` from the live object, whatever the client sent.
-pub(crate) fn carry(old: &Value, new: &mut Value) {
+/// Takes the server's parts of `metadata` from the live object, whatever the client sent. Answers
+/// what the client may not even try to change.
+pub(crate) fn carry(old: &Value, new: &mut Value) -> Vec<Cause> {
+    let mut early = Vec::new();
     let Some(old) = old.get("metadata").and_then(Value::as_object) else {
-        return;
+        return early;
     };
     let Some(meta) = new.get_mut("metadata").and_then(Value::as_object_mut) else {
-        return;
+        return early;
     };
+    for field in ["uid", "deletionTimestamp"] {
+        let given = meta
+            .get(field)
+            .filter(|given| !given.is_null() && *given != "");
+        // A time that is there already is kept whatever is sent.
+        let free = field == "deletionTimestamp" && old.contains_key(field);
+        if let Some(given) = given
+            && !free
+            && old.get(field) != Some(given)
+        {
+            let at = format!("metadata.{field}");
+            early.push(Cause::invalid(at, given, "field is immutable"));
+        }
+    }
     for field in OWNED {
         match old.get(field) {
             Some(value) => meta.insert(field.to_owned(), value.clone()),
@@ -261,13 +270,17 @@ pub(crate) fn carry(old: &Value, new: &mut Value) {
     if let Some(name) = old.get("generateName") {
         meta.entry("generateName").or_insert_with(|| name.clone());
     }
+    early
 }
 
 /// Removes the server's parts of `metadata` from a new object.
 pub(crate) fn strip(new: &mut Value) {
     if let Some(meta) = new.get_mut("metadata").and_then(Value::as_object_mut) {
         for field in OWNED {
-            meta.shift_remove(field);
+            // Kinds whose changes nobody counts keep what was sent.
+            if field != "generation" {
+                meta.shift_remove(field);
+            }
         }
         meta.shift_remove("selfLink");
     }

@@ -15,6 +15,7 @@ use crate::convert;
 use crate::custom;
 use crate::exposure;
 use crate::meta;
+use crate::plugins::{self, Asked};
 use crate::policy::{self, Operation, Write};
 use crate::refusal::{Cause, Refusal};
 use crate::registry::Resource;
@@ -22,7 +23,7 @@ use crate::remove;
 use crate::scale;
 use crate::state::State;
 use crate::stored::Stored;
-use crate::write::{self, PatchKind};
+use crate::write::{self, PatchKind, Patched};
 
 /// The key of a name in the resource's scope.
 pub(crate) fn key(namespace: Option<&str>, name: &str) -> Key {
@@ -70,9 +71,9 @@ pub(crate) fn create(
     mut object: Value,
     call: &mut Call,
 ) -> Result<Arc<Value>, Refusal> {
-    admit::place(resource, namespace, None, &mut object)?;
+    admit::place(resource, namespace, None, &mut object, call)?;
     if !path::text(&object, &["metadata", "resourceVersion"]).is_empty() {
-        return Err(Refusal::BadRequest(
+        return Err(Refusal::Failed(
             "resourceVersion should not be set on objects to be created".to_owned(),
         ));
     }
@@ -97,22 +98,10 @@ fn insert(
         path::text(&object, &["metadata", "name"])
     };
     authorize::may_grant(state, resource, namespace, named, None, &object, call)?;
-    let prefix = path::text(&object, &["metadata", "generateName"]).to_owned();
-    let generated = path::text(&object, &["metadata", "name"]).is_empty() && !prefix.is_empty();
-    if generated {
-        let mut name = String::new();
-        for _ in 0..8 {
-            let room = prefix.chars().take(58).collect::<String>();
-            name = format!("{room}{}", state.random.suffix());
-            if !state.contains(resource.storage, &key(namespace, &name)) {
-                break;
-            }
-        }
-        path::set(&mut object, &["metadata", "name"], name.into());
-    }
     meta::strip(&mut object);
-    let name = path::text(&object, &["metadata", "name"]).to_owned();
+    meta::dedup_owners(&mut object, &mut |text| call.warn(text));
     if let Some(namespace) = namespace {
+        let name = path::text(&object, &["metadata", "name"]).to_owned();
         admit_namespace(state, resource, namespace, &name)?;
     }
     if let Some(custom) = &resource.custom
@@ -125,11 +114,27 @@ fn insert(
     {
         return Err(Refusal::Forbidden {
             resource: resource.name(),
-            name,
+            name: path::text(&object, &["metadata", "name"]).to_owned(),
             why: "create not allowed while custom resource definition is terminating".to_owned(),
             causes: Vec::new(),
         });
     }
+    if resource.generation {
+        path::set(&mut object, &["metadata", "generation"], 1.into());
+    }
+    if track {
+        object = write::tracked(resource, None, object, part, call);
+    }
+    let mut asked = Asked {
+        state,
+        resource,
+        namespace,
+        part,
+        old: None,
+    };
+    plugins::fill(&mut asked, &mut object, call)?;
+    name_it(state, resource, namespace, &mut object);
+    let name = path::text(&object, &["metadata", "name"]).to_owned();
     let at = key(namespace, &name);
     let meta_uid = state.random.uid();
     path::set(&mut object, &["metadata", "uid"], meta_uid.into());
@@ -138,45 +143,35 @@ fn insert(
         &["metadata", "creationTimestamp"],
         stamp(call.now).into(),
     );
-    if resource.generation {
-        path::set(&mut object, &["metadata", "generation"], 1.into());
-    }
-    if track {
-        object = write::tracked(resource, None, object, part, call);
-    }
     if resource.custom.is_some() {
         if resource.status {
             path::remove(&mut object, &["status"]);
         }
     } else {
-        builtin::begin(resource, &mut object, call)?;
+        builtin::begin(resource, &mut object, call);
     }
-    admit::check(resource, None, &object, call)?;
-    if !track {
-        authorize::may_create(state, resource, namespace, &name, call)?;
+    let service = resource.is("", "Service");
+    if service && state.contains(resource.storage, &at) {
+        return Err(exists(resource, name));
     }
-    let write = Write {
-        operation: Operation::Create,
-        resource,
-        namespace,
-        name: &name,
-        part: Part::Whole,
-        new: Some(&object),
-        old: None,
-    };
-    policy::admit(state, &write, call)?;
-    // What is wrong with the object, or forbidden, is told before its name is.
+    if service {
+        exposure::give(state, &at, None, &mut object, call.dry_run)?;
+    }
+    let judged = judge_new(state, resource, namespace, &object, part, track, call);
+    if service && (judged.is_err() || call.dry_run) {
+        exposure::take_back(state, &at, None, &object);
+    }
+    judged?;
     if state.contains(resource.storage, &at) {
-        return Err(Refusal::AlreadyExists {
-            resource: resource.name(),
-            name,
-        });
+        return Err(exists(resource, name));
     }
+    if resource.custom.is_none() {
+        builtin::finish(resource, &mut object);
+    }
+    admit::settle(resource, &mut object);
+    admit::fits(&object, call)?;
     if call.dry_run {
         return Ok(convert::outward(resource, &Arc::new(object)));
-    }
-    if resource.is("", "Service") {
-        exposure::give_address(state, &at, &mut object)?;
     }
     let stored = state.put(resource.storage, &at, object);
     if resource.is("apiextensions.k8s.io", "CustomResourceDefinition") {
@@ -186,6 +181,73 @@ fn insert(
         policy::settle(state, resource, &at.name, call.now);
     }
     Ok(convert::outward(resource, &stored))
+}
+
+fn exists(resource: &Resource, name: String) -> Refusal {
+    Refusal::AlreadyExists {
+        resource: resource.name(),
+        name,
+    }
+}
+
+/// Judges a new object: its rules first, then admission's.
+fn judge_new(
+    state: &mut State,
+    resource: &Resource,
+    namespace: Option<&str>,
+    object: &Value,
+    part: Part,
+    track: bool,
+    call: &mut Call,
+) -> Result<(), Refusal> {
+    admit::check(resource, None, object, Vec::new(), call)?;
+    if !track {
+        let name = path::text(object, &["metadata", "name"]);
+        authorize::may_create(state, resource, namespace, name, call)?;
+    }
+    let mut asked = Asked {
+        state,
+        resource,
+        namespace,
+        part,
+        old: None,
+    };
+    plugins::judge(&mut asked, object, call)?;
+    let write = Write {
+        operation: Operation::Create,
+        resource,
+        namespace,
+        name: path::text(object, &["metadata", "name"]),
+        part: Part::Whole,
+        new: Some(object),
+        old: None,
+    };
+    policy::admit(state, &write, call)?;
+    let asked = Asked {
+        state,
+        resource,
+        namespace,
+        part,
+        old: None,
+    };
+    plugins::count(&asked, object)
+}
+
+/// Gives an object that has only a prefix a name that is free.
+fn name_it(state: &mut State, resource: &Resource, namespace: Option<&str>, object: &mut Value) {
+    let prefix = path::text(object, &["metadata", "generateName"]).to_owned();
+    if !path::text(object, &["metadata", "name"]).is_empty() || prefix.is_empty() {
+        return;
+    }
+    let mut name = String::new();
+    for _ in 0..8 {
+        let room = prefix.chars().take(58).collect::<String>();
+        name = format!("{room}{}", state.random.suffix());
+        if !state.contains(resource.storage, &key(namespace, &name)) {
+            break;
+        }
+    }
+    path::set(object, &["metadata", "name"], name.into());
 }
 
 /// Refuses to create in a namespace that is missing or going.
@@ -232,7 +294,7 @@ pub(crate) fn update(
     if part == Part::Scale {
         return scale::write(state, resource, namespace, name, call, |_| Ok(object));
     }
-    admit::place(resource, namespace, Some(name), &mut object)?;
+    admit::place(resource, namespace, Some(name), &mut object, call)?;
     let version = path::text(&object, &["metadata", "resourceVersion"]).to_owned();
     if version.is_empty()
         && (resource.custom.is_some() || resource.is("coordination.k8s.io", "Lease"))
@@ -301,7 +363,8 @@ pub(crate) fn patch(
     }
     let old = live(state, resource, namespace, name);
     if kind == PatchKind::Apply {
-        admit::place(resource, namespace, Some(name), &mut body)?;
+        call.named = true;
+        admit::place(resource, namespace, Some(name), &mut body, call)?;
         let has = |field: &str| path::get(&body, &["metadata", field]).is_some();
         if has("managedFields") {
             return Err(Refusal::BadRequest(
@@ -326,7 +389,7 @@ pub(crate) fn patch(
             }
             Ok(old) => {
                 let shown = convert::outward(resource, &old);
-                check_version(resource, &old, &body)?;
+                check_version(resource, &old, &body, call)?;
                 let object = write::applied(resource, Some(&shown), &body, part, call)?;
                 let how = How {
                     track: false,
@@ -339,8 +402,19 @@ pub(crate) fn patch(
     }
     let old = old?;
     let shown = convert::outward(resource, &old);
+    let body = Arc::new(body);
     let mut object = write::patched(resource, &shown, kind, &body)?;
-    admit::place(resource, namespace, Some(name), &mut object)?;
+    let doubled = std::mem::take(&mut call.doubled);
+    call.patch = Some(Patched {
+        live: shown,
+        kind,
+        body,
+        complaints: doubled
+            .iter()
+            .map(|path| format!("duplicate field \"{path}\""))
+            .collect(),
+    });
+    admit::place(resource, namespace, Some(name), &mut object, call)?;
     Ok((
         replace(
             state,
@@ -355,7 +429,12 @@ pub(crate) fn patch(
     ))
 }
 
-fn check_version(resource: &Resource, old: &Value, new: &Value) -> Result<(), Refusal> {
+fn check_version(
+    resource: &Resource,
+    old: &Value,
+    new: &Value,
+    call: &Call,
+) -> Result<(), Refusal> {
     let name = path::text(old, &["metadata", "name"]);
     let conflict = |why: String| {
         Err(Refusal::Conflict {
@@ -368,16 +447,25 @@ fn check_version(resource: &Resource, old: &Value, new: &Value) -> Result<(), Re
         path::text(new, &["metadata", "uid"]),
         path::text(old, &["metadata", "uid"]),
     );
-    if !given.is_empty() && given != is {
+    // A patch that changes the uid is refused for that field later.
+    if !given.is_empty() && given != is && call.patch.is_none() {
+        let namespace = path::text(old, &["metadata", "namespace"]);
+        let scope = if namespace.is_empty() {
+            String::new()
+        } else {
+            format!("{namespace}/")
+        };
         return conflict(format!(
-            "Precondition failed: UID in precondition: {given}, UID in object meta: {is}"
+            "StorageError: invalid object, Code: 4, Key: /registry/{}/{scope}{name}, ResourceVersion: 0, \
+             AdditionalErrorMsg: Precondition failed: UID in precondition: {given}, UID in object meta: {is}",
+            resource.kind.plural
         ));
     }
     let given = path::text(new, &["metadata", "resourceVersion"]);
     if !given.is_empty() && given != path::text(old, &["metadata", "resourceVersion"]) {
         if given.parse::<u64>().is_err() {
-            return Err(Refusal::BadRequest(format!(
-                "the resourceVersion `{given}` is not a number; send the one that was read"
+            return Err(Refusal::Failed(format!(
+                "strconv.ParseUint: parsing \"{given}\": invalid syntax"
             )));
         }
         return conflict(
@@ -421,8 +509,9 @@ pub(crate) fn replace(
     }: How,
     call: &mut Call,
 ) -> Result<Arc<Value>, Refusal> {
-    check_version(resource, old, &new)?;
-    meta::carry(old, &mut new);
+    check_version(resource, old, &new, call)?;
+    meta::dedup_owners(&mut new, &mut |text| call.warn(text));
+    let early = meta::carry(old, &mut new);
     admit::shape(resource, &mut new, call)?;
     convert::inward(resource, &mut new);
     keep_other_parts(resource, part, old, &mut new);
@@ -439,11 +528,22 @@ pub(crate) fn replace(
         };
         new = write::tracked(resource, Some(before), new, recorded, call);
     }
-    if resource.custom.is_none() && part == Part::Whole {
-        builtin::every_write(resource, &mut new)?;
-        if resource.is("", "Service") {
-            exposure::keep_address(old, &mut new);
-        }
+    let whole = part == Part::Whole;
+    let at = key(namespace, path::text(old, &["metadata", "name"]));
+    let service = whole && resource.is("", "Service");
+    if resource.custom.is_none() && whole {
+        let mut asked = Asked {
+            state,
+            resource,
+            namespace,
+            part,
+            old: Some(old),
+        };
+        plugins::fill(&mut asked, &mut new, call)?;
+        builtin::every_write(resource, Some(old), &mut new);
+    }
+    if service {
+        exposure::give(state, &at, Some(old), &mut new, call.dry_run)?;
     }
     let definition = resource.is("apiextensions.k8s.io", "CustomResourceDefinition");
     if definition && part == Part::Whole {
@@ -457,22 +557,22 @@ pub(crate) fn replace(
             (generation.unwrap_or(0) + 1).into(),
         );
     }
-    if part != Part::Binding {
-        admit::check(resource, Some(old), &new, call)?;
+    let judged = judge_change(
+        state,
+        resource,
+        namespace,
+        old,
+        &new,
+        (part, recorded),
+        early,
+        call,
+    );
+    if service && (judged.is_err() || call.dry_run) {
+        exposure::take_back(state, &at, Some(old), &new);
     }
-    let at = key(namespace, path::text(old, &["metadata", "name"]));
-    if part != Part::Binding {
-        let write = Write {
-            operation: Operation::Update,
-            resource,
-            namespace,
-            name: &at.name,
-            part: recorded,
-            new: Some(&new),
-            old: Some(old),
-        };
-        policy::admit(state, &write, call)?;
-    }
+    judged?;
+    admit::settle(resource, &mut new);
+    admit::fits(&new, call)?;
     // Stored versions differ in name only, so a write through another version is no change.
     if change::same(old, &new) {
         if !call.dry_run {
@@ -483,6 +583,10 @@ pub(crate) fn replace(
     if call.dry_run {
         return Ok(convert::outward(resource, &Arc::new(new)));
     }
+    if service && path::text(&new, &["spec", "clusterIP"]).is_empty() {
+        let held = path::text(old, &["spec", "clusterIP"]);
+        state.addresses.release(&at, held);
+    }
     let new = state.put(resource.storage, &at, new);
     if definition {
         custom::settle(state, &at.name, call.now);
@@ -492,6 +596,50 @@ pub(crate) fn replace(
     }
     remove::settle(state, resource, &at);
     Ok(convert::outward(resource, &new))
+}
+
+/// Judges a change: the rules of the kind first, then admission's.
+#[expect(clippy::too_many_arguments, reason = "a change has all of these, once")]
+fn judge_change(
+    state: &mut State,
+    resource: &Resource,
+    namespace: Option<&str>,
+    old: &Value,
+    new: &Value,
+    (part, recorded): (Part, Part),
+    early: Vec<Cause>,
+    call: &mut Call,
+) -> Result<(), Refusal> {
+    if part == Part::Binding {
+        return Ok(());
+    }
+    admit::check(resource, Some(old), new, early, call)?;
+    let mut asked = Asked {
+        state,
+        resource,
+        namespace,
+        part,
+        old: Some(old),
+    };
+    plugins::judge(&mut asked, new, call)?;
+    let write = Write {
+        operation: Operation::Update,
+        resource,
+        namespace,
+        name: path::text(old, &["metadata", "name"]),
+        part: recorded,
+        new: Some(new),
+        old: Some(old),
+    };
+    policy::admit(state, &write, call)?;
+    let asked = Asked {
+        state,
+        resource,
+        namespace,
+        part,
+        old: Some(old),
+    };
+    plugins::count(&asked, new)
 }
 
 /// Where the objects of a definition are kept.

@@ -50,10 +50,67 @@ impl Cause {
 
     /// A value that is not allowed.
     pub fn invalid(field: impl Into<String>, value: &Value, detail: &str) -> Self {
-        let message = format!("Invalid value: {}: {detail}", shown(value));
+        let message = if detail.is_empty() {
+            format!("Invalid value: {}", shown(value))
+        } else {
+            format!("Invalid value: {}: {detail}", shown(value))
+        };
         Self {
             reason: "FieldValueInvalid",
             message,
+            field: field.into(),
+        }
+    }
+
+    /// A value that is not among the known ones.
+    pub fn unsupported(field: impl Into<String>, value: &Value, supported: &[&str]) -> Self {
+        let known: Vec<String> = supported
+            .iter()
+            .map(|v| Value::from(*v).to_string())
+            .collect();
+        Self {
+            reason: "FieldValueNotSupported",
+            message: format!(
+                "Unsupported value: {}: supported values: {}",
+                shown(value),
+                known.join(", ")
+            ),
+            field: field.into(),
+        }
+    }
+
+    /// A text or value of too many bytes.
+    pub fn too_long(field: impl Into<String>, limit: usize) -> Self {
+        Self {
+            reason: "FieldValueTooLong",
+            message: format!("Too long: may not be more than {limit} bytes"),
+            field: field.into(),
+        }
+    }
+
+    /// A list of too many items.
+    pub fn too_many(field: impl Into<String>, count: usize, limit: usize) -> Self {
+        Self {
+            reason: "FieldValueTooMany",
+            message: format!("Too many: {count}: must have at most {limit} items"),
+            field: field.into(),
+        }
+    }
+
+    /// A value that is there already.
+    pub fn duplicate(field: impl Into<String>, value: &Value) -> Self {
+        Self {
+            reason: "FieldValueDuplicate",
+            message: format!("Duplicate value: {}", shown(value)),
+            field: field.into(),
+        }
+    }
+
+    /// A thing that is named and not there.
+    pub fn not_found(field: impl Into<String>, value: &Value) -> Self {
+        Self {
+            reason: "FieldValueNotFound",
+            message: format!("Not found: {}", shown(value)),
             field: field.into(),
         }
     }
@@ -185,6 +242,9 @@ pub enum Refusal {
         /// What would be.
         accepted: &'static str,
     },
+    /// The patch's media type is none (415). Terminal.
+    #[error("415: Unsupported Media Type")]
+    UnsupportedPatchType,
     /// The object does not pass validation (422). Terminal until the object changes.
     #[error("{}", invalid_message(.kind, .group, .name, .causes))]
     Invalid {
@@ -272,7 +332,7 @@ impl Refusal {
             Self::AlreadyExists { .. } | Self::Conflict { .. } | Self::ApplyConflict { .. } => 409,
             Self::Expired { .. } => 410,
             Self::TooLarge { .. } => 413,
-            Self::UnsupportedMediaType { .. } => 415,
+            Self::UnsupportedMediaType { .. } | Self::UnsupportedPatchType => 415,
             Self::Invalid { .. } | Self::Unprocessable(_) => 422,
             Self::TooManyRequests { .. } => 429,
             Self::Internal(_) | Self::Failed(_) => 500,
@@ -298,7 +358,9 @@ impl Refusal {
             Self::Conflict { .. } | Self::ApplyConflict { .. } => "Conflict",
             Self::Expired { .. } => "Expired",
             Self::TooLarge { .. } => "RequestEntityTooLarge",
-            Self::UnsupportedMediaType { .. } => "UnsupportedMediaType",
+            Self::UnsupportedMediaType { .. } | Self::UnsupportedPatchType => {
+                "UnsupportedMediaType"
+            }
             Self::Invalid { .. } | Self::Unprocessable(_) => "Invalid",
             Self::TooManyRequests { .. } => "TooManyRequests",
             Self::Internal(_) => "InternalError",
@@ -412,7 +474,11 @@ impl Refusal {
             || early
             || matches!(
                 self,
-                Self::NoResource | Self::MethodNotAllowed | Self::Forbidden { .. }
+                Self::NoResource
+                    | Self::MethodNotAllowed
+                    | Self::Forbidden { .. }
+                    | Self::UnsupportedPatchType
+                    | Self::Unprocessable(_)
             );
         if let Value::Object(map) = &mut status {
             if !self.reason().is_empty() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use weir_object::Kind;
-use weir_schema::{KindInfo, Schema, TypeRef};
+use weir_schema::{GoId, GoTypes, KindInfo, Schema, TypeRef};
 
 use crate::custom::Custom;
 use crate::refusal::ResourceName;
@@ -30,6 +30,8 @@ pub(crate) struct Resource {
     pub(crate) custom: Option<Custom>,
     /// The types of its fields, for merges and field ownership.
     pub(crate) typing: TypeRef,
+    /// The Go struct behind a built-in kind.
+    pub(crate) go: Option<GoId>,
     /// `group/version`.
     pub(crate) api_version: String,
 }
@@ -166,8 +168,9 @@ fn version_rank(version: &str) -> (u8, u64, u64) {
 }
 
 /// Kinds whose `metadata.generation` counts changes of what is wanted.
-const COUNTED: [&str; 19] = [
+const COUNTED: [&str; 20] = [
     "Pod",
+    "PodTemplate",
     "ReplicationController",
     "CustomResourceDefinition",
     "DaemonSet",
@@ -208,6 +211,7 @@ pub(crate) fn builtin(info: &'static KindInfo, storage: Storage) -> Resource {
         typing: Schema::builtin()
             .type_of(&info.group, &info.version, &info.kind)
             .unwrap_or_else(TypeRef::untyped),
+        go: GoTypes::builtin().of(&kind.api_version(), &info.kind),
         api_version: kind.api_version(),
         kind,
     }

@@ -2,10 +2,12 @@
 
 use serde_json::Value;
 use weir_object::path;
+use weir_schema::GoTypes;
 
 use crate::call::{DeleteOptions, Propagation, Validation};
-use crate::refusal::Refusal;
+use crate::refusal::{Cause, Refusal};
 use crate::selector::Selector;
+use crate::typed::{self, From};
 
 /// Bodies may not be larger.
 pub(crate) const BODY_LIMIT: usize = 3 * 1024 * 1024;
@@ -117,12 +119,66 @@ pub(crate) struct Query {
     pub(crate) delete: DeleteOptions,
     /// A read is to be answered as of an earlier time, as a fault plan asked for.
     pub(crate) as_of: Option<crate::faults::AsOf>,
+    /// What is wrong with it, told once it is known who asks.
+    pub(crate) causes: Vec<Cause>,
 }
 
-/// Reads a query string. Unknown parameters are passed over, as the API does.
-pub(crate) fn query(text: &str) -> Result<Query, Refusal> {
+impl Verb {
+    /// What a method asks for.
+    pub(crate) fn of(method: &http::Method) -> Self {
+        match *method {
+            http::Method::POST => Self::Create,
+            http::Method::PUT => Self::Update,
+            http::Method::PATCH => Self::Patch,
+            http::Method::DELETE => Self::Delete,
+            _ => Self::Read,
+        }
+    }
+}
+
+/// Which options a request takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Read,
+    Create,
+    Update,
+    Patch,
+    Delete,
+}
+
+impl Verb {
+    /// The kind of its options.
+    fn options(self) -> &'static str {
+        match self {
+            Self::Read => "ListOptions",
+            Self::Create => "CreateOptions",
+            Self::Update => "UpdateOptions",
+            Self::Patch => "PatchOptions",
+            Self::Delete => "DeleteOptions",
+        }
+    }
+
+    /// Refuses options for what is wrong with them.
+    pub(crate) fn refuse(self, causes: Vec<Cause>) -> Result<(), Refusal> {
+        if causes.is_empty() {
+            return Ok(());
+        }
+        Err(Refusal::Invalid {
+            group: "meta.k8s.io".to_owned(),
+            kind: self.options().to_owned(),
+            name: String::new(),
+            causes,
+        })
+    }
+}
+
+/// Reads a query string. Parameters of other verbs and unknown ones are passed over, as the API
+/// does.
+pub(crate) fn query(text: &str, verb: Verb) -> Result<Query, Refusal> {
     let mut out = Query::default();
     let (mut labels, mut fields) = (String::new(), String::new());
+    let (mut dry, mut validation) = (Vec::new(), None);
+    let (mut propagates, mut orphans) = (None, None);
     for (name, value) in url::form_urlencoded::parse(text.as_bytes()) {
         let flag = || value != "0" && !value.eq_ignore_ascii_case("false");
         let number = || {
@@ -137,96 +193,130 @@ pub(crate) fn query(text: &str) -> Result<Query, Refusal> {
                 Refusal::BadRequest(format!("strconv.ParseInt: parsing {value}: {why}"))
             })
         };
+        let collection = matches!(verb, Verb::Read | Verb::Delete);
+        let writes = !matches!(verb, Verb::Read | Verb::Delete);
         match name.as_ref() {
-            "labelSelector" => labels = value.into_owned(),
-            "fieldSelector" => fields = value.into_owned(),
-            "limit" => out.limit = usize::try_from(number()?).unwrap_or_default(),
-            "continue" if !value.is_empty() => out.next = Some(value.into_owned()),
-            "resourceVersion" => out.version = Some(value.into_owned()),
-            "resourceVersionMatch" if !value.is_empty() => {
+            "labelSelector" if collection => labels = value.into_owned(),
+            "fieldSelector" if collection => fields = value.into_owned(),
+            "limit" if collection => out.limit = usize::try_from(number()?).unwrap_or_default(),
+            "continue" if collection && !value.is_empty() => out.next = Some(value.into_owned()),
+            "resourceVersion" if collection => out.version = Some(value.into_owned()),
+            "resourceVersionMatch" if collection && !value.is_empty() => {
                 out.version_match = Some(value.into_owned());
             }
-            "watch" => out.watch = flag(),
+            "watch" if collection => out.watch = flag(),
             "allowWatchBookmarks" => out.bookmarks = flag(),
-            "sendInitialEvents" => out.initial_events = Some(flag()),
+            "sendInitialEvents" if collection => out.initial_events = Some(flag()),
             // Without a time, or with none, the server chooses.
-            "timeoutSeconds" => {
+            "timeoutSeconds" if collection => {
                 let seconds = number()?;
                 out.timeout = (seconds != 0).then(|| u64::try_from(seconds).unwrap_or_default());
             }
-            "dryRun" if value == "All" => out.dry_run = true,
-            "dryRun" if !value.is_empty() => {
-                return Err(Refusal::BadRequest(format!(
-                    "dryRun: Unsupported value: \"{value}\": supported values: \"All\""
-                )));
-            }
-            "fieldManager" if value.len() > 128 => {
-                return Err(Refusal::BadRequest(
-                    "fieldManager: Too long: may not be more than 128 bytes".to_owned(),
-                ));
-            }
-            "fieldManager" if !value.is_empty() => out.manager = Some(value.into_owned()),
-            "force" => out.force = flag(),
-            "fieldValidation" if !value.is_empty() => out.validation = Some(validation(&value)?),
+            "dryRun" if verb != Verb::Read => dry.push(value.into_owned()),
+            "fieldManager" if writes && !value.is_empty() => out.manager = Some(value.into_owned()),
+            "force" if writes => out.force = flag(),
+            "fieldValidation" if writes => validation = Some(value.into_owned()),
             "includeObject" => out.include = Some(value.into_owned()),
-            "gracePeriodSeconds" => out.delete.grace = Some(number()?),
-            "propagationPolicy" => out.delete.propagation = Some(propagation(&value)?),
-            "orphanDependents" => {
-                out.delete.propagation = Some(if flag() {
-                    Propagation::Orphan
-                } else {
-                    Propagation::Background
-                });
-            }
+            "gracePeriodSeconds" if verb == Verb::Delete => out.delete.grace = Some(number()?),
+            "propagationPolicy" if verb == Verb::Delete => propagates = Some(value.into_owned()),
+            "orphanDependents" if verb == Verb::Delete => orphans = Some(flag()),
             _ => {}
         }
     }
     out.selector = Selector::parse(&labels, &fields)?;
+    if let Some(manager) = &out.manager {
+        check_manager(manager, &mut out.causes);
+    }
+    check_dry_run(&dry, &mut out.causes);
+    out.dry_run = !dry.is_empty();
+    match validation.as_deref() {
+        None | Some("") => {}
+        Some("Ignore") => out.validation = Some(Validation::Ignore),
+        Some("Warn") => out.validation = Some(Validation::Warn),
+        Some("Strict") => out.validation = Some(Validation::Strict),
+        Some(other) => out.causes.push(Cause::unsupported(
+            "fieldValidation",
+            &other.into(),
+            &["", "Ignore", "Strict", "Warn"],
+        )),
+    }
+    set_propagation(&mut out, propagates.as_deref(), orphans);
     Ok(out)
 }
 
-fn validation(text: &str) -> Result<Validation, Refusal> {
-    match text {
-        "Ignore" => Ok(Validation::Ignore),
-        "Warn" => Ok(Validation::Warn),
-        "Strict" => Ok(Validation::Strict),
-        _ => Err(Refusal::BadRequest(format!(
-            "fieldValidation: Unsupported value: \"{text}\": supported values: \"Ignore\", \"Strict\", \"Warn\""
-        ))),
+fn check_manager(manager: &str, causes: &mut Vec<Cause>) {
+    if manager.len() > 128 {
+        causes.push(Cause::too_long("fieldManager", 128));
+    }
+    for (at, c) in manager.char_indices() {
+        if c.is_control() {
+            let detail = format!(
+                "invalid character U+{:04X} (at position {at})",
+                u32::from(c)
+            );
+            causes.push(Cause::invalid("fieldManager", &manager.into(), &detail));
+        }
     }
 }
 
-fn propagation(text: &str) -> Result<Propagation, Refusal> {
-    match text {
-        "Background" => Ok(Propagation::Background),
-        "Foreground" => Ok(Propagation::Foreground),
-        "Orphan" => Ok(Propagation::Orphan),
-        _ => Err(Refusal::BadRequest(format!(
-            "propagationPolicy: Unsupported value: \"{text}\": supported values: \"Foreground\", \
-             \"Background\", \"Orphan\""
-        ))),
+fn check_dry_run(asked: &[String], causes: &mut Vec<Cause>) {
+    if asked.iter().any(|word| word != "All") {
+        causes.push(Cause::unsupported("dryRun", &asked.into(), &["All"]));
     }
 }
 
-/// Reads a `DeleteOptions` body over what the query said.
+fn set_propagation(query: &mut Query, propagates: Option<&str>, orphans: Option<bool>) {
+    if let (Some(policy), Some(_)) = (propagates, orphans) {
+        let detail = "orphanDependents and deletionPropagation cannot be both set";
+        query
+            .causes
+            .push(Cause::invalid("propagationPolicy", &policy.into(), detail));
+        return;
+    }
+    let propagation = match (propagates, orphans) {
+        (Some("Background"), _) | (None, Some(false)) => Propagation::Background,
+        (Some("Foreground"), _) => Propagation::Foreground,
+        (Some("Orphan"), _) | (None, Some(true)) => Propagation::Orphan,
+        (Some(other), _) => {
+            query.causes.push(Cause::unsupported(
+                "propagationPolicy",
+                &other.into(),
+                &["Foreground", "Background", "Orphan", "nil"],
+            ));
+            return;
+        }
+        (None, None) => return,
+    };
+    query.delete.propagation = Some(propagation);
+}
+
+/// Reads a `DeleteOptions` body, which stands in the place of the query's parameters.
 pub(crate) fn delete_options(body: &[u8], query: &mut Query) -> Result<(), Refusal> {
     if body.is_empty() {
         return Ok(());
     }
-    let value = json(body)?;
-    if let Some(grace) = value.get("gracePeriodSeconds").and_then(Value::as_i64) {
-        query.delete.grace = Some(grace);
+    let parsed = typed::parse(body).map_err(|fault| Refusal::Failed(fault.why))?;
+    let mut value = parsed.value;
+    typed::plain(&mut value);
+    let kind = path::text(&value, &["kind"]);
+    if !kind.is_empty() && kind != "DeleteOptions" {
+        return Err(Refusal::Failed(format!(
+            "no kind \"{kind}\" is registered for version \"{}\" in scheme \"pkg/runtime/scheme.go:110\"",
+            path::text(&value, &["apiVersion"])
+        )));
     }
-    if let Some(text) = value.get("propagationPolicy").and_then(Value::as_str) {
-        query.delete.propagation = Some(propagation(text)?);
+    if let Some(go) = GoTypes::builtin().of("v1", "DeleteOptions") {
+        let decoded = typed::decode(value, go, false, From::Text).map_err(Refusal::Failed)?;
+        value = decoded.value;
     }
-    if let Some(orphan) = value.get("orphanDependents").and_then(Value::as_bool) {
-        query.delete.propagation = Some(if orphan {
-            Propagation::Orphan
-        } else {
-            Propagation::Background
-        });
-    }
+    query.delete = DeleteOptions::default();
+    query.causes.clear();
+    query.delete.grace = value.get("gracePeriodSeconds").and_then(Value::as_i64);
+    set_propagation(
+        query,
+        value.get("propagationPolicy").and_then(Value::as_str),
+        value.get("orphanDependents").and_then(Value::as_bool),
+    );
     let own = |field| {
         path::get(&value, &["preconditions", field])
             .and_then(Value::as_str)
@@ -234,17 +324,17 @@ pub(crate) fn delete_options(body: &[u8], query: &mut Query) -> Result<(), Refus
     };
     query.delete.uid = own("uid");
     query.delete.version = own("resourceVersion");
-    query.dry_run |= value
+    let dry: Vec<String> = value
         .get("dryRun")
         .and_then(Value::as_array)
-        .is_some_and(|list| list.iter().any(|v| v == "All"));
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    check_dry_run(&dry, &mut query.causes);
+    query.dry_run = !dry.is_empty();
     Ok(())
-}
-
-/// Reads a JSON body. Nesting is limited by the reader.
-pub(crate) fn json(body: &[u8]) -> Result<Value, Refusal> {
-    serde_json::from_slice(body)
-        .map_err(|fault| Refusal::BadRequest(format!("the body is not JSON: {fault}")))
 }
 
 /// The form in which a client wants objects.
@@ -379,10 +469,32 @@ mod tests {
 
     #[test]
     fn odd_queries_are_refused_with_words() {
-        assert!(query("limit=x").is_err());
-        assert!(query("dryRun=Some").is_err());
-        assert!(query("fieldValidation=No").is_err());
-        assert!(query("labelSelector=a%20b").is_err());
-        assert!(query("nonsense=1&%%%=&&=").is_ok());
+        assert!(query("limit=x", Verb::Read).is_err());
+        assert!(query("limit=x", Verb::Create).is_ok());
+        assert!(query("labelSelector=a%20b", Verb::Read).is_err());
+        assert!(query("nonsense=1&%%%=&&=", Verb::Read).is_ok());
+        let told = |text: &str, verb: Verb| {
+            let causes = query(text, verb).expect("read").causes;
+            let refusal = verb.refuse(causes).expect_err("refused");
+            refusal.to_string()
+        };
+        assert_eq!(
+            told("dryRun=All&dryRun=x", Verb::Create),
+            "CreateOptions.meta.k8s.io \"\" is invalid: dryRun: Unsupported value: [\"All\",\"x\"]: \
+             supported values: \"All\""
+        );
+        assert_eq!(
+            told("fieldValidation=x", Verb::Patch),
+            "PatchOptions.meta.k8s.io \"\" is invalid: fieldValidation: Unsupported value: \"x\": \
+             supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""
+        );
+        assert_eq!(
+            told(
+                "orphanDependents=true&propagationPolicy=Orphan",
+                Verb::Delete
+            ),
+            "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Invalid value: \"Orphan\": \
+             orphanDependents and deletionPropagation cannot be both set"
+        );
     }
 }

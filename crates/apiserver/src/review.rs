@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{Method, Response};
 use serde_json::Value;
 use weir_object::Kind;
-use weir_schema::{Schema, TypeRef};
+use weir_schema::{GoTypes, Schema, TypeRef};
 
 use crate::admit;
 use crate::answer;
@@ -19,6 +19,7 @@ use crate::refusal::Refusal;
 use crate::registry::{self, Resource};
 use crate::request::{self, Query, Target, View};
 use crate::server::ApiServer;
+use crate::typed;
 use crate::write;
 
 /// The forms in which questions are read and answered.
@@ -65,6 +66,7 @@ fn token_request() -> Resource {
         custom: None,
         typing: Schema::from_crd_schema(&token_request::schema())
             .unwrap_or_else(|_| TypeRef::untyped()),
+        go: GoTypes::builtin().of("authentication.k8s.io/v1", "TokenRequest"),
         api_version: kind.api_version(),
         kind,
     }
@@ -93,16 +95,17 @@ pub(crate) fn serve(
     }
     let content = header("content-type").unwrap_or("application/json");
     let media = content.split(';').next().unwrap_or_default().trim();
-    let mut object = match media {
-        "application/json" | "" | "*/*" => request::json(body)?,
-        "application/yaml" | "application/x-yaml" | "text/yaml" => write::yaml(body)?,
+    let read = match media {
+        "application/json" | "" | "*/*" => typed::parse(body),
+        "application/yaml" => write::yaml(body),
         _ => {
             return Err(Refusal::UnsupportedMediaType { accepted: MEDIA });
         }
     };
     let mut call = Call::of(query, user, header("user-agent"), server.0.now());
     let namespace = target.namespace.as_deref();
-    admit::place(&resource, namespace, None, &mut object)?;
+    let mut object = crate::routes::read_object(&resource.kind.kind, read, &mut call)?;
+    admit::place(&resource, namespace, None, &mut object, &call)?;
     admit::shape(&resource, &mut object, &mut call)?;
     let part = match resource.kind.kind.as_ref() {
         "TokenRequest" => {

@@ -21,15 +21,16 @@ use crate::openapi;
 use crate::policy::{self, Operation, Write};
 use crate::protobuf::{self, Exchange};
 use crate::read;
-use crate::refusal::Refusal;
+use crate::refusal::{Cause, Refusal};
 use crate::registry::Resource;
 use crate::remove::{self, Removed};
-use crate::request::{self, Query, Target, View};
+use crate::request::{self, Query, Target, Verb, View};
 use crate::review;
 use crate::scale;
 use crate::server::ApiServer;
 use crate::stream;
 use crate::table;
+use crate::typed::{self, Parsed, Unreadable};
 use crate::write::{self, PatchKind};
 
 /// Answers a request.
@@ -81,7 +82,8 @@ fn route(
         _ => return Ok(answer::text(404, "404 page not found\n")),
     }
     let target = request::target(&segments).ok_or(Refusal::NoResource)?;
-    let mut query = request::query(head.uri.query().unwrap_or_default())?;
+    let verb = Verb::of(&head.method);
+    let mut query = request::query(head.uri.query().unwrap_or_default(), verb)?;
     if let Some(answer) = logs::serve(server, &target, head)? {
         return Ok(answer);
     }
@@ -100,9 +102,11 @@ fn route(
     let view = request::accepted(accept)?;
     if head.method == Method::DELETE {
         request::delete_options(body, &mut query)?;
+        verb.refuse(std::mem::take(&mut query.causes))?;
     }
     let mut call = Call::of(&query, user, header(head, "user-agent"), server.0.now());
-    let mut response = write_request(server, &target, &query, head, body, view, &mut call)?;
+    let mut response = write_request(server, &target, &query, head, body, view, &mut call)
+        .unwrap_or_else(|refusal| answer::refusal(&refusal));
     answer::warn(&mut response, &call.warnings);
     Ok(response)
 }
@@ -216,25 +220,21 @@ fn write_request(
     let now = server.0.now();
     let content = header(head, "content-type").unwrap_or("application/json");
     let media = content.split(';').next().unwrap_or_default().trim();
-    // The body is read before the lock is taken.
-    let parsed = match head.method {
-        Method::POST | Method::PUT => Some(match media {
-            "application/json" | "" | "*/*" => request::json(body)?,
-            "application/yaml" | "application/x-yaml" | "text/yaml" => write::yaml(body)?,
-            _ => {
-                return Err(Refusal::UnsupportedMediaType {
-                    accepted: "application/json, application/yaml, \
-                               application/vnd.kubernetes.protobuf",
-                });
-            }
-        }),
-        Method::PATCH => Some(match media {
-            "application/apply-patch+yaml" | "application/apply-patch+cbor" => write::yaml(body)?,
-            _ => request::json(body)?,
-        }),
-        Method::DELETE => None,
-        _ => return Err(Refusal::MethodNotAllowed),
+    // The body is read before the lock is taken, and what is wrong with it told after that its
+    // place is known.
+    let read = match head.method {
+        Method::POST | Method::PUT => match media {
+            "application/json" | "" | "*/*" => Some(typed::parse(body)),
+            "application/yaml" => Some(write::yaml(body)),
+            _ => None,
+        },
+        Method::PATCH => match media {
+            "application/apply-patch+yaml" => Some(write::yaml(body)),
+            _ => Some(typed::parse(body)),
+        },
+        _ => None,
     };
+    call.large = body.len() > LARGE;
     let mut state = server.0.write();
     let resource = state
         .registry
@@ -244,6 +244,48 @@ fn write_request(
     scope_fits(target, &resource)?;
     let part = part(target, &resource)?;
     let namespace = target.namespace.as_deref();
+    let parsed = match (&head.method, read) {
+        (&Method::POST | &Method::PUT | &Method::PATCH, read) => {
+            let verb = match (&head.method, target.name.is_some()) {
+                (&Method::POST, true) if matches!(part, Part::Binding | Part::Eviction) => {
+                    Verb::Create
+                }
+                (&Method::POST, false) if !resource.kind.namespaced || namespace.is_some() => {
+                    Verb::Create
+                }
+                (&Method::PUT, true) => Verb::Update,
+                (&Method::PATCH, true) => Verb::Patch,
+                _ => return Err(Refusal::MethodNotAllowed),
+            };
+            if verb == Verb::Patch {
+                let kind = patch_kind(media, &resource)?;
+                let mut causes = query.causes.clone();
+                match (kind, query.force, &query.manager) {
+                    (PatchKind::Apply, _, None) => {
+                        let detail = "is required for apply patch";
+                        causes.insert(0, Cause::required("fieldManager", detail));
+                    }
+                    (PatchKind::Json | PatchKind::Merge | PatchKind::Strategic, true, _) => {
+                        let detail = "may not be specified for non-apply patch";
+                        causes.insert(0, Cause::forbidden("force", detail));
+                    }
+                    _ => {}
+                }
+                verb.refuse(causes)?;
+                Some(read_patch(kind, read, call)?)
+            } else {
+                let Some(read) = read else {
+                    return Err(Refusal::UnsupportedMediaType {
+                        accepted: "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+                    });
+                };
+                verb.refuse(query.causes.clone())?;
+                Some(read_object(body_kind(&resource, part), read, call)?)
+            }
+        }
+        (&Method::DELETE, _) => None,
+        _ => return Err(Refusal::MethodNotAllowed),
+    };
     let include = query.include.as_deref();
     let shown = |code: u16, object: &Arc<Value>| {
         answer::object(code, &resource, object, view, include, now)
@@ -253,9 +295,6 @@ fn write_request(
     }
     match (&head.method, target.name.as_deref(), parsed) {
         (&Method::POST, None, Some(object)) => {
-            if resource.kind.namespaced && namespace.is_none() {
-                return Err(Refusal::MethodNotAllowed);
-            }
             let object = objects::create(&mut state, &resource, namespace, object, call)?;
             drop(state);
             Ok(shown(201, &object))
@@ -308,32 +347,7 @@ fn write_request(
             Ok(shown(200, &object))
         }
         (&Method::PATCH, Some(name), Some(patch)) => {
-            let kind = match media {
-                "application/json-patch+json" => PatchKind::Json,
-                "application/merge-patch+json" => PatchKind::Merge,
-                "application/strategic-merge-patch+json" => PatchKind::Strategic,
-                "application/apply-patch+yaml" => PatchKind::Apply,
-                _ => {
-                    return Err(Refusal::UnsupportedMediaType {
-                        accepted: "application/json-patch+json, application/merge-patch+json, \
-                                   application/strategic-merge-patch+json, application/apply-patch+yaml",
-                    });
-                }
-            };
-            if kind == PatchKind::Apply && query.manager.is_none() {
-                return Err(Refusal::BadRequest(
-                    "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is \
-                     required for apply patch"
-                        .to_owned(),
-                ));
-            }
-            if kind != PatchKind::Apply && query.force {
-                return Err(Refusal::BadRequest(
-                    "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be \
-                     specified for non-apply patch"
-                        .to_owned(),
-                ));
-            }
+            let kind = patch_kind(media, &resource)?;
             let (object, created) = objects::patch(
                 &mut state, &resource, namespace, name, part, kind, patch, call,
             )?;
@@ -371,6 +385,106 @@ fn write_request(
         }
         _ => Err(Refusal::MethodNotAllowed),
     }
+}
+
+/// Bodies over this length may make objects that are too large to be kept.
+const LARGE: usize = 1024 * 1024;
+
+fn patch_kind(media: &str, resource: &Resource) -> Result<PatchKind, Refusal> {
+    match media {
+        "application/json-patch+json" => Ok(PatchKind::Json),
+        "application/merge-patch+json" => Ok(PatchKind::Merge),
+        "application/strategic-merge-patch+json" if resource.custom.is_none() => {
+            Ok(PatchKind::Strategic)
+        }
+        "application/strategic-merge-patch+json" => Err(Refusal::UnsupportedMediaType {
+            accepted: "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
+        }),
+        "application/apply-patch+yaml" => Ok(PatchKind::Apply),
+        _ => Err(Refusal::UnsupportedPatchType),
+    }
+}
+
+/// The kind of body that a part takes.
+fn body_kind(resource: &Resource, part: Part) -> &str {
+    match part {
+        Part::Scale => "Scale",
+        Part::Binding => "Binding",
+        Part::Eviction => "Eviction",
+        _ => &resource.kind.kind,
+    }
+}
+
+/// The object in a body that is to be one of a kind.
+pub(crate) fn read_object(
+    kind: &str,
+    read: Result<Parsed, Unreadable>,
+    call: &mut Call,
+) -> Result<Value, Refusal> {
+    let unknown = |why: &str, summary: &str| {
+        Refusal::BadRequest(format!(
+            "the object provided is unrecognized (must be of type {kind}): {why} ({summary})"
+        ))
+    };
+    let parsed = read.map_err(|fault| unknown(&fault.why, &fault.summary))?;
+    let wanted = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
+    let fault = match &parsed.value {
+        Value::Object(map) => ["apiVersion", "kind"].iter().find_map(|field| {
+            let found = map.get(*field).filter(|v| !v.is_null() && !v.is_string())?;
+            let word = typed::word(found);
+            Some(format!(
+                "json: cannot unmarshal {word} into Go struct field .{field} of type string"
+            ))
+        }),
+        other => Some(format!(
+            "json: cannot unmarshal {} into Go value of type {wanted}",
+            typed::word(other)
+        )),
+    };
+    if let Some(fault) = fault {
+        let why = format!("couldn't get version/kind; json parse error: {fault}");
+        return Err(unknown(&why, &parsed.summary));
+    }
+    call.doubled = parsed.doubled;
+    Ok(parsed.value)
+}
+
+fn read_patch(
+    kind: PatchKind,
+    read: Option<Result<Parsed, Unreadable>>,
+    call: &mut Call,
+) -> Result<Value, Refusal> {
+    let Some(read) = read else {
+        return Err(Refusal::UnsupportedPatchType);
+    };
+    let told = match kind {
+        PatchKind::Apply => "error decoding YAML: ",
+        PatchKind::Strategic => "",
+        PatchKind::Json | PatchKind::Merge => "error decoding patch: ",
+    };
+    let mut parsed = read.map_err(|fault| {
+        let why = fault
+            .why
+            .trim_start_matches("couldn't get version/kind; json parse error: ");
+        Refusal::BadRequest(format!("{told}{why}"))
+    })?;
+    let wanted = match (&parsed.value, kind) {
+        (Value::Array(_), PatchKind::Json) => None,
+        (_, PatchKind::Json) => Some("[]handlers.jsonPatchOp"),
+        (Value::Object(_), _) => None,
+        _ => Some("map[string]interface {}"),
+    };
+    if let Some(wanted) = wanted {
+        return Err(Refusal::BadRequest(format!(
+            "{told}json: cannot unmarshal {} into Go value of type {wanted}",
+            typed::word(&parsed.value)
+        )));
+    }
+    if !parsed.doubled.is_empty() {
+        typed::plain(&mut parsed.value);
+    }
+    call.doubled = parsed.doubled;
+    Ok(parsed.value)
 }
 
 /// Kinds whose removal answers with the object itself.

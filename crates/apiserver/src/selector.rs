@@ -346,16 +346,6 @@ fn field_fault(resource: &Resource, field: &str) -> Option<String> {
     }
 }
 
-/// Whether the text is a label or annotation key: `name` or `prefix/name`.
-pub(crate) fn is_qualified_name(text: &str) -> bool {
-    labels::key_faults(text).is_empty()
-}
-
-/// Whether the text can be a label's value.
-pub(crate) fn is_label_value(text: &str) -> bool {
-    labels::value_faults(text).is_empty()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,7 +9,7 @@ use http::Response;
 use http::request::Parts;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use weir_object::path;
+use weir_object::{Key, path};
 
 use crate::addresses::{Addresses, SequentialAddresses};
 use crate::authorize;
@@ -129,6 +129,39 @@ impl Inner {
 
     pub(crate) fn now(&self) -> Timestamp {
         (self.now)()
+    }
+}
+
+/// The priorities of what a cluster cannot do without.
+fn begin_priorities(state: &mut State, time: &str) {
+    let Some(classes) = state
+        .registry
+        .get("scheduling.k8s.io", "v1", "priorityclasses")
+        .cloned()
+    else {
+        return;
+    };
+    for (name, value, description) in [
+        (
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
+    ] {
+        let uid = state.random.uid();
+        let object = json!({"kind": "PriorityClass", "apiVersion": "scheduling.k8s.io/v1",
+            "metadata": {"name": name, "uid": uid, "resourceVersion": "1", "generation": 1,
+                "creationTimestamp": time, "managedFields": [{"manager": "kube-apiserver",
+                "operation": "Update", "apiVersion": "scheduling.k8s.io/v1", "time": time,
+                "fieldsType": "FieldsV1", "fieldsV1": {"f:description": {}, "f:preemptionPolicy": {},
+                "f:value": {}}}]},
+            "value": value, "description": description, "preemptionPolicy": "PreemptLowerPriority"});
+        state.begin_one(classes.storage, &Key::new("", name), object);
     }
 }
 
@@ -291,8 +324,10 @@ impl ApiServer {
 
 /// Takes in the roles and bindings that every cluster has.
 fn bootstrap(state: &mut State, now: Timestamp) {
-    let roles = authorize::bootstrap(&state.bindings, &stamp(now));
+    let time = stamp(now);
+    let roles = authorize::bootstrap(&state.bindings, &time);
     state.begin(&roles);
+    begin_priorities(state, &time);
 }
 
 /// Makes the namespaces that every cluster has.
@@ -318,7 +353,8 @@ fn restore(state: &mut State, saved: Saved) -> Result<(), String> {
         .partition(|(kind, _)| kind == DEFINITIONS);
     for (kind, text) in first.into_iter().chain(rest) {
         let object = write::yaml(&text)
-            .map_err(|fault| format!("an object of {kind} cannot be read: {fault}"))?;
+            .map_err(|fault| format!("an object of {kind} cannot be read: {}", fault.why))?
+            .value;
         let storage = state
             .registry
             .storage_of(&kind)

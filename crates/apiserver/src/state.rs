@@ -186,6 +186,16 @@ impl State {
         }
     }
 
+    /// Takes in an object that was there before all versions.
+    pub(crate) fn begin_one(&mut self, storage: Storage, key: &Key, object: Value) {
+        let place = Place {
+            namespace: self.common.word(&key.namespace),
+            name: key.name.as_str().into(),
+        };
+        let stored = self.common.store(storage, place, 1, &Arc::new(object));
+        self.begin(&[Arc::new(stored)]);
+    }
+
     /// Puts an object in its bucket and the indices, and tells watchers.
     fn keep(&mut self, stored: Arc<Stored>, object: &Value) {
         let (storage, place) = (stored.storage, stored.place.clone());

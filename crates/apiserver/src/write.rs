@@ -1,7 +1,7 @@
 //! Owns the seam to the merge rules: how a patch becomes an object, and who owns its fields then.
 //! It refuses storage and validation.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::Value;
 use weir_merge::FieldSet;
@@ -11,6 +11,7 @@ use weir_object::path;
 use crate::call::{Call, Part, stamp};
 use crate::refusal::{Cause, Refusal};
 use crate::registry::Resource;
+use crate::typed::{self, From, Parsed, Unreadable};
 
 /// The kinds of patch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,6 +20,104 @@ pub(crate) enum PatchKind {
     Merge,
     Strategic,
     Apply,
+}
+
+/// A patch that was applied, as far as refusals of its outcome tell of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Patched {
+    pub(crate) live: Arc<Value>,
+    pub(crate) kind: PatchKind,
+    pub(crate) body: Arc<Value>,
+    /// What strict reading of the patch itself complains of.
+    pub(crate) complaints: Vec<String>,
+}
+
+impl Patched {
+    pub(crate) fn from(&self) -> From {
+        match self.kind {
+            PatchKind::Strategic => From::Map,
+            _ => From::Text,
+        }
+    }
+
+    /// Says that the outcome cannot be read.
+    pub(crate) fn refuse(&self, resource: &Resource, why: &str) -> Refusal {
+        let shown = match self.kind {
+            PatchKind::Strategic => printed(&self.body),
+            kind => match patched(resource, &self.live, kind, &self.body) {
+                Ok(mut outcome) => {
+                    sort_touched(&mut outcome, kind, &self.body);
+                    outcome.to_string()
+                }
+                Err(refusal) => return refusal,
+            },
+        };
+        Refusal::Invalid {
+            group: String::new(),
+            kind: String::new(),
+            name: String::new(),
+            causes: vec![Cause::invalid("patch", &shown.into(), why)],
+        }
+    }
+}
+
+/// A value as Go's `%+v` prints it.
+fn printed(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(printed).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Object(map) => {
+            let mut members: Vec<String> = map
+                .iter()
+                .map(|(key, value)| format!("{key}:{}", printed(value)))
+                .collect();
+            members.sort();
+            format!("map[{}]", members.join(" "))
+        }
+        scalar => scalar.to_string(),
+    }
+}
+
+/// Patching sorts the members of the maps it reads.
+fn sort_touched(outcome: &mut Value, kind: PatchKind, patch: &Value) {
+    fn merged(outcome: &mut Value, patch: &Value) {
+        let (Value::Object(map), Value::Object(patch)) = (outcome, patch) else {
+            return;
+        };
+        map.sort_keys();
+        for (key, patch) in patch {
+            if let Some(member) = map.get_mut(key) {
+                merged(member, patch);
+            }
+        }
+    }
+    if kind != PatchKind::Json {
+        merged(outcome, patch);
+        return;
+    }
+    for operation in patch.as_array().into_iter().flatten() {
+        let mut at = Some(&mut *outcome);
+        let steps = path::text(operation, &["path"]).to_owned();
+        let mut steps = steps.split('/').skip(1).peekable();
+        while let Some(value) = at.take() {
+            if let Value::Object(map) = value {
+                map.sort_keys();
+            }
+            let step = steps.next().filter(|_| steps.peek().is_some());
+            at = step.and_then(|step| {
+                let step = step.replace("~1", "/").replace("~0", "~");
+                match value {
+                    Value::Object(map) => map.get_mut(&step),
+                    Value::Array(items) => items.get_mut(step.parse::<usize>().ok()?),
+                    _ => None,
+                }
+            });
+        }
+    }
 }
 
 static NOTHING: LazyLock<FieldSet> = LazyLock::new(FieldSet::default);
@@ -62,11 +161,6 @@ pub(crate) fn patched(
             accepted: "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
         }),
         PatchKind::Merge | PatchKind::Apply => {
-            if !patch.is_object() {
-                return Err(Refusal::BadRequest(
-                    "a merge patch must be a JSON object".to_owned(),
-                ));
-            }
             let mut out = live.clone();
             weir_merge::json_merge(&mut out, patch);
             Ok(out)
@@ -146,7 +240,9 @@ pub(crate) fn tracked(
         now: &now,
         ignored: ignored(resource, part),
     };
-    managed::update(live, new, &resource.typing, &writer)
+    // What an empty object of a built-in kind has is nobody's.
+    let empty = live.is_none().then(|| crate::admit::empty(resource));
+    managed::update(live.or(empty.as_ref()), new, &resource.typing, &writer)
 }
 
 /// Fills the defaults of built-in kinds.
@@ -155,13 +251,25 @@ pub(crate) fn builtin_defaults(object: &mut Value) {
 }
 
 /// Reads a YAML or JSON body.
-pub(crate) fn yaml(bytes: &[u8]) -> Result<Value, Refusal> {
+pub(crate) fn yaml(bytes: &[u8]) -> Result<Parsed, Unreadable> {
     // JSON is YAML, and far quicker to read as itself.
-    if let Ok(value) = serde_json::from_slice(bytes) {
-        return Ok(value);
+    if let Ok(parsed) = typed::parse(bytes) {
+        return Ok(parsed);
     }
+    let unreadable = |why: String| Unreadable {
+        why,
+        summary: typed::summary(bytes),
+    };
     let text = std::str::from_utf8(bytes)
-        .map_err(|_| Refusal::BadRequest("the body is neither JSON nor YAML text".to_owned()))?;
-    weir_yaml::from_str(text)
-        .map_err(|fault| Refusal::BadRequest(format!("the body is not YAML: {fault}")))
+        .map_err(|_| unreadable("yaml: invalid leading UTF-8 octet".to_owned()))?;
+    let mut value: Value =
+        weir_yaml::from_str(text).map_err(|fault| unreadable(fault.to_string()))?;
+    if value.is_null() {
+        value = Value::Object(serde_json::Map::new());
+    }
+    Ok(Parsed {
+        value,
+        doubled: Vec::new(),
+        summary: typed::summary(bytes),
+    })
 }

@@ -12,11 +12,14 @@
 mod builtin;
 mod crd;
 pub mod defaults;
+mod go;
 mod graph;
 mod kinds;
 mod wire;
 
 pub use crd::UnreadableSchema;
+pub use defaults::Quantity;
+pub use go::{GoEdge, GoField, GoForm, GoId, GoStruct, GoType, GoTypes};
 pub use graph::{
     Absent, Field, Link, ListKind, ListType, MapType, PatchStrategy, Relation, Scalar, Schema,
     Type, TypeRef,

@@ -6,9 +6,9 @@ use weir_object::path;
 
 use super::bindings::rules_of;
 use super::{Attributes, authorize};
+use crate::builtin::names;
 use crate::call::Call;
 use crate::identity::User;
-use crate::meta;
 use crate::refusal::{Cause, Refusal, shown};
 use crate::selector::Selector;
 use crate::state::State;
@@ -274,13 +274,13 @@ fn check_selector(resource: &Value, name: &str, out: &mut Vec<Cause>) {
             _ => {}
         }
         if labels {
-            for fault in meta::label_key_faults(key) {
-                out.push(Cause::invalid(format!("{at}.key"), &key.into(), fault));
+            for fault in names::qualified(key) {
+                out.push(Cause::invalid(format!("{at}.key"), &key.into(), &fault));
             }
             for (j, value) in values.iter().enumerate() {
-                if let Some(fault) = meta::label_value_faults(value) {
+                for fault in names::label_value(value) {
                     let at = format!("{at}.values[{j}]");
-                    out.push(Cause::invalid(at, &value.clone().into(), fault));
+                    out.push(Cause::invalid(at, &value.clone().into(), &fault));
                 }
             }
         }

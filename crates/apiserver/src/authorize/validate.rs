@@ -6,7 +6,7 @@ use weir_gocompat::quote;
 use weir_object::path;
 
 use super::bindings::{rules, subjects};
-use crate::meta;
+use crate::builtin::{At, Checks, names};
 use crate::refusal::Cause;
 use crate::registry::Resource;
 use crate::selector::Selector;
@@ -117,57 +117,11 @@ fn check_gathering(gathering: &Value, out: &mut Vec<Cause>) {
     for (i, selector) in selectors.into_iter().flatten().enumerate() {
         let at = format!("{at}[{i}]");
         let before = out.len();
-        let labels = selector.get("matchLabels").and_then(Value::as_object);
-        for (key, value) in labels.into_iter().flatten() {
-            let value = value.as_str().unwrap_or_default();
-            let keys = meta::label_key_faults(key)
-                .into_iter()
-                .map(|f| (key.as_str(), f));
-            let values = meta::label_value_faults(value).map(|f| (value, f));
-            for (text, fault) in keys.chain(values) {
-                out.push(Cause::invalid(
-                    format!("{at}.matchLabels"),
-                    &text.into(),
-                    fault,
-                ));
-            }
-        }
-        let needs = selector.get("matchExpressions").and_then(Value::as_array);
-        for (j, need) in needs.into_iter().flatten().enumerate() {
-            check_need(need, &format!("{at}.matchExpressions[{j}]"), out);
-        }
+        let mut checks = Checks::default();
+        checks.selector(At::root(&at), selector);
+        out.extend(checks.causes);
         if out.len() > before || Selector::from_object(Some(selector)).is_none() {
             out.push(Cause::invalid(at, &Value::Null, "invalid label selector."));
-        }
-    }
-}
-
-fn check_need(need: &Value, at: &str, out: &mut Vec<Cause>) {
-    let values = need.get("values").and_then(Value::as_array);
-    let some = values.is_some_and(|list| !list.is_empty());
-    match path::text(need, &["operator"]) {
-        "In" | "NotIn" if !some => out.push(Cause::required(
-            format!("{at}.values"),
-            "must be specified when `operator` is 'In' or 'NotIn'",
-        )),
-        "Exists" | "DoesNotExist" if some => out.push(Cause::forbidden(
-            format!("{at}.values"),
-            "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
-        )),
-        "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-        other => out.push(Cause::invalid(
-            format!("{at}.operator"),
-            &other.into(),
-            "not a valid selector operator",
-        )),
-    }
-    let key = path::text(need, &["key"]);
-    for fault in meta::label_key_faults(key) {
-        out.push(Cause::invalid(format!("{at}.key"), &key.into(), fault));
-    }
-    for (i, value) in values.into_iter().flatten().enumerate() {
-        if let Some(fault) = meta::label_value_faults(value.as_str().unwrap_or_default()) {
-            out.push(Cause::invalid(format!("{at}.values[{i}]"), value, fault));
         }
     }
 }
@@ -190,7 +144,7 @@ fn check_reference(reference: &Value, namespaced: bool, out: &mut Vec<Cause>) {
     if name.is_empty() {
         out.push(Cause::required("roleRef.name", ""));
     }
-    for fault in meta::segment_faults(name) {
+    for fault in names::path_segment(name) {
         out.push(Cause::invalid("roleRef.name", &name.into(), &fault));
     }
 }
@@ -203,7 +157,7 @@ fn check_subject(subject: &Value, namespaced: bool, at: &str, out: &mut Vec<Caus
     }
     match text("kind") {
         "ServiceAccount" => {
-            if let Some(fault) = meta::subdomain_fault(name).filter(|_| !name.is_empty()) {
+            if let Some(fault) = names::subdomain(name).first().filter(|_| !name.is_empty()) {
                 out.push(Cause::invalid(format!("{at}.name"), &name.into(), fault));
             }
             if !text("apiGroup").is_empty() {

@@ -117,7 +117,7 @@ fn sync(world: &World, triggers: &mut Triggers, key: &Key) -> Result<(), Refusal
             // A slice with the same ports is changed; an empty one serves any ports.
             let at = old
                 .iter()
-                .position(|s| s.get("ports") == Some(&ports))
+                .position(|s| s.get("ports").is_some_and(|own| *own == ports))
                 .or_else(|| {
                     old.iter().position(|s| {
                         s.get("ports")

@@ -134,6 +134,7 @@ pub(crate) fn serve(registry: &mut Registry, definition: &Value, storage: Storag
             storage,
             api_version: kind.api_version(),
             typing,
+            go: None,
             custom: Some(Custom {
                 definition: text(&["metadata", "name"]),
                 foreign: foreign.clone().filter(|kept| *kept != kind.api_version()),

@@ -9,9 +9,9 @@ use weir_object::path;
 
 use super::compiled::{Gives, compile, variables};
 use super::types::Variables;
+use crate::builtin::names;
 use crate::cel::Type;
 use crate::refusal::{Cause, shown};
-use crate::selector::is_qualified_name;
 
 const QUALIFIED: &str = "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
 
@@ -181,7 +181,7 @@ fn check_conditions(policy: &Value, variables: &Variables, out: &mut Vec<Cause>)
         if name.is_empty() {
             out.push(Cause::required(at("name"), ""));
         } else {
-            if !is_qualified_name(name) {
+            if !names::qualified(name).is_empty() {
                 out.push(Cause::invalid(at("name"), &name.into(), QUALIFIED));
             }
             if !names.insert(name) {
@@ -241,7 +241,7 @@ fn check_validations(policy: &Value, known: &Variables, telling: &Variables, out
     for (i, annotation) in annotations.into_iter().enumerate() {
         let at = |field: &str| format!("spec.auditAnnotations[{i}].{field}");
         let key = path::text(annotation, &["key"]);
-        if !is_qualified_name(&format!("{name}/{key}")) {
+        if !names::qualified(&format!("{name}/{key}")).is_empty() {
             let empty = "name part must be non-empty";
             let detail = if key.is_empty() { empty } else { QUALIFIED };
             let value = format!("{name}/{key}");
@@ -266,7 +266,7 @@ pub(crate) fn check_binding(binding: &Value) -> Vec<Cause> {
     let policy = path::text(binding, &["spec", "policyName"]);
     if policy.is_empty() {
         out.push(Cause::required("spec.policyName", ""));
-    } else if let Some(wrong) = crate::meta::not_a_subdomain(policy) {
+    } else if let Some(wrong) = names::subdomain(policy).first() {
         out.push(Cause::invalid("spec.policyName", &policy.into(), wrong));
     }
     if let Some(reference) = path::get(binding, &["spec", "paramRef"]) {

@@ -65,7 +65,8 @@ impl<'a> Exchange<'a> {
             return out;
         };
         let watches = head.method == Method::GET
-            && request::query(head.uri.query().unwrap_or_default()).is_ok_and(|q| q.watch);
+            && request::query(head.uri.query().unwrap_or_default(), request::Verb::Read)
+                .is_ok_and(|q| q.watch);
         out.watches = watches;
         let clauses = clauses(accept);
         let choose = |place: Place, watches: bool| {

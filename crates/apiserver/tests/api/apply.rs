@@ -87,8 +87,11 @@ async fn an_apply_needs_a_manager_and_a_fitting_object() {
     assert_eq!(
         patch(&server, WEB, "apply", &deployment("web", 1))
             .await
-            .code,
-        400
+            .body["message"],
+        json!(
+            "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for \
+             apply patch"
+        )
     );
     let mut managed = deployment("web", 1);
     managed["metadata"]["managedFields"] = json!([]);
@@ -130,7 +133,7 @@ async fn an_apply_needs_a_manager_and_a_fitting_object() {
     .await;
     assert_eq!((made.code, &made.body["data"]), (201, &json!({"a": "b"})));
     let forced = format!("{}&force=true", by("one"));
-    assert_eq!(patch(&server, &forced, "merge", &json!({})).await.code, 400);
+    assert_eq!(patch(&server, &forced, "merge", &json!({})).await.code, 422);
 }
 
 #[tokio::test]

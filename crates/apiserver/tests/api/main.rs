@@ -1,5 +1,6 @@
 //! Owns the tests of the HTTP face: requests in, whole answers out, no sockets.
 
+mod admission;
 mod apply;
 mod authorization;
 mod client;

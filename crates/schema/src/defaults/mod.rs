@@ -60,6 +60,17 @@ pub fn apply(object: &mut Value) {
                 or(status, "phase", json!("Pending"));
             });
         }
+        ("", "LimitRange") => limit_range(object),
+        ("", "Node") => {
+            let capacity = weir_object::path::get(object, &["status", "capacity"]).cloned();
+            if let Some(capacity) =
+                capacity.filter(|c| c.as_object().is_some_and(|c| !c.is_empty()))
+            {
+                part(object, "status", |status| {
+                    keep_or(status, "allocatable", capacity);
+                });
+            }
+        }
         ("", "Endpoints") => {
             for subset in items(object, "subsets") {
                 items(subset, "ports").for_each(|port| or(port, "protocol", json!("TCP")));
@@ -96,6 +107,13 @@ pub fn apply(object: &mut Value) {
     }
 }
 
+pub use quantity::Quantity;
+
+/// Whether a text is a quantity, such as `500m`.
+pub fn is_quantity(text: &str) -> bool {
+    quantity::canonical(&Value::from(text)).is_some()
+}
+
 /// Puts in what is always there, and writes quantities in their canonical form.
 fn settle_parts(value: &mut Value, ty: &TypeRef) {
     if ty.name() == Some("io.k8s.apimachinery.pkg.api.resource.Quantity") {
@@ -106,6 +124,21 @@ fn settle_parts(value: &mut Value, ty: &TypeRef) {
     }
     match value {
         Value::Object(map) => {
+            // Amounts of resources are told to a thousandth at most.
+            let amounts = ty
+                .map()
+                .and_then(|map| map.additional)
+                .map(|link| ty.follow(link));
+            if amounts.is_some_and(|ty| {
+                ty.name() == Some("io.k8s.apimachinery.pkg.api.resource.Quantity")
+            }) {
+                for value in map.values_mut() {
+                    if let Some(text) = quantity::thousandths(value) {
+                        *value = Value::String(text);
+                    }
+                }
+                return;
+            }
             for (name, field) in ty.map().into_iter().flat_map(|map| &map.fields) {
                 let hollow = map.get(name).is_none_or(Value::is_null);
                 if field.absent == Absent::EmptyMap && hollow {
@@ -197,6 +230,31 @@ fn is_empty(value: &Value, name: &str) -> bool {
         Some(Value::Object(map)) => map.is_empty(),
         Some(_) => false,
     }
+}
+
+/// Limits of containers follow from each other.
+fn limit_range(object: &mut Value) {
+    inner(object, "spec", |spec| {
+        for limit in items(spec, "limits") {
+            if text(limit, "type") != "Container" {
+                continue;
+            }
+            for (from, to) in [
+                ("max", "default"),
+                ("default", "defaultRequest"),
+                ("min", "defaultRequest"),
+            ] {
+                let Some(Value::Object(amounts)) = limit.get(from).cloned() else {
+                    continue;
+                };
+                part(limit, to, |given| {
+                    for (name, amount) in amounts {
+                        keep_or(given, &name, amount);
+                    }
+                });
+            }
+        }
+    });
 }
 
 fn service(object: &mut Value) {

@@ -48,6 +48,16 @@ pub(super) fn template(owner: &mut Value) {
 }
 
 fn spec_defaults(spec: &mut Value) {
+    // The old name of a field that is written under both.
+    let (new, old) = (
+        text(spec, "serviceAccountName").to_owned(),
+        text(spec, "serviceAccount").to_owned(),
+    );
+    if new.is_empty() && !old.is_empty() {
+        put(spec, "serviceAccountName", json!(old));
+    } else if !new.is_empty() && new != old {
+        put(spec, "serviceAccount", json!(new));
+    }
     for volume in items(spec, "volumes") {
         // Only a name: an empty directory.
         if volume
@@ -176,6 +186,10 @@ fn http_get(action: &mut Value) {
 
 /// `latest`, said or meant, is pulled each time; a digest means nothing but itself.
 fn pull_policy(image: &str) -> &'static str {
+    // What is no image has no tag that could move.
+    if image.contains(char::is_whitespace) {
+        return "IfNotPresent";
+    }
     let (name, digest) = image
         .split_once('@')
         .map_or((image, false), |(name, _)| (name, true));

@@ -18,11 +18,92 @@ const DECIMAL: [(&str, u32); 9] = [
 ];
 const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
 
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
     Decimal,
     Binary,
     Exponent,
+}
+
+/// An amount, exact down to a billionth, and the way in which it was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quantity {
+    /// Billionths.
+    pub nanos: i128,
+    form: Form,
+}
+
+impl Quantity {
+    /// Nothing.
+    pub const ZERO: Self = Self {
+        nanos: 0,
+        form: Form::Decimal,
+    };
+
+    /// Reads a quantity such as `500m` or `1Gi`.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (nanos, form) = parse(text.trim())?;
+        Some(Self { nanos, form })
+    }
+
+    /// Reads a member of an object; null when there is none.
+    pub fn of(value: &Value) -> Option<Self> {
+        match value {
+            Value::String(text) => Self::parse(text),
+            Value::Number(number) => Self::parse(&number.to_string()),
+            _ => None,
+        }
+    }
+
+    /// A whole number.
+    pub fn whole(number: i64) -> Self {
+        Self {
+            nanos: i128::from(number) * NANO,
+            form: Form::Decimal,
+        }
+    }
+
+    /// Whether it has no fraction.
+    pub fn is_whole(self) -> bool {
+        self.nanos % NANO == 0
+    }
+
+    /// The sum, written as the first is; as the second where the first is nothing.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            nanos: self.nanos.saturating_add(other.nanos),
+            form: if self.nanos == 0 {
+                other.form
+            } else {
+                self.form
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for Quantity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&write(self.nanos, self.form))
+    }
+}
+
+impl PartialOrd for Quantity {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.nanos.cmp(&other.nanos))
+    }
+}
+
+/// The canonical text, rounded up to thousandths.
+pub(super) fn thousandths(value: &Value) -> Option<String> {
+    let amount = Quantity::of(value)?;
+    let part = amount.nanos.rem_euclid(1_000_000);
+    let nanos = if part == 0 {
+        amount.nanos
+    } else {
+        amount.nanos - part + 1_000_000
+    };
+    Some(write(nanos, amount.form))
 }
 
 /// The canonical text; none when the value is no quantity, or too large to be told exactly.
