@@ -289,3 +289,47 @@ def updates():
             made = base(kind)
             made["metadata"]["name"] = "upd"
             yield "updates", kind, made, change
+
+
+def limits(**limit):
+    return obj("LimitRange", "l", spec={"limits": [limit]})
+
+
+def quota(hard, **rest):
+    return obj("ResourceQuota", "q", spec={"hard": hard, **rest})
+
+
+def pod(change=None, **spec):
+    made = base("Pod")
+    made["spec"].update(copy.deepcopy(spec))
+    for path, value in (change or {}).items():
+        put(made, path, copy.deepcopy(value))
+    return made
+
+
+R = C + "resources"
+LIMIT = {"type": "Container", "default": {"cpu": "1", "memory": "1Gi"}, "defaultRequest": {"cpu": "100m"}, "max": {"cpu": "2"}, "min": {"cpu": "50m"}}
+GOOD = {"securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}}
+GOODC = {C + "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}
+PODSECURITY = [pod(), pod(GOODC, **GOOD), pod(hostNetwork=True, hostPID=True), pod({C + "securityContext": {"privileged": True}}), pod({C + "ports": [{"containerPort": 80, "hostPort": 8080}, {"containerPort": 81, "hostPort": 8081}]}), pod({C + "securityContext": {"capabilities": {"add": ["SYS_ADMIN", "CHOWN"]}}}), pod(V(hostPath={"path": "/x"})), pod(V(nfs={"server": "s", "path": "/p"}), **GOOD), pod({**GOODC, C + "securityContext.runAsUser": 0}, **GOOD), pod({C + "securityContext": {"seccompProfile": {"type": "Unconfined"}}}), pod({C + "securityContext": {"procMount": "Unmasked"}}, hostUsers=False), pod(securityContext={"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}), pod(securityContext={"runAsNonRoot": False, "seLinuxOptions": {"type": "odd_t", "user": "u"}}), pod({"spec.initContainers": [{"name": "i", "image": "j"}]}), pod({C + "livenessProbe": {"httpGet": {"port": 80, "host": "1.2.3.4"}}}), pod({"metadata.annotations": {"container.apparmor.security.beta.kubernetes.io/c": "unconfined"}})]
+
+# (what is made first, labels of the namespace, what is then asked)
+PLUGINS = [
+    ([limits(**LIMIT)], {}, [pod(), pod({R: {"limits": {"cpu": "3"}}}), pod({R: {"requests": {"cpu": "10m"}}}), pod({R: {"requests": {"cpu": "2"}, "limits": {"cpu": "2"}}}), pod({"spec.initContainers": [{"name": "i", "image": "j"}]})]),
+    ([limits(type="Container", max={"memory": "1Gi"}, maxLimitRequestRatio={"cpu": "2"})], {}, [pod(), pod({R: {"requests": {"cpu": "1"}, "limits": {"cpu": "3", "memory": "2Gi"}}}), pod({R: {"requests": {"cpu": "1"}, "limits": {"cpu": "2"}}})]),
+    ([limits(type="Pod", max={"cpu": "1"})], {}, [pod(), pod({R: {"limits": {"cpu": "2"}}}), pod({R: {"limits": {"cpu": "1"}}})]),
+    ([limits(type="PersistentVolumeClaim", max={"storage": "500Mi"}, min={"storage": "100Mi"})], {}, [base("PersistentVolumeClaim"), changed("PersistentVolumeClaim", {"spec.resources.requests.storage": "1Mi"}), changed("PersistentVolumeClaim", {"spec.resources.requests.storage": "200Mi"})]),
+    ([quota({"pods": "1", "requests.cpu": "1", "limits.memory": "1Gi"})], {}, [pod(), pod({R: {"requests": {"cpu": "2"}, "limits": {"memory": "2Gi"}}}), pod({R: {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}}}), base("ConfigMap")]),
+    ([quota({"secrets": "0", "count/deployments.apps": "0", "services.nodeports": "0", "persistentvolumeclaims": "0", "requests.storage": "1Mi"})], {}, [base("Secret"), base("Deployment"), changed("Service", {"spec.type": "NodePort"}), base("Service"), base("PersistentVolumeClaim")]),
+    ([quota({"pods": "0"}, scopes=["BestEffort"])], {}, [pod(), pod({R: {"requests": {"cpu": "1"}}})]),
+    ([quota({"pods": "0"}, scopeSelector={"matchExpressions": [{"scopeName": "PriorityClass", "operator": "In", "values": ["high"]}]}), obj("PriorityClass", "high", value=1000)], {}, [pod(), pod(priorityClassName="high")]),
+    ([obj("PriorityClass", "usual", value=7, globalDefault=True, preemptionPolicy="Never")], {}, [pod(), pod(priority=7), pod(priority=8)]),
+    ([obj("StorageClass", "std", provisioner="example.com/p", metadata={"name": "std", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}})], {}, [base("PersistentVolumeClaim"), changed("PersistentVolumeClaim", {"spec.storageClassName": ""})]),
+    ([obj("IngressClass", "std", spec={"controller": "example.com/c"}, metadata={"name": "std", "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"}})], {}, [base("Ingress"), changed("Ingress", {"metadata.annotations": {"kubernetes.io/ingress.class": "x"}})]),
+    ([obj("RuntimeClass", "rt", handler="h", overhead={"podFixed": {"cpu": "250m"}})], {}, [pod(runtimeClassName="rt"), pod(runtimeClassName="rt", overhead={"cpu": "1"})]),
+    ([obj("ServiceAccount", "sa", imagePullSecrets=[{"name": "pull"}], automountServiceAccountToken=False)], {}, [pod(serviceAccountName="sa"), pod(serviceAccountName="sa", automountServiceAccountToken=True), pod(serviceAccountName="sa", imagePullSecrets=[{"name": "own"}])]),
+    ([], {"pod-security.kubernetes.io/enforce": "baseline"}, PODSECURITY),
+    ([], {"pod-security.kubernetes.io/enforce": "restricted"}, PODSECURITY),
+    ([], {"pod-security.kubernetes.io/warn": "restricted"}, [pod(), base("Deployment"), base("CronJob"), base("ConfigMap")]),
+    ([], {"pod-security.kubernetes.io/enforce": "restricted", "pod-security.kubernetes.io/enforce-version": "v1.30"}, [pod()]),
+]

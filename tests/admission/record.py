@@ -88,6 +88,39 @@ def ask(kind, body):
     return call("POST", cases.path_of(kind) + "?dryRun=All", body)
 
 
+NAMESPACE = f"/api/v1/namespaces/{cases.NS}"
+
+
+def plugins():
+    """Asks what plug-ins decide, each time with other objects beside it."""
+    rows = []
+    for first, labels, bodies in cases.PLUGINS:
+        call("PATCH", NAMESPACE, {"metadata": {"labels": labels}}, "application/merge-patch+json")
+        made = []
+        for body in first:
+            path = cases.path_of(body["kind"])
+            status, _, answer = call("POST", path, body)
+            assert status == 201, answer
+            own = f"{path}/{body['metadata']['name']}"
+            made.append({"path": path, "body": body})
+            # A quota counts from when its controller has seen it.
+            while body["kind"] == "ResourceQuota" and "used" not in call("GET", own)[2].get("status", {}):
+                time.sleep(0.05)
+        time.sleep(0.3)
+        for body in bodies:
+            path = cases.path_of(body["kind"])
+            code, warnings, answer = ask(body["kind"], body)
+            row = {"labels": labels, "first": made, "post": path, "body": body, "code": code, "answer": masked(answer, body)}
+            if warnings:
+                row["warnings"] = warnings
+            rows.append(row)
+        for body in first:
+            call("DELETE", f"{cases.path_of(body['kind'])}/{body['metadata']['name']}")
+        call("PATCH", NAMESPACE, {"metadata": {"labels": dict.fromkeys(labels)}}, "application/merge-patch+json")
+        time.sleep(0.3)
+    return rows
+
+
 def main():
     wanted = sys.argv[1:]
     os.makedirs(OUT, exist_ok=True)
@@ -119,6 +152,8 @@ def main():
         call("DELETE", f"{path}/upd?propagationPolicy=Background&gracePeriodSeconds=0")
         while call("GET", f"{path}/upd")[0] != 404:
             time.sleep(0.02)
+    if not wanted or "plugins" in wanted:
+        files["plugins"] = plugins()
     for file, rows in files.items():
         with open(f"{OUT}/{file}.jsonl", "w") as out:
             for row in rows:

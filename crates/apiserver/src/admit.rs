@@ -344,7 +344,9 @@ pub(crate) fn check(
 ) -> Result<(), Refusal> {
     if resource.custom.is_none() {
         let warnings = builtin::early_warnings(resource, new);
-        warnings.into_iter().for_each(|text| call.warn(text));
+        for text in warnings {
+            call.warn(text);
+        }
     }
     let mut causes: Vec<Cause> = meta::check(resource, old, new, early);
     match &resource.custom {
@@ -367,7 +369,9 @@ pub(crate) fn check(
     if causes.is_empty() {
         if resource.custom.is_none() {
             let warnings = builtin::warnings(resource, old, new);
-            warnings.into_iter().for_each(|text| call.warn(text));
+            for text in warnings {
+                call.warn(text);
+            }
         }
         return Ok(());
     }

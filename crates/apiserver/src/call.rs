@@ -52,6 +52,10 @@ impl Part {
 }
 
 /// One write.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is asked for on its own"
+)]
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     /// Who asks for it; the server itself for what this process does.

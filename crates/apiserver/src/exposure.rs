@@ -310,9 +310,9 @@ fn keep(old: &Value, new: &mut Value) {
                     path::set(new, &["spec", field], value.clone());
                 }
             }
-        } else if changed != text(old, "clusterIP") && same(new, "clusterIPs") {
-            path::set(new, &["spec", "clusterIPs"], json!([changed]));
-        } else if texts(new, "clusterIPs").is_empty() {
+        } else if (changed != text(old, "clusterIP") && same(new, "clusterIPs"))
+            || texts(new, "clusterIPs").is_empty()
+        {
             path::set(new, &["spec", "clusterIPs"], json!([changed]));
         }
     }

@@ -51,7 +51,7 @@ pub(super) fn secret(object: &Value, checks: &mut Checks) {
     if size > LIMIT {
         checks.causes.push(Cause::too_long(at, LIMIT));
     }
-    let has = |key: &str| data.get(key).is_some_and(|v| v.is_string());
+    let has = |key: &str| data.get(key).is_some_and(Value::is_string);
     let filled = |key: &str| !text(data, key).is_empty();
     match text(object, "type") {
         "kubernetes.io/service-account-token" => {

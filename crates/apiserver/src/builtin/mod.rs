@@ -64,6 +64,7 @@ pub(crate) fn begin(resource: &Resource, object: &mut Value, call: &Call) {
                 path::set(&mut status, &["conditions"], condition);
             }
             path::set(object, &["status"], status);
+            pod::profile_fields(object);
         }
         ("", "PersistentVolumeClaim") => {
             path::set(object, &["status"], json!({"phase": "Pending"}));
@@ -259,7 +260,7 @@ fn rules(group: &str, kind: &str, old: Option<&Value>, new: &Value, checks: &mut
         ("" | "events.k8s.io", "Event") => others::event(new, checks),
         ("coordination.k8s.io", "Lease") => others::lease(new, checks),
         ("scheduling.k8s.io", "PriorityClass") if old.is_none() => {
-            others::priority_class(new, checks)
+            others::priority_class(new, checks);
         }
         ("", "ResourceQuota") => others::quota(new, checks),
         ("", "LimitRange") => others::limit_range(new, checks),

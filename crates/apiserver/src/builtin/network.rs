@@ -311,9 +311,10 @@ fn policy_peer(peer: &Value, at: At<'_>, checks: &mut Checks) {
     if !block.is_null() {
         ip_block(block, at.field("ipBlock"), checks);
     }
-    if !block.is_null() && !(pods.is_null() && spaces.is_null()) {
+    let selects = !pods.is_null() || !spaces.is_null();
+    if !block.is_null() && selects {
         checks.forbidden(at, "may not specify both ipBlock and another peer");
-    } else if block.is_null() && pods.is_null() && spaces.is_null() {
+    } else if block.is_null() && !selects {
         checks.required(at, "must specify a peer");
     }
 }

@@ -30,7 +30,8 @@ fn selects(spec: &Value, checks: &mut Checks) {
     let selector = of(spec, "selector");
     let fits = !selector.is_null()
         && Selector::from_object(Some(selector)).is_some_and(|s| s.matches(template));
-    if usable(selector) && !(is_empty(selector) && !selector.is_null()) && !fits {
+    let chooses = selector.is_null() || !is_empty(selector);
+    if usable(selector) && chooses && !fits {
         let labels = of(of(template, "metadata"), "labels");
         let at = at.field("template");
         let at = at.field("metadata");
@@ -70,13 +71,13 @@ fn selector_and_template(spec: &Value, checks: &mut Checks) {
             checks.invalid(at.field("selector"), selector, detail);
         }
     }
-    if !usable(selector) {
-        checks.invalid(at.field("selector"), selector, "invalid label selector");
-    } else {
+    if usable(selector) {
         selects(spec, checks);
         pod::check_template(of(spec, "template"), at.field("template"), checks);
         restart_always(spec, at, checks);
         no_deadline(spec, at, checks);
+    } else {
+        checks.invalid(at.field("selector"), selector, "invalid label selector");
     }
 }
 

@@ -10,7 +10,7 @@ use super::Asked;
 use crate::refusal::Refusal;
 
 /// The default among classes: the newest of those so annotated, then the first by name.
-fn default_of(classes: Vec<Arc<Value>>, annotation: &str) -> Option<String> {
+fn default_of(classes: &[Arc<Value>], annotation: &str) -> Option<String> {
     let marked = classes
         .iter()
         .filter(|c| path::text(c, &["metadata", "annotations", annotation]) == "true");
@@ -39,7 +39,7 @@ pub(super) fn storage(asked: &Asked<'_>, claim: &mut Value) {
         return;
     }
     let classes = asked.all("storage.k8s.io", "v1", "storageclasses", None);
-    if let Some(name) = default_of(classes, "storageclass.kubernetes.io/is-default-class") {
+    if let Some(name) = default_of(&classes, "storageclass.kubernetes.io/is-default-class") {
         path::set(claim, &["spec", "storageClassName"], name.into());
     }
 }
@@ -57,7 +57,7 @@ pub(super) fn ingress(asked: &Asked<'_>, object: &mut Value) {
         return;
     }
     let classes = asked.all("networking.k8s.io", "v1", "ingressclasses", None);
-    if let Some(name) = default_of(classes, "ingressclass.kubernetes.io/is-default-class") {
+    if let Some(name) = default_of(&classes, "ingressclass.kubernetes.io/is-default-class") {
         path::set(object, &["spec", "ingressClassName"], name.into());
     }
 }

@@ -41,7 +41,7 @@ fn of<'a>(container: &'a Value, field: &str) -> Option<&'a Value> {
     path::get(container, &["securityContext", field]).filter(|v| !v.is_null())
 }
 
-fn sorted<'a>(mut values: Vec<&'a str>) -> Vec<&'a str> {
+fn sorted(mut values: Vec<&str>) -> Vec<&str> {
     values.sort_unstable();
     values.dedup();
     values
@@ -55,37 +55,40 @@ pub(super) fn violations(level: Level, meta: &Value, spec: &Value) -> Vec<String
     let all = containers(spec);
     let restricted = level == Level::Restricted;
     let windows = path::text(spec, &["os", "name"]) == "windows";
-    let mut out: Vec<Option<String>> = Vec::new();
-    if restricted && !windows {
-        out.push(escalation(&all));
-    }
-    out.push(apparmor(meta, spec, &all));
-    if restricted && !windows {
-        out.push(capabilities(&all));
-    } else {
+    // What the lower level forbids is told first, each level in the order of its checks' names;
+    // some checks of the higher level stand in the place of lower ones.
+    let mut out = vec![apparmor(meta, spec, &all)];
+    if !restricted {
         out.push(added(&all));
     }
     out.push(host_namespaces(spec));
     if !restricted {
         out.push(host_paths(spec));
     }
-    out.push(host_ports(&all));
-    out.push(host_probes(&all));
-    out.push(privileged(&all));
-    out.push(proc_mount(&all));
-    if restricted {
-        out.push(volumes(spec));
-        out.push(non_root(spec, &all));
-        out.push(root_user(spec, &all));
-    }
-    out.push(selinux(spec, &all));
-    if restricted && !windows {
-        out.push(seccomp(spec, &all));
-    } else {
+    out.extend([
+        host_ports(&all),
+        host_probes(&all),
+        privileged(&all),
+        proc_mount(&all),
+        selinux(spec, &all),
+    ]);
+    if !restricted || windows {
         out.push(seccomp_baseline(spec, &all));
     }
     out.push(sysctls(spec));
     out.push(windows_host(spec, &all));
+    if restricted {
+        if !windows {
+            out.push(escalation(&all));
+            out.push(capabilities(&all));
+        }
+        out.push(volumes(spec));
+        out.push(non_root(spec, &all));
+        out.push(root_user(spec, &all));
+        if !windows {
+            out.push(seccomp(spec, &all));
+        }
+    }
     out.into_iter().flatten().collect()
 }
 
@@ -135,7 +138,7 @@ fn apparmor(meta: &Value, spec: &Value, all: &Containers<'_>) -> Option<String> 
         if key.starts_with("container.apparmor.security.beta.kubernetes.io/")
             && !(value.is_empty() || value == "runtime/default" || value.starts_with("localhost/"))
         {
-            keys.push(format!("{key}=\"{value}\""));
+            keys.push(format!("\"{key}=\"{value}\"\""));
         }
     }
     if !keys.is_empty() {

@@ -269,9 +269,9 @@ impl Decoder {
     ) -> Result<Option<Value>, String> {
         let number = |value: &Value| format!("number {value}");
         match (form, value) {
-            (GoForm::Text, value @ Value::String(_)) | (GoForm::Bool, value @ Value::Bool(_)) => {
-                Ok(Some(value))
-            }
+            (GoForm::Text, value @ Value::String(_))
+            | (GoForm::Bool, value @ Value::Bool(_))
+            | (GoForm::Float, value @ Value::Number(_)) => Ok(Some(value)),
             (GoForm::Int32, value @ Value::Number(_)) => {
                 if value.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) {
                     return Ok(Some(value));
@@ -286,7 +286,6 @@ impl Decoder {
                 self.save(&value, ty);
                 Ok(None)
             }
-            (GoForm::Float, value @ Value::Number(_)) => Ok(Some(value)),
             (GoForm::Bytes, Value::String(text)) => {
                 match base64_fault(&text) {
                     Some(at) if self.fault.is_none() => {
@@ -380,7 +379,7 @@ fn base64_fault(text: &str) -> Option<usize> {
             (2, [b'=']) => bytes.len(),
             (2, [b'=', b'=']) | (3, [b'=']) => 0,
             (2, [b'=', b'=', ..]) => at + 2,
-            (2, [b'=', ..]) | (3, [b'=', ..]) => at + 1,
+            (2 | 3, [b'=', ..]) => at + 1,
             _ => at,
         });
     }
@@ -398,7 +397,7 @@ mod tests {
         decode(body, root, false, From::Text)
     }
 
-    fn deployment(spec: Value) -> Result<Decoded, String> {
+    fn deployment(spec: &Value) -> Result<Decoded, String> {
         read("apps/v1", "Deployment", json!({"spec": spec}))
     }
 
@@ -453,11 +452,7 @@ mod tests {
             ),
         ];
         for (spec, want) in table {
-            assert_eq!(
-                deployment(spec.clone()).expect_err("refused"),
-                want,
-                "{spec}"
-            );
+            assert_eq!(deployment(&spec).expect_err("refused"), want, "{spec}");
         }
         let map = |body| read("v1", "ConfigMap", body).expect_err("refused");
         assert_eq!(
@@ -476,7 +471,7 @@ mod tests {
 
     #[test]
     fn unknown_fields_are_dropped_and_named_in_order() {
-        let decoded = deployment(json!({
+        let decoded = deployment(&json!({
             "odd": 1, "Replicas": 2, "replicas": 1,
             "template": {"spec": {"containers": [{"name": "c", "wrong": {"deep": 1}}]}},
         }))

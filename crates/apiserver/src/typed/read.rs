@@ -109,14 +109,19 @@ fn run(body: &[u8], reader: &Reader<'_>) -> Result<Value, serde_json::Error> {
 
 /// How a refusal shows a body.
 pub(crate) fn summary(body: &[u8]) -> String {
+    use std::fmt::Write as _;
     let head = body.get(..30).unwrap_or(body);
     let more = if body.len() > 30 { " ..." } else { "" };
     match body.first() {
         None => "<empty>".to_owned(),
         Some(b'{') => format!("{}{more}", String::from_utf8_lossy(head)),
         Some(_) => {
-            let hex: String = head.iter().map(|byte| format!("{byte:02x}")).collect();
-            format!("{hex}{more}")
+            let mut hex = String::new();
+            for byte in head {
+                let _ = write!(hex, "{byte:02x}");
+            }
+            hex.push_str(more);
+            hex
         }
     }
 }

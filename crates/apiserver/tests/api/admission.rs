@@ -96,6 +96,16 @@ fn anonymous(answer: &Value) -> Value {
 
 async fn ask(server: &ApiServer, row: &Value) -> Answer {
     let body = &row["body"];
+    if row["labels"].is_object() {
+        let labels = json!({"metadata": {"labels": row["labels"]}});
+        let labelled = patch(server, "/api/v1/namespaces/adm", "merge", &labels).await;
+        assert_eq!(labelled.code, 200, "{}", labelled.body);
+    }
+    for first in row["first"].as_array().into_iter().flatten() {
+        let path = first["path"].as_str().expect("a path");
+        let made = post(server, path, &first["body"]).await;
+        assert_eq!(made.code, 201, "{}", made.body);
+    }
     if let Some(path) = row["post"].as_str() {
         return post(server, &format!("{path}?dryRun=All"), body).await;
     }
@@ -189,6 +199,7 @@ corpus! {
     scaling [],
     rbac [],
     others [],
+    plugins [],
     // Templates of Jobs are shown in the server's own form.
     updates [(24, "a template in the inner form of the server")],
 }

@@ -55,12 +55,46 @@ pub(crate) fn check_new(pod: &Value, checks: &mut Checks) {
     }
 }
 
+/// Profiles in annotations, as they were told once, become fields.
+pub(crate) fn profile_fields(pod: &mut Value) {
+    let annotations = weir_object::path::get(pod, &["metadata", "annotations"]).cloned();
+    for list in ["initContainers", "containers"] {
+        let containers =
+            weir_object::path::get_mut(pod, &["spec", list]).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
+            let key = format!("{PROFILE}{}", text(container, "name"));
+            let Some(told) = annotations
+                .as_ref()
+                .and_then(|a| a.get(&key))
+                .and_then(Value::as_str)
+            else {
+                continue;
+            };
+            if !of(of(container, "securityContext"), "appArmorProfile").is_null() {
+                continue;
+            }
+            let profile = match told {
+                "runtime/default" => json!({"type": "RuntimeDefault"}),
+                "unconfined" => json!({"type": "Unconfined"}),
+                told => match told.strip_prefix("localhost/") {
+                    Some(name) => json!({"type": "Localhost", "localhostProfile": name}),
+                    None => continue,
+                },
+            };
+            weir_object::path::set(container, &["securityContext", "appArmorProfile"], profile);
+        }
+    }
+}
+
+/// Annotations that name the profile of a container begin with this.
+const PROFILE: &str = "container.apparmor.security.beta.kubernetes.io/";
+
 fn apparmor(pod: &Value, checks: &mut Checks) {
     let at = At::root("metadata");
     let at = at.field("annotations");
     for (key, value) in members(of(of(pod, "metadata"), "annotations")) {
         let value = value.as_str().unwrap_or_default();
-        if key.starts_with("container.apparmor.security.beta.kubernetes.io/")
+        if key.starts_with(PROFILE)
             && !matches!(value, "" | "runtime/default" | "unconfined")
             && !value.starts_with("localhost/")
         {

@@ -68,7 +68,7 @@ fn handler(handler: &Value, at: At<'_>, grace: i64, checks: &mut Checks) {
         let at = at.field(kind);
         match kind {
             "exec" if list(action, "command").is_empty() => {
-                checks.required(at.field("command"), "")
+                checks.required(at.field("command"), "");
             }
             "httpGet" => http(action, at, checks),
             "tcpSocket" => checks.port_or_name(at.field("port"), of(action, "port")),

@@ -87,11 +87,9 @@ pub(crate) fn source(volume: &Value, at: At<'_>, checks: &mut Checks) {
 
 fn of_one(kind: &str, of_kind: &Value, at: At<'_>, checks: &mut Checks) {
     match kind {
-        "emptyDir" => {
-            if Quantity::of(of(of_kind, "sizeLimit")).is_some_and(|q| q.nanos < 0) {
-                let detail = "SizeLimit field must be a valid resource quantity";
-                checks.forbidden(at.field("sizeLimit"), detail);
-            }
+        "emptyDir" if Quantity::of(of(of_kind, "sizeLimit")).is_some_and(|q| q.nanos < 0) => {
+            let detail = "SizeLimit field must be a valid resource quantity";
+            checks.forbidden(at.field("sizeLimit"), detail);
         }
         "hostPath" => host_path(of_kind, at, checks),
         "gitRepo" if text(of_kind, "repository").is_empty() => {

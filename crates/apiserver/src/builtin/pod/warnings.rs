@@ -120,7 +120,9 @@ pub(crate) fn warnings(
                 "container.apparmor.security.beta.kubernetes.io/{}",
                 text(container, "name")
             );
-            if !of(annotations, &key).is_null()
+            // Of a pod this is told where the annotation becomes a field.
+            if template.is_some()
+                && !of(annotations, &key).is_null()
                 && of(of(container, "securityContext"), "appArmorProfile").is_null()
             {
                 let at = meta_at("annotations");
