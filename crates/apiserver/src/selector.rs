@@ -144,11 +144,8 @@ impl Selector {
 
     /// Refuses fields that the kind cannot be selected by.
     pub(crate) fn check(&self, resource: &Resource) -> Result<(), Refusal> {
-        let faults = self.fields.iter();
-        match faults
-            .filter_map(|(field, _, _)| field_fault(resource, field))
-            .next()
-        {
+        let fault = |(field, ..): &(String, bool, String)| field_fault(resource, field);
+        match self.fields.iter().find_map(fault) {
             Some(fault) => Err(Refusal::BadRequest(fault)),
             None => Ok(()),
         }
