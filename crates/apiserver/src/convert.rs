@@ -1,4 +1,4 @@
-//! Owns the faces of one stored object: versions of a definition differ in `apiVersion`, and the
+//! Owns the faces of one stored object: versions of a definition differ in what they know, and the
 //! two groups of Event in field names. Events are kept in the core form, autoscalers in version 2.
 
 mod scaler;
@@ -7,9 +7,11 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
+use weir_object::path;
 
 use crate::registry::Resource;
 use crate::stored::{Recent, Stored};
+use crate::structural;
 
 /// Core name and events.k8s.io name of the same field.
 const EVENT: [(&str, &str); 6] = [
@@ -33,6 +35,15 @@ pub(crate) fn outward(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
         } else {
             scaler::to_v2(&mut out);
         }
+        return Arc::new(out);
+    }
+    if let Some(custom) = &resource.custom {
+        path::set(
+            &mut out,
+            &["apiVersion"],
+            resource.api_version.clone().into(),
+        );
+        structural::prune(&mut out, &custom.schema, true, &mut Vec::new());
         return Arc::new(out);
     }
     if let Value::Object(map) = &mut out {
@@ -79,6 +90,18 @@ pub(crate) fn write(resource: &Resource, stored: &Stored, typed: bool, out: &mut
         }
         whole => serde_json::to_writer(out, whole),
     };
+}
+
+/// A custom object as it is kept: in one version, with what that version knows and its defaults.
+pub(crate) fn keep(resource: &Resource, object: &mut Value) {
+    if let Some(custom) = &resource.custom
+        && resource.api_version != custom.kept.api_version
+    {
+        let kept = &custom.kept;
+        path::set(object, &["apiVersion"], kept.api_version.clone().into());
+        structural::prune(object, &kept.schema, true, &mut Vec::new());
+        structural::fill(object, &kept.schema);
+    }
 }
 
 /// The object as it is kept, from what the resource was given.

@@ -173,6 +173,7 @@ fn insert(
     if call.dry_run {
         return Ok(convert::outward(resource, &Arc::new(object)));
     }
+    convert::keep(resource, &mut object);
     let stored = state.put(resource.storage, &at, object);
     if resource.is("apiextensions.k8s.io", "CustomResourceDefinition") {
         custom::settle(state, &at.name, call.now);
@@ -363,6 +364,9 @@ pub(crate) fn patch(
     }
     let old = live(state, resource, namespace, name);
     if kind == PatchKind::Apply {
+        let own = |field| path::text(&body, &["metadata", field]).to_owned();
+        let (sent_namespace, sent_name) = (own("namespace"), own("name"));
+        let sent = (sent_namespace.as_str(), sent_name.as_str());
         call.named = true;
         admit::place(resource, namespace, Some(name), &mut body, call)?;
         let has = |field: &str| path::get(&body, &["metadata", field]).is_some();
@@ -383,14 +387,14 @@ pub(crate) fn patch(
                             .to_owned(),
                     });
                 }
-                let mut object = write::applied(resource, None, &body, part, call)?;
+                let mut object = write::applied(resource, None, &body, sent, part, call)?;
                 admit::shape(resource, &mut object, call)?;
                 insert(state, resource, namespace, object, part, call, false).map(|o| (o, true))
             }
             Ok(old) => {
                 let shown = convert::outward(resource, &old);
                 check_version(resource, &old, &body, call)?;
-                let object = write::applied(resource, Some(&shown), &body, part, call)?;
+                let object = write::applied(resource, Some(&shown), &body, sent, part, call)?;
                 let how = How {
                     track: false,
                     ..How::of(part)
@@ -509,25 +513,27 @@ pub(crate) fn replace(
     }: How,
     call: &mut Call,
 ) -> Result<Arc<Value>, Refusal> {
+    let kept = old;
+    // A custom object is judged in the version of the request.
+    let old = if resource.custom.is_some() {
+        &convert::outward(resource, kept)
+    } else {
+        kept
+    };
     check_version(resource, old, &new, call)?;
     meta::dedup_owners(&mut new, &mut |text| call.warn(text));
     let early = meta::carry(old, &mut new);
     admit::shape(resource, &mut new, call)?;
+    if track {
+        // Whoever sends a change owns it, even where the part written does not take it.
+        let before = convert::outward(resource, old);
+        new = write::tracked(resource, Some(&before), new, recorded, call);
+    }
     convert::inward(resource, &mut new);
     keep_other_parts(resource, part, old, &mut new);
     let name = path::text(old, &["metadata", "name"]);
     authorize::may_grant(state, resource, namespace, name, Some(old), &new, call)?;
     authorize::complete(resource, &mut new);
-    if track {
-        let shown;
-        let before: &Value = if resource.converts(old) {
-            shown = convert::outward(resource, old);
-            &shown
-        } else {
-            old
-        };
-        new = write::tracked(resource, Some(before), new, recorded, call);
-    }
     let whole = part == Part::Whole;
     let at = key(namespace, path::text(old, &["metadata", "name"]));
     let service = whole && resource.is("", "Service");
@@ -573,12 +579,12 @@ pub(crate) fn replace(
     judged?;
     admit::settle(resource, &mut new);
     admit::fits(&new, call)?;
-    // Stored versions differ in name only, so a write through another version is no change.
-    if change::same(old, &new) {
+    convert::keep(resource, &mut new);
+    if change::same(kept, &new) {
         if !call.dry_run {
             remove::settle(state, resource, &at);
         }
-        return Ok(convert::outward(resource, old));
+        return Ok(convert::outward(resource, kept));
     }
     if call.dry_run {
         return Ok(convert::outward(resource, &Arc::new(new)));
@@ -649,34 +655,49 @@ pub(crate) fn custom_storage(state: &State, definition: &Value) -> Option<usize>
     state.registry.iter().find(of).map(|r| r.storage)
 }
 
+/// What a write of the status changes of an object's metadata.
+fn own_metadata_of_status(resource: &Resource) -> &'static [&'static str] {
+    let kind = (resource.kind.group.as_ref(), resource.kind.kind.as_ref());
+    match kind {
+        _ if resource.custom.is_some() => &[],
+        (
+            "apiextensions.k8s.io"
+            | "apiregistration.k8s.io"
+            | "admissionregistration.k8s.io"
+            | "storage.k8s.io",
+            _,
+        )
+        | ("networking.k8s.io", "ServiceCIDR")
+        | ("resource.k8s.io", "ResourceClaim") => &[],
+        ("apps", "Deployment") => &["annotations", "finalizers", "ownerReferences"],
+        ("", "Pod") => &["labels", "annotations", "finalizers"],
+        _ => &["labels", "annotations", "finalizers", "ownerReferences"],
+    }
+}
+
 /// A write through one part leaves the others as they are.
 fn keep_other_parts(resource: &Resource, part: Part, old: &Value, new: &mut Value) {
     match part {
         Part::Status => {
             let status = path::remove(new, &["status"]);
-            let managed = path::remove(new, &["metadata", "managedFields"]);
-            let annotations = path::remove(new, &["metadata", "annotations"]);
+            let meta = path::remove(new, &["metadata"]);
             let mut kept = old.clone();
-            if resource.converts(old) {
-                path::set(
-                    &mut kept,
-                    &["apiVersion"],
-                    resource.api_version.clone().into(),
-                );
-            }
             match status {
                 Some(status) => path::set(&mut kept, &["status"], status),
                 None => {
                     path::remove(&mut kept, &["status"]);
                 }
             }
-            if let Some(managed) = managed {
-                path::set(&mut kept, &["metadata", "managedFields"], managed);
+            let own = own_metadata_of_status(resource);
+            for (field, value) in meta.iter().flat_map(Value::as_object).flatten() {
+                if field == "managedFields" || own.contains(&field.as_str()) {
+                    path::set(&mut kept, &["metadata", field], value.clone());
+                }
             }
-            if let Some(annotations) = annotations
-                && resource.custom.is_none()
-            {
-                path::set(&mut kept, &["metadata", "annotations"], annotations);
+            for field in own {
+                if meta.as_ref().is_some_and(|m| m.get(field).is_none()) {
+                    path::remove(&mut kept, &["metadata", field]);
+                }
             }
             *new = kept;
         }
@@ -700,8 +721,12 @@ fn keep_other_parts(resource: &Resource, part: Part, old: &Value, new: &mut Valu
             let finalizers = path::get(new, &["spec", "finalizers"])
                 .cloned()
                 .unwrap_or(json!([]));
+            let managed = path::remove(new, &["metadata", "managedFields"]);
             *new = old.clone();
             path::set(new, &["spec", "finalizers"], finalizers);
+            if let Some(managed) = managed {
+                path::set(new, &["metadata", "managedFields"], managed);
+            }
         }
         Part::Scale | Part::Binding | Part::Eviction | Part::Token => {}
     }

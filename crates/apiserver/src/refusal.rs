@@ -234,6 +234,9 @@ pub enum Refusal {
         /// In bytes.
         limit: usize,
     },
+    /// The request asks for more than is allowed at once (413). Terminal.
+    #[error("Request entity too large: {0}")]
+    TooMuch(String),
     /// The body's media type is not understood (415). Terminal.
     #[error(
         "the body of the request was in an unknown format - accepted media types include: {accepted}"
@@ -258,8 +261,8 @@ pub enum Refusal {
         causes: Vec<Cause>,
     },
     /// The patch is well formed but cannot be applied to the object (422). Terminal.
-    #[error("{0}")]
-    Unprocessable(String),
+    #[error("the server rejected our request due to an error in our request")]
+    Unprocessable,
     /// It would be too much now (429). Retryable later.
     #[error("{message}")]
     TooManyRequests {
@@ -331,9 +334,9 @@ impl Refusal {
             Self::NotAcceptable { .. } => 406,
             Self::AlreadyExists { .. } | Self::Conflict { .. } | Self::ApplyConflict { .. } => 409,
             Self::Expired { .. } => 410,
-            Self::TooLarge { .. } => 413,
+            Self::TooLarge { .. } | Self::TooMuch(_) => 413,
             Self::UnsupportedMediaType { .. } | Self::UnsupportedPatchType => 415,
-            Self::Invalid { .. } | Self::Unprocessable(_) => 422,
+            Self::Invalid { .. } | Self::Unprocessable => 422,
             Self::TooManyRequests { .. } => 429,
             Self::Internal(_) | Self::Failed(_) => 500,
             Self::FutureVersion { .. } => 504,
@@ -357,11 +360,11 @@ impl Refusal {
             Self::AlreadyExists { .. } => "AlreadyExists",
             Self::Conflict { .. } | Self::ApplyConflict { .. } => "Conflict",
             Self::Expired { .. } => "Expired",
-            Self::TooLarge { .. } => "RequestEntityTooLarge",
+            Self::TooLarge { .. } | Self::TooMuch(_) => "RequestEntityTooLarge",
             Self::UnsupportedMediaType { .. } | Self::UnsupportedPatchType => {
                 "UnsupportedMediaType"
             }
-            Self::Invalid { .. } | Self::Unprocessable(_) => "Invalid",
+            Self::Invalid { .. } | Self::Unprocessable => "Invalid",
             Self::TooManyRequests { .. } => "TooManyRequests",
             Self::Internal(_) => "InternalError",
             Self::Failed(_) => "",
@@ -478,7 +481,7 @@ impl Refusal {
                     | Self::MethodNotAllowed
                     | Self::Forbidden { .. }
                     | Self::UnsupportedPatchType
-                    | Self::Unprocessable(_)
+                    | Self::Unprocessable
             );
         if let Value::Object(map) = &mut status {
             if !self.reason().is_empty() {

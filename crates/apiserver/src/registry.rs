@@ -34,6 +34,8 @@ pub(crate) struct Resource {
     pub(crate) go: Option<GoId>,
     /// `group/version`.
     pub(crate) api_version: String,
+    /// All versions of the kind with their types, this one included.
+    pub(crate) versions: Arc<[(String, TypeRef)]>,
 }
 
 impl Resource {
@@ -198,7 +200,16 @@ pub(crate) fn builtin(info: &'static KindInfo, storage: Storage) -> Resource {
     } else {
         Kind::cluster(&info.group, &info.version, &info.kind, &info.plural)
     };
+    let typing = Schema::builtin()
+        .type_of(&info.group, &info.version, &info.kind)
+        .unwrap_or_else(TypeRef::untyped);
+    // Objects are compared in the version they are written in, whoever else wrote them.
+    let versions = weir_schema::builtin_kinds()
+        .iter()
+        .filter(|other| other.kind == info.kind && other.plural == info.plural)
+        .map(|other| (other.api_version(), typing.clone()));
     Resource {
+        versions: versions.collect(),
         list_kind: format!("{}List", info.kind),
         singular: info.singular.clone(),
         short: info.short_names.clone(),
@@ -208,9 +219,7 @@ pub(crate) fn builtin(info: &'static KindInfo, storage: Storage) -> Resource {
         generation: COUNTED.contains(&info.kind.as_str()),
         storage,
         custom: None,
-        typing: Schema::builtin()
-            .type_of(&info.group, &info.version, &info.kind)
-            .unwrap_or_else(TypeRef::untyped),
+        typing,
         go: GoTypes::builtin().of(&kind.api_version(), &info.kind),
         api_version: kind.api_version(),
         kind,

@@ -63,6 +63,7 @@ fn token_request() -> Resource {
         scale: false,
         generation: false,
         storage: usize::MAX,
+        versions: Arc::default(),
         custom: None,
         typing: Schema::from_crd_schema(&token_request::schema())
             .unwrap_or_else(|_| TypeRef::untyped()),

@@ -77,8 +77,7 @@ pub(crate) fn read(resource: &Resource, object: &Value) -> Result<Value, Refusal
 /// A patch on a scale.
 pub(crate) fn patched(live: &Value, kind: PatchKind, patch: &Value) -> Result<Value, Refusal> {
     if kind == PatchKind::Json {
-        return weir_merge::json_patch(live, patch)
-            .map_err(|failure| Refusal::Unprocessable(failure.to_string()));
+        return weir_merge::json_patch(live, patch).map_err(|_| Refusal::Unprocessable);
     }
     let mut out = live.clone();
     weir_merge::json_merge(&mut out, patch);

@@ -120,6 +120,9 @@ fn sort_touched(outcome: &mut Value, kind: PatchKind, patch: &Value) {
     }
 }
 
+/// The most operations of one JSON patch.
+const MAX_OPERATIONS: usize = 10_000;
+
 static NOTHING: LazyLock<FieldSet> = LazyLock::new(FieldSet::default);
 static STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&[&["status"]]));
 static BUT_STATUS: LazyLock<FieldSet> = LazyLock::new(|| FieldSet::of_fields(&[&["spec"]]));
@@ -141,21 +144,31 @@ pub(crate) fn patched(
 ) -> Result<Value, Refusal> {
     match kind {
         PatchKind::Json => {
-            if patch.as_array().is_some_and(|ops| ops.len() > 10_000) {
-                return Err(Refusal::TooLarge { limit: 10_000 });
+            let operations = patch.as_array().map_or(0, Vec::len);
+            if operations > MAX_OPERATIONS {
+                return Err(Refusal::TooMuch(format!(
+                    "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got \
+                     {operations}"
+                )));
             }
             weir_merge::json_patch(live, patch).map_err(|failure| match failure {
                 weir_merge::PatchFailure::Unreadable { .. } => {
-                    Refusal::BadRequest(failure.to_string())
+                    Refusal::BadRequest(format!("error decoding patch: {failure}"))
                 }
-                weir_merge::PatchFailure::Operation { .. } => Refusal::Unprocessable(format!(
-                    "the server rejected our request due to an error in our request: {failure}"
-                )),
+                // Which operation it was, the API server keeps to itself.
+                weir_merge::PatchFailure::Operation { .. } => Refusal::Unprocessable,
             })
         }
         PatchKind::Strategic if resource.custom.is_none() => {
-            weir_merge::strategic::merge_patch(live, patch, &resource.typing)
-                .map_err(|failure| Refusal::BadRequest(failure.to_string()))
+            weir_merge::strategic::merge_patch(live, patch, &resource.typing).map_err(|failure| {
+                if failure == weir_merge::strategic::StrategicFailure::ListOfLists {
+                    Refusal::Unprocessable
+                } else if failure.is_malformed() {
+                    Refusal::BadRequest(failure.to_string())
+                } else {
+                    Refusal::Failed(failure.to_string())
+                }
+            })
         }
         PatchKind::Strategic => Err(Refusal::UnsupportedMediaType {
             accepted: "application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml",
@@ -173,6 +186,8 @@ pub(crate) fn applied(
     resource: &Resource,
     live: Option<&Value>,
     config: &Value,
+    // The namespace and name that the configuration was sent with.
+    sent: (&str, &str),
     part: Part,
     call: &Call,
 ) -> Result<Value, Refusal> {
@@ -183,6 +198,7 @@ pub(crate) fn applied(
         subresource: part.name(),
         now: &now,
         ignored: ignored(resource, part),
+        versions: &resource.versions,
     };
     // A role without rules says null, which nobody owns.
     let empty = |live: &&Value| live.get("rules").is_some_and(Value::is_null);
@@ -211,17 +227,23 @@ pub(crate) fn applied(
                     })
                     .collect(),
             },
-            ApplyFailure::Invalid { reasons } => Refusal::Internal(format!(
-                "failed to create typed patch object ({}/{}; {}, Kind={}): {}",
-                path::text(config, &["metadata", "namespace"]),
-                path::text(config, &["metadata", "name"]),
-                resource.api_version,
+            ApplyFailure::Invalid { .. } => Refusal::Failed(format!(
+                "failed to create typed patch object ({}/{}; {}, Kind={}): {message}",
+                sent.0,
+                sent.1,
+                gvk(resource).0,
                 resource.kind.kind,
-                reasons.join("; ")
             )),
+            ApplyFailure::Failed(_) => Refusal::Failed(message),
             _ => Refusal::BadRequest(message),
         }
     })
+}
+
+/// A resource's version and kind as Go prints them: the core group is empty.
+fn gvk(resource: &Resource) -> (String, &str) {
+    let kind = &resource.kind;
+    (format!("{}/{}", kind.group, kind.version), &kind.kind)
 }
 
 /// Records who owns what a write changed, and answers the object with its managed fields.
@@ -239,6 +261,7 @@ pub(crate) fn tracked(
         subresource: part.name(),
         now: &now,
         ignored: ignored(resource, part),
+        versions: &resource.versions,
     };
     // What an empty object of a built-in kind has is nobody's.
     let empty = live.is_none().then(|| crate::admit::empty(resource));

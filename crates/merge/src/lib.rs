@@ -9,6 +9,7 @@
 
 mod element;
 mod fieldset;
+mod go;
 mod json;
 pub mod managed;
 pub mod strategic;

@@ -9,71 +9,126 @@ use serde_json::{Map, Value};
 use weir_schema::{PatchStrategy, TypeRef};
 
 use crate::element::same;
+use crate::go;
 
 const PATCH: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
 const DELETE_FROM: &str = "$deleteFromPrimitiveList/";
 const ELEMENT_ORDER: &str = "$setElementOrder/";
 
-/// A strategic merge patch that can't be applied. Terminal: the patch must change.
+/// A strategic merge patch that can't be applied, in the API server's words. Terminal: the patch
+/// must change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StrategicFailure {
     /// An item of a merged list lacks the field that tells items apart.
-    #[error("an item of `{path}` has no `{key}`; add it, it tells the items of this list apart")]
+    #[error("map: {item} does not contain declared merge key: {key}")]
     NoMergeKey {
-        /// The list.
-        path: String,
+        /// The item, as Go prints it.
+        item: String,
         /// The missing field.
         key: String,
     },
     /// A merged list of maps has no field that tells its items apart.
-    #[error("the items of `{path}` can't be told apart, so they can't be merged; replace the list")]
+    #[error("cannot merge lists without merge key for {list}")]
     NotMergeable {
-        /// The list.
-        path: String,
+        /// The list's name.
+        list: String,
     },
     /// The value after `$patch` does not fit here.
-    #[error("`$patch: {word}` at `{path}` is not understood; use replace or delete")]
+    #[error("unknown patch type: {word} in map: {map}")]
     UnknownDirective {
-        /// Where it stands.
-        path: String,
         /// The word.
         word: String,
+        /// The map that it stands in, as Go prints it.
+        map: String,
     },
-    /// A directive or a member has the wrong shape.
-    #[error("`{path}` should be {expected}; correct the patch")]
-    WrongShape {
-        /// Where it stands.
-        path: String,
-        /// What it should be.
+    /// `$patch: merge` in an item of a list.
+    #[error("merging lists cannot yet be specified in the patch")]
+    MergeDirective,
+    /// A directive or a member is of another type than it must be.
+    #[error("expected a {expected}, but received a {found}")]
+    WrongType {
+        /// The Go type it should have.
         expected: &'static str,
+        /// The Go type it has.
+        found: &'static str,
     },
-    /// `$retainKeys` leaves out a key that the patch sets.
-    #[error("`$retainKeys` at `{path}` does not name `{key}`, which the patch sets; add it")]
-    NotRetained {
-        /// The map.
-        path: String,
-        /// The key that is set.
-        key: String,
+    /// A list's items are of different types.
+    #[error("list element types are not identical: {lists}")]
+    MixedList {
+        /// The live and the patch's list, as Go prints them.
+        lists: String,
     },
+    /// A merged list holds lists.
+    #[error("lists of lists are not supported")]
+    ListOfLists,
+    /// `$retainKeys` is no list, or leaves out a key that the patch sets.
+    #[error("invalid patch format of retainKeys")]
+    RetainKeys,
+    /// `$deleteFromPrimitiveList` or `$setElementOrder` without a list's name.
+    #[error("invalid patch format of {0}")]
+    Nameless(&'static str),
     /// The items of the patch stand in another order than `$setElementOrder` says.
-    #[error("the items of `{path}` are not in the order of its `$setElementOrder`; align the two")]
+    #[error("The order in patch list:\n{patch}\n doesn't match $setElementOrder list:\n{order}\n")]
     OrderMismatch {
-        /// The list.
-        path: String,
+        /// The patch's items, as Go prints them.
+        patch: String,
+        /// The order.
+        order: String,
     },
+    /// The patch is no map.
+    #[error("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}")]
+    NoMap {
+        /// What it is.
+        found: &'static str,
+    },
+}
+
+impl StrategicFailure {
+    /// Whether the patch is malformed, rather than something that the API server does not expect.
+    pub fn is_malformed(&self) -> bool {
+        matches!(
+            self,
+            Self::RetainKeys | Self::Nameless(_) | Self::NoMap { .. }
+        )
+    }
 }
 
 /// Applies a strategic merge patch to an object of this type and answers the patched object.
 pub fn merge_patch(live: &Value, patch: &Value, ty: &TypeRef) -> Result<Value, StrategicFailure> {
-    let shape = |path: &str| StrategicFailure::WrongShape {
-        path: path.to_owned(),
-        expected: "a map",
+    let no_map = |value: &Value| StrategicFailure::NoMap {
+        found: json_kind(value),
     };
-    let live = live.as_object().ok_or_else(|| shape("the object"))?;
-    let patch = patch.as_object().ok_or_else(|| shape("the patch"))?;
-    merge_map(live.clone(), patch.clone(), ty, "").map(Value::Object)
+    let live = live.as_object().ok_or_else(|| no_map(live))?;
+    let patch = match patch {
+        Value::Object(map) => map.clone(),
+        // Nothing is a patch that changes nothing.
+        Value::Null => Map::new(),
+        other => return Err(no_map(other)),
+    };
+    merge_map(live.clone(), patch, ty).map(Value::Object)
 }
+
+fn json_kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+fn wrong(expected: &'static str, found: &Value) -> StrategicFailure {
+    StrategicFailure::WrongType {
+        expected,
+        found: go::kind(found),
+    }
+}
+
+const LIST: &str = "[]interface {}";
+const MAP: &str = "map[string]interface {}";
 
 type Outcome<T> = Result<T, StrategicFailure>;
 
@@ -91,7 +146,6 @@ fn merge_map(
     mut original: Map<String, Value>,
     mut patch: Map<String, Value>,
     ty: &TypeRef,
-    path: &str,
 ) -> Outcome<Map<String, Value>> {
     if let Some(directive) = patch.get(PATCH) {
         match directive.as_str() {
@@ -100,16 +154,18 @@ fn merge_map(
                 return Ok(patch);
             }
             Some("delete") => return Ok(Map::new()),
-            _ => return Err(unknown(path, directive)),
+            _ => return Err(unknown(directive, &Value::Object(patch.clone()))),
         }
     }
-    retain_keys(&mut original, &mut patch, path)?;
-    set_element_orders(&mut original, &mut patch, ty, path)?;
+    retain_keys(&mut original, &mut patch)?;
+    set_element_orders(&mut original, &mut patch, ty)?;
     for (key, value) in patch {
         let deletes = key.strip_prefix(DELETE_FROM).map(str::to_owned);
         let is_deletion = deletes.is_some();
         let name = deletes.unwrap_or(key);
-        let at = format!("{path}.{name}");
+        if is_deletion && name.is_empty() {
+            return Err(StrategicFailure::Nameless("primitive list"));
+        }
         if value.is_null() {
             original.shift_remove(&name);
             continue;
@@ -119,18 +175,13 @@ fn merge_map(
                 let part = if strategy(ty, &name).replace {
                     new
                 } else {
-                    merge_map(old.clone(), new, &below(ty, &name), &at)?
+                    merge_map(old.clone(), new, &below(ty, &name))?
                 };
                 Some(Value::Object(part))
             }
-            (Some(Value::Array(old)), Value::Array(new)) => Some(Value::Array(merge_list(
-                old,
-                new,
-                ty,
-                &name,
-                is_deletion,
-                &at,
-            )?)),
+            (Some(Value::Array(old)), Value::Array(new)) => {
+                Some(Value::Array(merge_list(old, new, ty, &name, is_deletion)?))
+            }
             // There is no list to delete from.
             _ if is_deletion => continue,
             (_, mut new) => {
@@ -150,38 +201,26 @@ fn merge_map(
     Ok(original)
 }
 
-fn unknown(path: &str, directive: &Value) -> StrategicFailure {
+fn unknown(directive: &Value, map: &Value) -> StrategicFailure {
     StrategicFailure::UnknownDirective {
-        path: path.to_owned(),
-        word: directive
-            .as_str()
-            .map_or_else(|| directive.to_string(), str::to_owned),
+        word: go::printed(directive, false),
+        map: go::printed(map, false),
     }
 }
 
 /// Drops what `$retainKeys` does not name.
-fn retain_keys(
-    original: &mut Map<String, Value>,
-    patch: &mut Map<String, Value>,
-    path: &str,
-) -> Outcome<()> {
+fn retain_keys(original: &mut Map<String, Value>, patch: &mut Map<String, Value>) -> Outcome<()> {
     let Some(list) = patch.shift_remove(RETAIN_KEYS) else {
         return Ok(());
     };
     let Some(list) = list.as_array() else {
-        return Err(StrategicFailure::WrongShape {
-            path: format!("{path}.{RETAIN_KEYS}"),
-            expected: "a list of names",
-        });
+        return Err(StrategicFailure::RetainKeys);
     };
     let named = |key: &str| list.iter().any(|name| name.as_str() == Some(key));
     for (key, value) in &*patch {
         let directive = key.starts_with(DELETE_FROM) || key.starts_with(ELEMENT_ORDER);
         if !value.is_null() && !directive && !named(key) {
-            return Err(StrategicFailure::NotRetained {
-                path: path.to_owned(),
-                key: key.clone(),
-            });
+            return Err(StrategicFailure::RetainKeys);
         }
     }
     original.retain(|key, _| named(key));
@@ -193,7 +232,6 @@ fn set_element_orders(
     original: &mut Map<String, Value>,
     patch: &mut Map<String, Value>,
     ty: &TypeRef,
-    path: &str,
 ) -> Outcome<()> {
     let directives: Vec<String> = patch
         .keys()
@@ -204,25 +242,19 @@ fn set_element_orders(
         let Some(name) = directive.strip_prefix(ELEMENT_ORDER).map(str::to_owned) else {
             continue;
         };
-        let at = format!("{path}.{name}");
-        let list = |value: Option<Value>, what: &str| match value {
+        if name.is_empty() {
+            return Err(StrategicFailure::Nameless("setElementOrder list"));
+        }
+        let list = |value: Option<Value>| match value {
             None => Ok(None),
             Some(Value::Array(list)) => Ok(Some(list)),
-            Some(_) => Err(StrategicFailure::WrongShape {
-                path: format!("{path}.{what}"),
-                expected: "a list",
-            }),
+            Some(other) => Err(wrong(LIST, &other)),
         };
-        let order = list(patch.shift_remove(&directive), &directive)?.unwrap_or_default();
-        let old = list(original.get(&name).cloned(), &name)?;
-        let new = list(patch.get(&name).cloned(), &name)?;
+        let order = list(patch.shift_remove(&directive))?.unwrap_or_default();
+        let old = list(original.get(&name).cloned())?;
+        let new = list(patch.get(&name).cloned())?;
         let key = strategy(ty, &name).merge_key;
-        in_order(
-            new.as_deref().unwrap_or_default(),
-            &order,
-            key.as_deref(),
-            &at,
-        )?;
+        in_order(new.as_deref().unwrap_or_default(), &order, key.as_deref())?;
         let server = server_order(old.as_deref(), new.as_deref(), key.as_deref());
         let merged = match (&old, new) {
             (None, None) => continue,
@@ -231,9 +263,9 @@ fn set_element_orders(
                 Some(Value::Array(new)) => new,
                 _ => continue,
             },
-            (Some(old), Some(new)) => merge_list(old, new, ty, &name, false, &at)?,
+            (Some(old), Some(new)) => merge_list(old, new, ty, &name, false)?,
         };
-        let ordered = arrange(merged, &order, &server, key.as_deref(), &at)?;
+        let ordered = arrange(merged, &order, &server, key.as_deref())?;
         original.insert(name.clone(), Value::Array(ordered));
         patch.shift_remove(&name);
     }
@@ -267,23 +299,25 @@ fn server_order(old: Option<&[Value]>, new: Option<&[Value]>, key: Option<&str>)
 }
 
 /// Checks that the items of a patch stand in the order given, and that none is missing there.
-fn in_order(patch: &[Value], order: &[Value], key: Option<&str>, path: &str) -> Outcome<()> {
+fn in_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Outcome<()> {
     if patch.is_empty() || order.is_empty() {
         return Ok(());
     }
     let mut rest = order.iter();
     for item in patch.iter().filter(|item| item.get(PATCH).is_none()) {
-        let wanted = identity(item, key, path)?;
+        let wanted = identity(item, key)?;
         let mut found = false;
         for candidate in rest.by_ref() {
-            if same(identity(candidate, key, path)?, wanted) {
+            if same(identity(candidate, key)?, wanted) {
                 found = true;
                 break;
             }
         }
         if !found {
+            let items = patch.iter().filter(|item| item.get(PATCH).is_none());
             return Err(StrategicFailure::OrderMismatch {
-                path: path.to_owned(),
+                patch: go::printed(&items.cloned().collect(), false),
+                order: go::printed(&order.to_vec().into(), false),
             });
         }
     }
@@ -291,16 +325,13 @@ fn in_order(patch: &[Value], order: &[Value], key: Option<&str>, path: &str) -> 
 }
 
 /// What tells an item apart: its key field, or the item itself.
-fn identity<'a>(item: &'a Value, key: Option<&str>, path: &str) -> Outcome<&'a Value> {
+fn identity<'a>(item: &'a Value, key: Option<&str>) -> Outcome<&'a Value> {
     let Some(key) = key else { return Ok(item) };
     let Some(map) = item.as_object() else {
-        return Err(StrategicFailure::WrongShape {
-            path: path.to_owned(),
-            expected: "a list of maps",
-        });
+        return Err(wrong(MAP, item));
     };
     map.get(key).ok_or_else(|| StrategicFailure::NoMergeKey {
-        path: path.to_owned(),
+        item: go::printed(item, false),
         key: key.to_owned(),
     })
 }
@@ -311,11 +342,13 @@ fn merge_list(
     ty: &TypeRef,
     name: &str,
     is_deletion: bool,
-    path: &str,
 ) -> Outcome<Vec<Value>> {
     let strategy = strategy(ty, name);
     if !strategy.merge && !is_deletion {
         return Ok(new);
+    }
+    if old.iter().chain(&new).any(Value::is_array) {
+        return Err(StrategicFailure::ListOfLists);
     }
     let maps = old
         .iter()
@@ -335,46 +368,40 @@ fn merge_list(
                 merged.push(item.clone());
             }
         }
-        return arrange(merged, &new, old, None, path);
+        return arrange(merged, &new, old, None);
     }
     if maps != old.len() + new.len() {
-        return Err(StrategicFailure::WrongShape {
-            path: path.to_owned(),
-            expected: "a list of items of one kind",
+        let lists = Value::Array(vec![old.to_vec().into(), new.into()]);
+        return Err(StrategicFailure::MixedList {
+            lists: go::printed(&lists, false),
         });
     }
     let Some(key) = strategy.merge_key else {
         return Err(StrategicFailure::NotMergeable {
-            path: path.to_owned(),
+            list: name.to_owned(),
         });
     };
     let item = below(ty, name).item().unwrap_or_else(crate::typed::untyped);
-    let (mut merged, new) = special_items(old, new, &key, path)?;
+    let (mut merged, new) = special_items(old, new, &key)?;
     let server = merged.clone();
     for value in &new {
-        let wanted = identity(value, Some(&key), path)?;
+        let wanted = identity(value, Some(&key))?;
         let known = merged
             .iter_mut()
             .find(|known| known.get(&key).is_some_and(|known| same(known, wanted)));
         match (known, value) {
             (Some(known), Value::Object(value)) => {
-                let at = format!("{path}[{key}={wanted}]");
                 let before = known.as_object().cloned().unwrap_or_default();
-                *known = Value::Object(merge_map(before, value.clone(), &item, &at)?);
+                *known = Value::Object(merge_map(before, value.clone(), &item)?);
             }
             _ => merged.push(value.clone()),
         }
     }
-    arrange(merged, &new, &server, Some(&key), path)
+    arrange(merged, &new, &server, Some(&key))
 }
 
 /// Handles the items of a patch that are directives: deletes from the old list, or starts anew.
-fn special_items(
-    old: &[Value],
-    new: Vec<Value>,
-    key: &str,
-    path: &str,
-) -> Outcome<(Vec<Value>, Vec<Value>)> {
+fn special_items(old: &[Value], new: Vec<Value>, key: &str) -> Outcome<(Vec<Value>, Vec<Value>)> {
     let mut kept = old.to_vec();
     let mut plain = Vec::with_capacity(new.len());
     let mut replace = false;
@@ -383,11 +410,12 @@ fn special_items(
             None => plain.push(item),
             Some(directive) => match directive.as_str() {
                 Some("delete") => {
-                    let gone = identity(&item, Some(key), path)?;
+                    let gone = identity(&item, Some(key))?;
                     kept.retain(|known| !known.get(key).is_some_and(|known| same(known, gone)));
                 }
                 Some("replace") => replace = true,
-                _ => return Err(unknown(path, directive)),
+                Some("merge") => return Err(StrategicFailure::MergeDirective),
+                _ => return Err(unknown(directive, &item)),
             },
         }
     }
@@ -405,7 +433,6 @@ fn arrange(
     order: &[Value],
     server: &[Value],
     key: Option<&str>,
-    path: &str,
 ) -> Outcome<Vec<Value>> {
     let place = |list: &[Value], item: &Value| {
         let of =
@@ -418,7 +445,7 @@ fn arrange(
         })
     };
     for item in items.iter().chain(order) {
-        identity(item, key, path)?;
+        identity(item, key)?;
     }
     let (mut named, mut own): (Vec<Value>, Vec<Value>) = items
         .into_iter()

@@ -174,6 +174,18 @@ impl Normal {
                     out.push(self.value(item, key, at, None));
                     at.truncate(length);
                 }
+                if key == "managedFields" {
+                    // Their order is that of seconds, which pass when they pass.
+                    out.sort_by_cached_key(|entry| {
+                        ["operation", "manager", "apiVersion", "subresource"].map(|k| {
+                            entry
+                                .get(k)
+                                .and_then(Value::as_str)
+                                .unwrap_or_default()
+                                .to_owned()
+                        })
+                    });
+                }
                 Value::Array(out)
             }
             Value::String(text) => match key {

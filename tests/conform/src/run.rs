@@ -406,6 +406,13 @@ fn holds(answer: &Value, until: &Value) -> bool {
 
 /// Leaves what is compared.
 fn compared(answer: &mut Value, words: &Words) {
+    let told = answer.pointer("/body/message").and_then(Value::as_str);
+    if told.is_some_and(|m| m.starts_with("Apply failed with"))
+        && let Some(causes) = answer.pointer_mut("/body/details/causes")
+    {
+        // Conflicts with several managers come in no order.
+        sort(causes);
+    }
     if !words.show.is_empty() {
         let body = answer.get("body").cloned().unwrap_or_default();
         let mut parts = Map::new();

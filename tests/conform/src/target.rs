@@ -111,7 +111,16 @@ impl Target {
             }
             Self::Real(real) => {
                 let mut sender = real.sender().await?;
-                let response = sender.send_request(built).await?;
+                let response = match sender.send_request(built.clone()).await {
+                    Ok(response) => response,
+                    // The server ends a connection in peace after it refused a large body; what
+                    // had not begun by then is to be sent again.
+                    Err(error) if error.to_string().contains("http2 error") => {
+                        let mut sender = real.sender().await?;
+                        sender.send_request(built).await?
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 Ok(response.map(|b| b.map_err(|e| -> Broken { Box::new(e) }).boxed_unsync()))
             }
         }

@@ -141,6 +141,8 @@ fn lose_owner(
     for owner in &all {
         let text = |field| path::text(owner, &[field]);
         match state.find(text("uid")) {
+            // Whether an owner of a kind that is not served is gone cannot be told.
+            None if !is_served(state, text("apiVersion"), text("kind")) => return,
             None => {}
             Some((_, of)) if of.namespace.is_empty() || of.namespace == key.namespace => {
                 left.push(owner.clone());
@@ -187,6 +189,13 @@ fn lose_owner(
         &options,
         &mut call.clone(),
     );
+}
+
+fn is_served(state: &State, api_version: &str, kind: &str) -> bool {
+    state
+        .registry
+        .iter()
+        .any(|r| r.api_version == api_version && r.kind.kind == kind)
 }
 
 /// An owner that waits: orphans are let go, or blocking dependents removed first.

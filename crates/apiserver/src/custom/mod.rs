@@ -9,6 +9,8 @@ mod spec;
 mod status;
 mod structure;
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use weir_object::{Kind, path};
 use weir_schema::{Schema, TypeRef};
@@ -24,6 +26,37 @@ pub(crate) use status::{begin, mark_going, note_storage, reconsider, settle};
 /// The finalizer by which a definition waits for its objects.
 pub(crate) const CLEANUP: &str = "customresourcecleanup.apiextensions.k8s.io";
 
+/// The version in which a definition's objects are kept.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) api_version: String,
+    pub(crate) schema: Structural,
+}
+
+impl Kept {
+    fn of(definition: &Value) -> Self {
+        let version = versions(definition).find(|v| flag(v, "storage"));
+        let version = version.cloned().unwrap_or_default();
+        let group = path::text(definition, &["spec", "group"]);
+        Self {
+            api_version: format!("{group}/{}", path::text(&version, &["name"])),
+            schema: Structural::read(&document(&version)),
+        }
+    }
+}
+
+fn document(version: &Value) -> Value {
+    let document = path::get(version, &["schema", "openAPIV3Schema"]);
+    document.cloned().unwrap_or_default()
+}
+
+fn typing(document: &Value, plural: &str) -> TypeRef {
+    Schema::from_crd_schema(document).unwrap_or_else(|unreadable| {
+        tracing::warn!(%unreadable, %plural, "fields of the kind are merged without types");
+        TypeRef::untyped()
+    })
+}
+
 /// What a definition says of one version.
 #[derive(Debug)]
 pub(crate) struct Custom {
@@ -34,6 +67,8 @@ pub(crate) struct Custom {
     /// The version that objects are kept in, when only a webhook could convert them to this one.
     pub(crate) foreign: Option<String>,
     pub(crate) schema: Structural,
+    /// How objects are kept, in whichever version they are written.
+    pub(crate) kept: Arc<Kept>,
     /// The schema as it was written, for OpenAPI.
     pub(crate) document: Value,
     pub(crate) columns: Vec<Column>,
@@ -97,19 +132,21 @@ pub(crate) fn serve(registry: &mut Registry, definition: &Value, storage: Storag
     let text = |p: &[&str]| path::text(definition, p).to_owned();
     let (group, plural) = (text(&["spec", "group"]), text(&["spec", "names", "plural"]));
     registry.remove(&group, &plural);
+    let kept = Arc::new(Kept::of(definition));
+    let all: Arc<[(String, TypeRef)]> = versions(definition)
+        .map(|version| {
+            let name = path::text(version, &["name"]);
+            (
+                format!("{group}/{name}"),
+                typing(&document(version), &plural),
+            )
+        })
+        .collect();
     let webhook = text(&["spec", "conversion", "strategy"]) == "Webhook";
-    let kept = versions(definition).find(|v| flag(v, "storage"));
-    let foreign = kept
-        .filter(|_| webhook)
-        .map(|v| format!("{group}/{}", path::text(v, &["name"])));
+    let foreign = webhook.then(|| kept.api_version.clone());
     for version in versions(definition).filter(|v| flag(v, "served")) {
-        let document = path::get(version, &["schema", "openAPIV3Schema"])
-            .cloned()
-            .unwrap_or_default();
-        let typing = Schema::from_crd_schema(&document).unwrap_or_else(|unreadable| {
-            tracing::warn!(%unreadable, %plural, "fields of the kind are merged without types");
-            TypeRef::untyped()
-        });
+        let document = document(version);
+        let typing = typing(&document, &plural);
         let kind = Kind {
             group: group.clone().into(),
             version: path::text(version, &["name"]).to_owned().into(),
@@ -135,7 +172,9 @@ pub(crate) fn serve(registry: &mut Registry, definition: &Value, storage: Storag
             api_version: kind.api_version(),
             typing,
             go: None,
+            versions: all.clone(),
             custom: Some(Custom {
+                kept: kept.clone(),
                 definition: text(&["metadata", "name"]),
                 foreign: foreign.clone().filter(|kept| *kept != kind.api_version()),
                 going: path::get(definition, &["metadata", "deletionTimestamp"]).is_some(),

@@ -45,7 +45,14 @@ pub(crate) fn settle(state: &mut State, resource: &Resource, name: &str, now: Ti
     });
     let mut call = Call::new(MANAGER, now);
     call.force = true;
-    if let Ok(new) = write::applied(resource, Some(&live), &config, Part::Status, &call) {
+    if let Ok(new) = write::applied(
+        resource,
+        Some(&live),
+        &config,
+        ("", ""),
+        Part::Status,
+        &call,
+    ) {
         state.put(resource.storage, &at, new);
     }
 }

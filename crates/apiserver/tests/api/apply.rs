@@ -117,7 +117,7 @@ async fn an_apply_needs_a_manager_and_a_fitting_object() {
     assert_eq!(
         refused.body["message"],
         json!(
-            "failed to create typed patch object (default/web; apps/v1, Kind=Deployment): \
+            "failed to create typed patch object (/web; apps/v1, Kind=Deployment): \
              .spec.odd: field not declared in schema"
         )
     );

@@ -1,10 +1,14 @@
 //! Owns server-side apply: merge, take away what the manager no longer applies, find conflicts.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 use weir_schema::TypeRef;
 
 use super::entries::{self, Owner, Share, Table};
-use super::updating::{conflicts, reconcile, record, yield_fields};
+use super::updating::{conflicts, record, yield_fields};
+use super::versions::{Formless, Versions};
 use super::{ApplyFailure, Conflict, Conflicts, Operation, Writer};
 use crate::element::{json_text, same, shown};
 use crate::fieldset::FieldSet;
@@ -44,7 +48,11 @@ pub fn apply(
             Operation::Update,
         );
         let empty = Value::Object(Map::new());
-        record(&empty, &before, ty, &mut table, writer, owner);
+        record(&empty, &before, ty, &mut table, writer, owner).map_err(|reason| {
+            ApplyFailure::Failed(format!(
+                "failed to create manager for existing fields: {reason}"
+            ))
+        })?;
     }
     let mut attempt = attempt(&before, applied, ty, &table, writer, force);
     if writer.manager == KUBECTL
@@ -66,11 +74,7 @@ pub fn apply(
     let (mut out, mut table) = match attempt {
         Ok(done) => done,
         Err(Refused::Conflicts(found)) => return Err(ApplyFailure::Conflicts(worded(found))),
-        Err(Refused::Invalid(reason)) => {
-            return Err(ApplyFailure::Invalid {
-                reasons: vec![reason],
-            });
-        }
+        Err(Refused::Failed(reason)) => return Err(ApplyFailure::Failed(reason)),
     };
     let changed = live.is_none() || !same(&before, &out);
     if changed {
@@ -135,7 +139,7 @@ type Found = Vec<(Owner, crate::element::Path)>;
 
 enum Refused {
     Conflicts(Found),
-    Invalid(String),
+    Failed(String),
 }
 
 fn attempt(
@@ -147,9 +151,13 @@ fn attempt(
     force: bool,
 ) -> Result<(Value, Table), Refused> {
     let mut table = table.clone();
-    reconcile(&mut table, ty);
+    let versions = Versions::of(writer, ty);
+    versions
+        .reconcile(&mut table, before)
+        .map_err(Refused::Failed)?;
     let owner = Owner::of(writer, Operation::Apply);
-    let merged = typed::merge(before, applied, ty).map_err(Refused::Invalid)?;
+    let merged = typed::merge(before, applied, ty)
+        .map_err(|reason| Refused::Failed(format!("failed to merge config: {reason}")))?;
     let fields = typed::fields_of(applied, ty).without(writer.ignored);
     let last = table.get(&owner).cloned();
     table.insert(
@@ -160,11 +168,17 @@ fn attempt(
             time: last.as_ref().and_then(|share| share.time.clone()),
         },
     );
-    let last = last.map(|share| share.fields).unwrap_or_default();
-    let out = prune(merged, &table, &last, ty);
+    let out = match last {
+        None => merged,
+        Some(last) => prune(merged, &table, &last, &versions, writer.api_version)
+            .map_err(|reason| Refused::Failed(format!("failed to prune fields: {reason}")))?,
+    };
 
     let change = typed::compare(before, &out, ty).without(writer.ignored);
-    let found = conflicts(&table, &change, Some(&owner));
+    let changes = versions
+        .changes(before, &out, &change, &table)
+        .map_err(Refused::Failed)?;
+    let found = conflicts(&table, &changes, Some(&owner));
     if !force && !found.is_empty() {
         let mut paths = Vec::new();
         for (owner, fields) in found {
@@ -172,7 +186,7 @@ fn attempt(
         }
         return Err(Refused::Conflicts(paths));
     }
-    yield_fields(&mut table, &change, Some(&owner));
+    yield_fields(&mut table, &changes, Some(&owner));
     if let Some(share) = table.get_mut(&owner) {
         share.fields = share.fields.difference(&entries::unowned());
         if share.fields.is_empty() {
@@ -184,28 +198,94 @@ fn attempt(
 
 /// Takes away what the manager applied last time and does not now, unless somebody owns it. Three
 /// steps: take away all that was applied last time; put back what anybody owns now, the manager
-/// included; put back what went along although the manager never applied it.
-fn prune(merged: Value, table: &Table, last: &FieldSet, ty: &TypeRef) -> Value {
-    if last.is_empty() {
-        return merged;
+/// included, version by version; put back what went along although the manager never applied it.
+fn prune(
+    merged: Value,
+    table: &Table,
+    last: &Share,
+    versions: &Versions<'_>,
+    own: &str,
+) -> Result<Value, String> {
+    if last.fields.is_empty() {
+        return Ok(merged);
     }
-    let ty = Some(ty);
-    let (Some(at), last) = (ty, last.with_named_parents(ty)) else {
-        return merged;
+    let then = last.api_version.as_str();
+    let (merged, at) = match versions.form(&merged, own, then) {
+        Ok((form, ty)) => (form.into_owned(), ty),
+        Err(Formless::Missing) => return Ok(merged),
+        Err(Formless::Broken(reason)) => {
+            return Err(format!(
+                "failed to convert merged object to last applied version: {reason}"
+            ));
+        }
     };
-    let fields = |value: &Value| typed::fields_of(value, at).with_named_parents(ty);
-    let all = fields(&merged);
-    let owned = table
-        .values()
-        .fold(FieldSet::default(), |sum, share| sum.union(&share.fields))
-        .with_named_parents(ty);
-    let bare = typed::remove(&merged, &last, at);
-    let back = typed::remove(&merged, &all.difference(&fields(&bare).union(&owned)), at);
-    typed::remove(
-        &merged,
-        &all.difference(&fields(&back)).intersection(&last),
-        at,
-    )
+    let mut owned: BTreeMap<&str, FieldSet> = BTreeMap::new();
+    for share in table.values() {
+        let fields = owned.entry(share.api_version.as_str()).or_default();
+        *fields = fields.union(&share.fields);
+    }
+    let last = last.fields.with_named_parents(Some(at));
+    let mut pruned = typed::remove(&merged, &last, at);
+    let mut current = then;
+    // What is owned in the version of the last time comes first.
+    let mut order: Vec<&str> = owned.keys().copied().collect();
+    order.sort_by_key(|version| *version != then);
+    for version in order {
+        let Some(fields) = owned.get(version) else {
+            continue;
+        };
+        let back = put_back(&merged, &pruned, (then, current), version, fields, versions)
+            .map_err(|reason| format!("failed add back owned items: {reason}"))?;
+        if let Some(back) = back {
+            pruned = back;
+            current = version;
+        }
+    }
+    let (pruned, _) = form(versions, &pruned, current, then, "pruned")?;
+    let all = typed::fields_of(&merged, at).with_named_parents(Some(at));
+    let kept = typed::fields_of(&pruned, at).with_named_parents(Some(at));
+    let out = typed::remove(&merged, &all.difference(&kept).intersection(&last), at);
+    match versions.form(&out, then, own) {
+        Ok((form, _)) => Ok(form.into_owned()),
+        Err(Formless::Missing) => Ok(out),
+        Err(Formless::Broken(reason)) => Err(reason),
+    }
+}
+
+fn form<'o, 'a>(
+    versions: &Versions<'a>,
+    object: &'o Value,
+    from: &str,
+    to: &str,
+    which: &str,
+) -> Result<(Cow<'o, Value>, &'a TypeRef), String> {
+    versions.form(object, from, to).map_err(|formless| {
+        let reason = match formless {
+            Formless::Missing => format!("no corresponding type for {to}"),
+            Formless::Broken(reason) => reason,
+        };
+        format!("failed to convert {which} object at version {to}: {reason}")
+    })
+}
+
+/// Puts back what somebody owns in one version. Nothing when that version is gone.
+fn put_back(
+    merged: &Value,
+    pruned: &Value,
+    (merged_in, pruned_in): (&str, &str),
+    version: &str,
+    owned: &FieldSet,
+    versions: &Versions<'_>,
+) -> Result<Option<Value>, String> {
+    if versions.ty(version).is_none() {
+        return Ok(None);
+    }
+    let (merged, ty) = form(versions, merged, merged_in, version, "merged")?;
+    let (pruned, _) = form(versions, pruned, pruned_in, version, "pruned")?;
+    let fields = |value: &Value| typed::fields_of(value, ty).with_named_parents(Some(ty));
+    let stays = fields(&pruned).union(&owned.with_named_parents(Some(ty)));
+    let gone = fields(&merged).difference(&stays);
+    Ok(Some(typed::remove(&merged, &gone, ty)))
 }
 
 fn worded(found: Found) -> Conflicts {

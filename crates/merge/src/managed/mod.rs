@@ -10,6 +10,7 @@
 mod applying;
 mod entries;
 mod updating;
+mod versions;
 
 use std::fmt;
 
@@ -75,6 +76,9 @@ pub struct Writer<'a> {
     /// object itself where there is a status subresource, `spec` for that subresource. The caller
     /// also resets their values to the live ones.
     pub ignored: &'a FieldSet,
+    /// The other versions of the kind with their types. What was owned in a version that is not
+    /// here is owned no more.
+    pub versions: &'a [(String, TypeRef)],
 }
 
 /// One field that another manager owns with a different value.
@@ -121,11 +125,15 @@ pub enum ApplyFailure {
     #[error("{0}")]
     Conflicts(Conflicts),
     /// The configuration does not fit its type. Terminal: it must change.
-    #[error("the configuration does not fit its type: {}", .reasons.join("; "))]
+    #[error("{}", typed::told(.reasons))]
     Invalid {
         /// One text for each place.
         reasons: Vec<String>,
     },
+    /// The object has no form in a version that a manager wrote in. Terminal until that manager's
+    /// entry goes, or the definition changes. The text is the API server's.
+    #[error("{0}")]
+    Failed(String),
     /// The configuration carries `metadata.managedFields`. Terminal: leave it out.
     #[error("metadata.managedFields must be nil")]
     CarriesManagedFields,

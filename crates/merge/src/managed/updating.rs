@@ -7,9 +7,10 @@ use serde_json::{Map, Value};
 use weir_schema::TypeRef;
 
 use super::entries::{self, Owner, Share, Table};
+use super::versions::{Changes, Versions};
 use super::{Operation, Writer};
 use crate::fieldset::FieldSet;
-use crate::typed::{self, Comparison};
+use crate::typed;
 
 /// Records the ownership of what a write that is no apply changed, from `live` (none when created)
 /// to `new`, and answers `new` with its managed fields.
@@ -24,14 +25,11 @@ pub fn update(live: Option<&Value>, new: Value, ty: &TypeRef, writer: &Writer<'_
     if tracked {
         let mut before = live.cloned().unwrap_or_else(|| Value::Object(Map::new()));
         entries::strip(&mut before);
-        record(
-            &before,
-            &new,
-            ty,
-            &mut table,
-            writer,
-            Owner::of(writer, Operation::Update),
-        );
+        let owner = Owner::of(writer, Operation::Update);
+        if record(&before, &new, ty, &mut table, writer, owner).is_err() {
+            // Nobody owns anything rather than something wrong; the write itself stands.
+            return new;
+        }
         entries::cap(&mut table);
     }
     entries::store(&mut new, &table);
@@ -66,7 +64,7 @@ fn starting_table(live: Option<&Value>, new: &Value, writer: &Writer<'_>) -> Tab
     }
 }
 
-/// Moves what changed between two versions to one owner.
+/// Moves what changed between two objects to one owner.
 pub(super) fn record(
     before: &Value,
     after: &Value,
@@ -74,16 +72,18 @@ pub(super) fn record(
     table: &mut Table,
     writer: &Writer<'_>,
     owner: Owner,
-) {
-    reconcile(table, ty);
+) -> Result<(), String> {
+    let versions = Versions::of(writer, ty);
+    versions.reconcile(table, before)?;
     let change = typed::compare(before, after, ty).without(writer.ignored);
-    yield_fields(table, &change, None);
+    let changes = versions.changes(before, after, &change, table)?;
+    yield_fields(table, &changes, None);
     let gained = change
         .written()
         .without(writer.ignored)
         .difference(&entries::unowned());
     if gained.is_empty() {
-        return;
+        return Ok(());
     }
     let share = table.entry(owner).or_insert_with(|| Share {
         fields: FieldSet::default(),
@@ -93,36 +93,37 @@ pub(super) fn record(
     share.fields = share.fields.union(&gained);
     writer.api_version.clone_into(&mut share.api_version);
     share.time = Some(writer.now.to_owned());
-}
-
-pub(super) fn reconcile(table: &mut Table, ty: &TypeRef) {
-    for share in table.values_mut() {
-        share.fields = typed::reconcile(&share.fields, ty);
-    }
+    Ok(())
 }
 
 /// What each other owner holds of the fields whose value is new.
 pub(super) fn conflicts(
     table: &Table,
-    change: &Comparison,
+    changes: &Changes,
     except: Option<&Owner>,
 ) -> BTreeMap<Owner, FieldSet> {
-    let written = change.written();
     table
         .iter()
         .filter(|(owner, _)| Some(*owner) != except)
-        .map(|(owner, share)| (owner.clone(), share.fields.intersection(&written)))
+        .filter_map(|(owner, share)| {
+            let written = changes.in_version(&share.api_version)?.written();
+            Some((owner.clone(), share.fields.intersection(&written)))
+        })
         .filter(|(_, fields)| !fields.is_empty())
         .collect()
 }
 
-/// Takes changed and removed fields from every other owner; who owns nothing any more goes.
-pub(super) fn yield_fields(table: &mut Table, change: &Comparison, except: Option<&Owner>) {
-    let lost = change.written().union(&change.removed);
-    for (owner, share) in &mut *table {
+/// Takes changed and removed fields from every other owner; who owns nothing any more goes, and
+/// so does who wrote in a version that is gone.
+pub(super) fn yield_fields(table: &mut Table, changes: &Changes, except: Option<&Owner>) {
+    table.retain(|owner, share| {
         if Some(owner) != except {
+            let Some(change) = changes.in_version(&share.api_version) else {
+                return false;
+            };
+            let lost = change.written().union(&change.removed);
             share.fields = share.fields.difference(&lost);
         }
-    }
-    table.retain(|_, share| !share.fields.is_empty());
+        !share.fields.is_empty()
+    });
 }

@@ -21,7 +21,7 @@ pub(crate) use fields::fields_of;
 pub(crate) use merge::merge;
 pub(crate) use reconcile::reconcile;
 pub(crate) use remove::{extract, remove};
-pub(crate) use validate::validate;
+pub(crate) use validate::{told, validate};
 
 /// The sides of a type that can apply to a value. More than one only for null, which takes any
 /// form, and for a value that does not fit its type.

@@ -8,12 +8,24 @@ use weir_schema::{Scalar, TypeRef};
 
 use super::{Side, is_atomic_list, item, item_element, side};
 use crate::element::PathElement;
+use crate::go::{kind, printed};
 
 /// All that does not fit, one text for each place; empty when the value fits.
 pub(crate) fn validate(value: &Value, ty: &TypeRef) -> Vec<String> {
     let mut out = Vec::new();
     walk(value, ty, &mut String::new(), &mut out);
     out
+}
+
+/// The reasons as one text.
+pub(crate) fn told(reasons: &[String]) -> String {
+    match reasons {
+        [one] => one.clone(),
+        many => {
+            let lines: Vec<String> = many.iter().map(|reason| format!("\n  {reason}")).collect();
+            format!("errors:{}", lines.concat())
+        }
+    }
 }
 
 fn walk(value: &Value, ty: &TypeRef, path: &mut String, out: &mut Vec<String>) {
@@ -24,7 +36,10 @@ fn walk(value: &Value, ty: &TypeRef, path: &mut String, out: &mut Vec<String>) {
         Side::Scalar => scalar(value, ty, path, out),
         Side::List => {
             let Some(list) = value.as_array() else {
-                out.push(format!("{path}: expected list, got {value}"));
+                out.push(format!(
+                    "{path}: expected list, got &{{{}}}",
+                    printed(value, false)
+                ));
                 return;
             };
             let item = item(ty);
@@ -41,24 +56,34 @@ fn walk(value: &Value, ty: &TypeRef, path: &mut String, out: &mut Vec<String>) {
                         }
                     }
                 };
-                below(&element.to_string(), path, |path| {
-                    walk(value, &item, path, out);
-                });
-                if !seen.insert(element.clone()) {
-                    out.push(format!("{path}: duplicate entries for key {element}"));
+                let step = element.to_string();
+                if !seen.insert(element) {
+                    out.push(format!("{path}: duplicate entries for key {step}"));
                 }
+                below(&step, path, |path| walk(value, &item, path, out));
             }
         }
         Side::Map => {
             let Some(map) = value.as_object() else {
-                out.push(format!("{path}: expected map, got {value}"));
+                out.push(format!(
+                    "{path}: expected map, got &{{{}}}",
+                    printed(value, false)
+                ));
                 return;
             };
-            for (name, value) in map {
-                below(&format!(".{name}"), path, |path| match ty.field(name) {
-                    Some(ty) => walk(value, &ty, path, out),
+            let mut names: Vec<&String> = map.keys().collect();
+            names.sort();
+            for name in names {
+                let Some(value) = map.get(name) else { continue };
+                let known = ty.field(name);
+                below(&format!(".{name}"), path, |path| match &known {
+                    Some(ty) => walk(value, ty, path, out),
                     None => out.push(format!("{path}: field not declared in schema")),
                 });
+                if known.is_none() {
+                    // The API server looks no further in this map.
+                    break;
+                }
             }
         }
     }
@@ -80,7 +105,13 @@ fn scalar(value: &Value, ty: &TypeRef, path: &str, out: &mut Vec<String>) {
             (!value.is_array() && !value.is_object(), "any scalar")
         }
     };
-    if !fits {
-        out.push(format!("{path}: expected {expected}, got {value}"));
+    if fits {
+        return;
     }
+    let got = match expected {
+        "string" => format!("&value.valueUnstructured{{Value:{}}}", printed(value, true)),
+        "boolean" | "any scalar" => format!("&{{{}}}", printed(value, false)),
+        _ => kind(value).to_owned(),
+    };
+    out.push(format!("{path}: expected {expected}, got {got}"));
 }

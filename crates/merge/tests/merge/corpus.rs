@@ -85,6 +85,7 @@ fn replay(file: &str) {
                 subresource: text("subresource"),
                 now: text("now"),
                 ignored: &ignored,
+                versions: &[],
             };
             let force = step.get("force").and_then(Value::as_bool) == Some(true);
             let object = step["object"].clone();

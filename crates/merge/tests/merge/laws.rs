@@ -99,6 +99,7 @@ fn configuration() -> BoxedStrategy<Value> {
 fn apply(live: Option<&Value>, applied: &Value, manager: &str, now: &str) -> Value {
     let ignored = FieldSet::default();
     let writer = Writer {
+        versions: &[],
         manager,
         api_version: "apps/v1",
         subresource: "",
@@ -181,7 +182,7 @@ proptest! {
     fn an_update_owns_exactly_what_it_changed(a in configuration(), b in configuration()) {
         let live = apply(None, &a, "one", "2024-01-01T00:00:01Z");
         let ignored = FieldSet::default();
-        let writer = Writer { manager: "edit", api_version: "apps/v1", subresource: "",
+        let writer = Writer { versions: &[], manager: "edit", api_version: "apps/v1", subresource: "",
             now: "2024-01-01T00:00:02Z", ignored: &ignored };
         let after = managed::update(Some(&live), b, &deployment(), &writer);
         let same = managed::update(Some(&after), after.clone(), &deployment(), &writer);
