@@ -237,7 +237,8 @@ mod tests {
     fn every_built_in_kind_has_a_struct_and_every_edge_an_end() {
         let types = GoTypes::builtin();
         for info in crate::builtin_kinds() {
-            let id = types.of(&info.api_version(), &info.kind).expect("known");
+            let id = types.of(&info.api_version(), &info.kind);
+            let id = id.unwrap_or_else(|| panic!("{} {}", info.api_version(), info.kind));
             assert!(
                 matches!(types.get(id).expect("there").form, GoForm::Struct(_)),
                 "{}",

@@ -174,7 +174,8 @@ async fn grpc_goes_by_weight_and_match_and_its_status_arrives() {
         let slice = Object(json!({
             "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
             "metadata": {"name": format!("{name}-1"), "namespace": "default",
-                "labels": {"kubernetes.io/service-name": name}},
+                "labels": {"kubernetes.io/service-name": name,
+                    "endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}},
             "ports": [{"name": "grpc", "port": port, "protocol": "TCP"}],
             "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": true}}],
         }));

@@ -42,7 +42,12 @@ spec: {{ports: [{{name: p, port: 80}}]}}
 apiVersion: discovery.k8s.io/v1
 kind: EndpointSlice
 addressType: IPv4
-metadata: {{name: {name}-1, namespace: default, labels: {{kubernetes.io/service-name: {name}}}}}
+metadata:
+  name: {name}-1
+  namespace: default
+  labels:
+    kubernetes.io/service-name: {name}
+    endpointslice.kubernetes.io/managed-by: endpointslice-controller.k8s.io
 ports: [{{name: p, port: {port}, protocol: TCP}}]
 endpoints: [{{addresses: [127.0.0.1], conditions: {{ready: true}}}}]
 "
