@@ -66,7 +66,7 @@ pub(crate) fn check(
     );
     annotations(meta, &mut checks);
     owners(meta, &mut checks);
-    finalizers(meta, &mut checks);
+    finalizers(resource, meta, &mut checks);
     if let Some(old) = old {
         // The server judges these once for all kinds, and once for each built-in one.
         if resource.custom.is_none() {
@@ -152,7 +152,8 @@ fn finalizer_list(object: &Value) -> Vec<&str> {
         .collect()
 }
 
-fn finalizers(meta: &Value, checks: &mut Checks) {
+/// Custom kinds may have finalizers without a domain.
+fn finalizers(resource: &Resource, meta: &Value, checks: &mut Checks) {
     let at = At::root("metadata");
     let at = at.field("finalizers");
     let list = meta.get("finalizers").and_then(Value::as_array);
@@ -161,7 +162,7 @@ fn finalizers(meta: &Value, checks: &mut Checks) {
         let name = name.as_str().unwrap_or_default();
         checks.faults(at, name, names::qualified(name));
         let standard = matches!(name, "orphan" | "foregroundDeletion" | "kubernetes");
-        if !name.contains('/') && !standard {
+        if resource.custom.is_none() && !name.contains('/') && !standard {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";
             checks.wrong(at.index(i), name, detail);
         }

@@ -441,3 +441,24 @@ async fn events_have_two_faces() {
         (&json!("new"), &json!("c"))
     );
 }
+
+#[tokio::test]
+async fn finalizers_of_custom_kinds_need_no_domain() {
+    let server = server();
+    let schema = json!({"openAPIV3Schema": {"type": "object"}});
+    let definition = json!({
+        "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "plains.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced",
+            "names": {"plural": "plains", "kind": "Plain"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": schema}]},
+    });
+    let crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    assert_eq!(post(&server, crds, &definition).await.code, 201);
+    let meta = json!({"name": "a", "finalizers": ["finalizers.example.com"]});
+    let plain = json!({"apiVersion": "example.com/v1", "kind": "Plain", "metadata": meta});
+    let plains = "/apis/example.com/v1/namespaces/default/plains";
+    assert_eq!(post(&server, plains, &plain).await.code, 201);
+    let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta});
+    assert_eq!(post(&server, MAPS, &map).await.code, 422);
+}

@@ -236,7 +236,8 @@ async fn the_rules_of_others_in_a_route_are_kept() {
         .sandbox()
         .apply(
             "route.yaml",
-            "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n\
+            "apiVersion: v1\nkind: Service\nmetadata: {name: other, namespace: demo}\nspec: {ports: [{port: 80}]}\n---\n\
+             apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\n\
              metadata: {name: app, namespace: demo, labels: {team: own}}\n\
              spec:\n  parentRefs: [{name: gateway, namespace: demo}]\n  hostnames: [app.example.com]\n  rules:\n\
              \x20 - backendRefs: [{name: app-primary, port: 9898, weight: 100}, {name: app-canary, port: 9898, weight: 0}]\n\
