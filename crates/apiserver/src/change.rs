@@ -22,14 +22,16 @@ pub(crate) fn needs_generation(resource: &Resource, old: &Value, new: &Value) ->
             && path::get(old, &annotations) != path::get(new, &annotations))
 }
 
-/// Whether a write changes nothing: times in managedFields do not count.
+/// Whether a write changes nothing: times in managedFields do not count, nor does the version in
+/// which it was made.
 pub(crate) fn same(old: &Value, new: &Value) -> bool {
     let (Some(a), Some(b)) = (old.as_object(), new.as_object()) else {
         return old == new;
     };
     let keys_equal = a.len() == b.len()
-        && a.iter()
-            .all(|(key, value)| key == "metadata" || b.get(key) == Some(value));
+        && a.iter().all(|(key, value)| {
+            key == "metadata" || key == "apiVersion" || b.get(key) == Some(value)
+        });
     if !keys_equal {
         return false;
     }

@@ -25,7 +25,7 @@ const EVENT: [(&str, &str); 6] = [
 
 /// The object as the resource shows it.
 pub(crate) fn outward(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
-    if !resource.converts(object) {
+    if is_as_kept(resource, object.get("apiVersion").and_then(Value::as_str)) {
         return object.clone();
     }
     let mut out = (**object).clone();
@@ -43,6 +43,7 @@ pub(crate) fn outward(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
             &["apiVersion"],
             resource.api_version.clone().into(),
         );
+        structural::fill(&mut out, &custom.kept.schema);
         structural::prune(&mut out, &custom.schema, true, &mut Vec::new());
         return Arc::new(out);
     }
@@ -60,7 +61,17 @@ pub(crate) fn outward(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
 
 /// Whether the kept text is what the resource shows.
 pub(crate) fn as_kept(resource: &Resource, stored: &Stored) -> bool {
-    *stored.head.api_version == *resource.api_version
+    is_as_kept(resource, Some(&stored.head.api_version))
+}
+
+/// A custom object that was written in another version than the one in which objects are kept has
+/// that version's defaults yet to come, whichever version is read.
+fn is_as_kept(resource: &Resource, api_version: Option<&str>) -> bool {
+    let kept = resource
+        .custom
+        .as_ref()
+        .map(|c| c.kept.api_version.as_str());
+    api_version == Some(&resource.api_version) && kept.is_none_or(|kept| Some(kept) == api_version)
 }
 
 /// A kept object as the resource shows it.
@@ -92,15 +103,13 @@ pub(crate) fn write(resource: &Resource, stored: &Stored, typed: bool, out: &mut
     };
 }
 
-/// A custom object as it is kept: in one version, with what that version knows and its defaults.
+/// A custom object as it is kept: with what the version knows in which objects are kept. It says
+/// in which version it was written, see [`is_as_kept`].
 pub(crate) fn keep(resource: &Resource, object: &mut Value) {
     if let Some(custom) = &resource.custom
         && resource.api_version != custom.kept.api_version
     {
-        let kept = &custom.kept;
-        path::set(object, &["apiVersion"], kept.api_version.clone().into());
-        structural::prune(object, &kept.schema, true, &mut Vec::new());
-        structural::fill(object, &kept.schema);
+        structural::prune(object, &custom.kept.schema, true, &mut Vec::new());
     }
 }
 

@@ -328,7 +328,14 @@ fn keep(old: &Value, new: &mut Value) {
         }
     }
     keep_ports(old, new);
-    let exposed = |service: &Value| matches!(text(service, "type"), "NodePort" | "LoadBalancer");
+    let exposed = |service: &Value| {
+        let outside = !texts(service, "externalIPs").is_empty();
+        match text(service, "type") {
+            "NodePort" | "LoadBalancer" => true,
+            "ClusterIP" => outside,
+            _ => false,
+        }
+    };
     if exposed(old) && !exposed(new) && same(new, "externalTrafficPolicy") {
         path::remove(new, &["spec", "externalTrafficPolicy"]);
     }

@@ -694,7 +694,7 @@ fn keep_other_parts(resource: &Resource, part: Part, old: &Value, new: &mut Valu
                     path::set(&mut kept, &["metadata", field], value.clone());
                 }
             }
-            for field in own {
+            for field in own.iter().chain(&["managedFields"]) {
                 if meta.as_ref().is_some_and(|m| m.get(field).is_none()) {
                     path::remove(&mut kept, &["metadata", field]);
                 }
@@ -723,6 +723,7 @@ fn keep_other_parts(resource: &Resource, part: Part, old: &Value, new: &mut Valu
                 .unwrap_or(json!([]));
             let managed = path::remove(new, &["metadata", "managedFields"]);
             *new = old.clone();
+            path::remove(new, &["metadata", "managedFields"]);
             path::set(new, &["spec", "finalizers"], finalizers);
             if let Some(managed) = managed {
                 path::set(new, &["metadata", "managedFields"], managed);

@@ -366,6 +366,15 @@ pub(crate) fn warnings(resource: &Resource, old: Option<&Value>, object: &Value)
     let meta = checks::of(object, "metadata");
     let at = At::root("spec");
     let name = checks::text(meta, "name");
+    // A template that is as it was has been warned of.
+    let same_template = old.is_some_and(|old| {
+        if resource.is("apps", "DaemonSet") {
+            checks::of(checks::of(old, "spec"), "template") == checks::of(spec, "template")
+        } else {
+            checks::int(checks::of(old, "metadata"), "generation")
+                == checks::int(meta, "generation")
+        }
+    });
     match (resource.kind.group.as_ref(), resource.kind.kind.as_ref()) {
         ("", "Pod") => {
             if old.is_none() {
@@ -387,9 +396,13 @@ pub(crate) fn warnings(resource: &Resource, old: Option<&Value>, object: &Value)
                         .to_owned(),
                 );
             }
-            let template = checks::of(spec, "template");
-            template_warnings(template, at.field("template"), &mut out);
+            if !same_template {
+                let template = checks::of(spec, "template");
+                template_warnings(template, at.field("template"), &mut out);
+            }
         }
+        ("batch", "CronJob") if same_template => {}
+        ("", "ReplicationController" | "PodTemplate") if same_template => {}
         ("batch", "CronJob") => {
             if old.is_none() {
                 label_advised(name, "Pod names and hostnames", &mut out);

@@ -288,7 +288,8 @@ fn put_back(
     Ok(Some(typed::remove(&merged, &gone, ty)))
 }
 
-fn worded(found: Found) -> Conflicts {
+fn worded(mut found: Found) -> Conflicts {
+    found.sort_by_cached_key(|(owner, _)| owner.identity());
     let rows = found.into_iter().map(|(owner, path)| Conflict {
         manager: owner.shown(),
         field: shown(&path),

@@ -42,6 +42,21 @@ impl Owner {
         }
     }
 
+    /// The text by which the API server tells and orders owners.
+    pub(super) fn identity(&self) -> String {
+        let mut out = Map::new();
+        let mut put = |key: &str, value: &str| {
+            if !value.is_empty() {
+                out.insert(key.to_owned(), value.into());
+            }
+        };
+        put("manager", &self.manager);
+        put("operation", self.operation.as_str());
+        put("apiVersion", &self.api_version);
+        put("subresource", &self.subresource);
+        Value::Object(out).to_string()
+    }
+
     /// The owner in the words of the API server.
     pub(super) fn shown(&self) -> String {
         let mut out = format!("{:?}", self.manager);
