@@ -40,14 +40,6 @@ impl ApiBody {
         Self(Inner::Breaking(Box::pin(stream)))
     }
 
-    /// The whole of a body that is known at once; a stream is given back.
-    pub(crate) fn whole_bytes(self) -> Result<Bytes, Self> {
-        match self.0 {
-            Inner::Whole(bytes) => Ok(bytes.unwrap_or_default()),
-            stream => Err(Self(stream)),
-        }
-    }
-
     /// The whole of a body, pieces that are ready put together. A stream that would have to wait
     /// ends there.
     pub(crate) fn gathered(self) -> Bytes {

@@ -401,8 +401,7 @@ pub(crate) fn warnings(resource: &Resource, old: Option<&Value>, object: &Value)
                 template_warnings(template, at.field("template"), &mut out);
             }
         }
-        ("batch", "CronJob") if same_template => {}
-        ("", "ReplicationController" | "PodTemplate") if same_template => {}
+        ("batch", "CronJob") | ("", "ReplicationController" | "PodTemplate") if same_template => {}
         ("batch", "CronJob") => {
             if old.is_none() {
                 label_advised(name, "Pod names and hostnames", &mut out);

@@ -38,10 +38,8 @@ async fn fill(server: &ApiServer) {
         let mut map = config_map(name, &json!({"x": name}));
         map["metadata"]["labels"] = json!({"name": name});
         let made = post(server, MAPS, &map).await.body;
-        owner = made["metadata"]["uid"]
-            .as_str()
-            .unwrap_or_default()
-            .to_owned();
+        let uid = made["metadata"]["uid"].as_str().unwrap_or_default();
+        uid.clone_into(&mut owner);
     }
     let widget = json!({"apiVersion": "example.com/v1", "kind": "Widget",
         "metadata": {"name": "w", "ownerReferences": [
