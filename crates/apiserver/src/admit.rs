@@ -16,7 +16,7 @@ use crate::typed::{self, From, Kept};
 use crate::write::{self, Patched};
 
 /// The package of a group's internal types, as conversions name them.
-fn package(group: &str) -> &str {
+pub(crate) fn package(group: &str) -> &str {
     match group {
         "" | "events.k8s.io" => "core",
         group => group.split('.').next().unwrap_or_default(),
@@ -69,9 +69,9 @@ fn wrong_kind(resource: &Resource, api_version: &str, kind: &str) -> Option<Stri
 }
 
 fn known(api_version: &str, kind: &str) -> bool {
-    weir_schema::GoTypes::builtin()
-        .of(api_version, kind)
-        .is_some()
+    let types = weir_schema::GoTypes::builtin();
+    let item = kind.strip_suffix("List").unwrap_or(kind);
+    types.of(api_version, kind).is_some() || types.of(api_version, item).is_some()
 }
 
 /// Says of a body that it cannot be read as the resource's kind.
@@ -119,6 +119,27 @@ pub(crate) fn place(
             return Err(Refusal::BadRequest(
                 "Object 'Kind' or 'apiVersion' is missing".to_owned(),
             ));
+        }
+        if call.patch.is_some() {
+            // What a patch makes of an object is judged as an object.
+            let cause = [
+                ("apiVersion", &*api_version, &*resource.api_version),
+                ("kind", &*kind, &*resource.kind.kind),
+            ]
+            .into_iter()
+            .filter(|(_, is, wanted)| is != wanted)
+            .map(|(field, is, wanted)| {
+                Cause::invalid(field, &is.into(), &format!("must be {wanted}"))
+            });
+            let causes: Vec<Cause> = cause.collect();
+            if !causes.is_empty() {
+                return Err(Refusal::Invalid {
+                    group: split_api_version(&api_version).0.to_owned(),
+                    kind,
+                    name: name.unwrap_or_default().to_owned(),
+                    causes,
+                });
+            }
         }
         if api_version != resource.api_version {
             return Err(Refusal::BadRequest(format!(

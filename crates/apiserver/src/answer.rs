@@ -90,6 +90,21 @@ pub(crate) fn warn(response: &mut Response<ApiBody>, warnings: &[String]) {
     }
 }
 
+/// Tells the client something before everything else.
+pub(crate) fn warn_first(response: &mut Response<ApiBody>, text: &str) {
+    let others: Vec<HeaderValue> = response
+        .headers()
+        .get_all(WARNING)
+        .iter()
+        .cloned()
+        .collect();
+    response.headers_mut().remove(WARNING);
+    warn(response, &[text.to_owned()]);
+    for other in others {
+        response.headers_mut().append(WARNING, other);
+    }
+}
+
 /// One object in the wanted form.
 pub(crate) fn object(
     code: u16,

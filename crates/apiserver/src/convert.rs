@@ -53,6 +53,7 @@ pub(crate) fn outward(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
                 rename(map, core, new);
             }
             rename(map, "reportingComponent", "reportingController");
+            map.retain(|key, value| !(key.starts_with("reporting") && value == ""));
         }
         map.insert("apiVersion".into(), resource.api_version.clone().into());
     }
@@ -127,6 +128,9 @@ pub(crate) fn inward(resource: &Resource, object: &mut Value) {
             rename(map, new, core);
         }
         rename(map, "reportingController", "reportingComponent");
+        for field in ["reportingComponent", "reportingInstance"] {
+            map.entry(field).or_insert_with(|| "".into());
+        }
         map.insert("apiVersion".into(), "v1".into());
     }
 }

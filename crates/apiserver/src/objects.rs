@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use weir_object::{Key, path};
+use weir_object::{Key, path, split_api_version};
 
 use crate::admit;
 use crate::authorize;
@@ -14,10 +14,11 @@ use crate::change;
 use crate::convert;
 use crate::custom;
 use crate::exposure;
+use crate::faces;
 use crate::meta;
 use crate::plugins::{self, Asked};
 use crate::policy::{self, Operation, Write};
-use crate::refusal::{Cause, Refusal};
+use crate::refusal::{Cause, Refusal, ResourceName};
 use crate::registry::Resource;
 use crate::remove;
 use crate::scale;
@@ -78,7 +79,6 @@ pub(crate) fn create(
         ));
     }
     admit::shape(resource, &mut object, call)?;
-    convert::inward(resource, &mut object);
     insert(state, resource, namespace, object, Part::Whole, call, true)
 }
 
@@ -105,11 +105,6 @@ fn insert(
         admit_namespace(state, resource, namespace, &name)?;
     }
     if let Some(custom) = &resource.custom
-        && let Some(text) = &custom.deprecation
-    {
-        call.warn(text.clone());
-    }
-    if let Some(custom) = &resource.custom
         && custom.going
     {
         return Err(Refusal::Forbidden {
@@ -122,9 +117,13 @@ fn insert(
     if resource.generation {
         path::set(&mut object, &["metadata", "generation"], 1.into());
     }
+    if resource.custom.is_none() {
+        builtin::before_owners(resource, &mut object);
+    }
     if track {
         object = write::tracked(resource, None, object, part, call);
     }
+    convert::inward(resource, &mut object);
     let mut asked = Asked {
         state,
         resource,
@@ -151,8 +150,8 @@ fn insert(
         builtin::begin(resource, &mut object, call);
     }
     let service = resource.is("", "Service");
-    if service && state.contains(resource.storage, &at) {
-        return Err(exists(resource, name));
+    if service && let Some(there) = state.stored(resource.storage, &at) {
+        return Err(exists(resource, name, &there.read()));
     }
     if service {
         exposure::give(state, &at, None, &mut object, call.dry_run)?;
@@ -162,8 +161,8 @@ fn insert(
         exposure::take_back(state, &at, None, &object);
     }
     judged?;
-    if state.contains(resource.storage, &at) {
-        return Err(exists(resource, name));
+    if let Some(there) = state.stored(resource.storage, &at) {
+        return Err(exists(resource, name, &there.read()));
     }
     if resource.custom.is_none() {
         builtin::finish(resource, &mut object);
@@ -184,10 +183,11 @@ fn insert(
     Ok(convert::outward(resource, &stored))
 }
 
-fn exists(resource: &Resource, name: String) -> Refusal {
+fn exists(resource: &Resource, name: String, there: &Value) -> Refusal {
     Refusal::AlreadyExists {
         resource: resource.name(),
         name,
+        going: path::get(there, &["metadata", "deletionTimestamp"]).is_some(),
     }
 }
 
@@ -293,7 +293,7 @@ pub(crate) fn update(
     call: &mut Call,
 ) -> Result<Arc<Value>, Refusal> {
     if part == Part::Scale {
-        return scale::write(state, resource, namespace, name, call, |_| Ok(object));
+        return scale::write(state, resource, namespace, name, call, |_, _| Ok(object));
     }
     admit::place(resource, namespace, Some(name), &mut object, call)?;
     let version = path::text(&object, &["metadata", "resourceVersion"]).to_owned();
@@ -310,7 +310,7 @@ pub(crate) fn update(
         get(state, resource, namespace, name)?;
         return Err(Refusal::Invalid {
             group: resource.kind.group.to_string(),
-            kind: resource.kind.kind.to_string(),
+            kind: resource.kind.plural.to_string(),
             name: name.to_owned(),
             causes: vec![cause],
         });
@@ -351,12 +351,12 @@ pub(crate) fn patch(
     call: &mut Call,
 ) -> Result<(Arc<Value>, bool), Refusal> {
     if part == Part::Scale {
-        let whole = |live: Value| {
-            if kind == PatchKind::Apply {
-                return Ok(body);
-            }
-            scale::patched(&live, kind, &body)
-        };
+        if kind == PatchKind::Apply {
+            let new = scale::apply(state, resource, namespace, name, body, call)?;
+            return Ok((new, false));
+        }
+        let whole =
+            |live: Arc<Value>, call: &mut Call| patch_of(&faces::SCALE, live, kind, body, call);
         return Ok((
             scale::write(state, resource, namespace, name, call, whole)?,
             false,
@@ -367,7 +367,16 @@ pub(crate) fn patch(
         let own = |field| path::text(&body, &["metadata", field]).to_owned();
         let (sent_namespace, sent_name) = (own("namespace"), own("name"));
         let sent = (sent_namespace.as_str(), sent_name.as_str());
-        call.named = true;
+        let given = |field| body.get(field).and_then(Value::as_str).unwrap_or_default();
+        let (api_version, own_kind) = (given("apiVersion"), given("kind"));
+        if api_version != resource.api_version || *own_kind != *resource.kind.kind {
+            let (group, version) = split_api_version(api_version);
+            return Err(Refusal::BadRequest(format!(
+                "invalid object type: {group}/{version}, Kind={own_kind}"
+            )));
+        }
+        // What is to be created has to say its name.
+        call.named = old.is_ok();
         admit::place(resource, namespace, Some(name), &mut body, call)?;
         let has = |field: &str| path::get(&body, &["metadata", field]).is_some();
         if has("managedFields") {
@@ -378,13 +387,15 @@ pub(crate) fn patch(
         return match old {
             Err(_) if part != Part::Whole => Err(not_found(resource, name)),
             Err(_) => {
-                if !path::text(&body, &["metadata", "uid"]).is_empty() {
+                let uid = path::text(&body, &["metadata", "uid"]);
+                if !uid.is_empty() {
                     return Err(Refusal::Conflict {
                         resource: resource.name(),
                         name: name.to_owned(),
-                        why: "uid mismatch: the provided object specified uid, and no existing \
-                              object was found"
-                            .to_owned(),
+                        why: format!(
+                            "uid mismatch: the provided object specified uid {uid}, and no existing \
+                             object was found"
+                        ),
                     });
                 }
                 let mut object = write::applied(resource, None, &body, sent, part, call)?;
@@ -393,6 +404,22 @@ pub(crate) fn patch(
             }
             Ok(old) => {
                 let shown = convert::outward(resource, &old);
+                let (uid, is) = (
+                    path::text(&body, &["metadata", "uid"]),
+                    path::text(&old, &["metadata", "uid"]),
+                );
+                if !uid.is_empty() && uid != is {
+                    return Err(Refusal::Invalid {
+                        group: resource.kind.group.to_string(),
+                        kind: resource.kind.kind.to_string(),
+                        name: name.to_owned(),
+                        causes: vec![Cause::invalid(
+                            "metadata.uid",
+                            &uid.into(),
+                            "field is immutable",
+                        )],
+                    });
+                }
                 check_version(resource, &old, &body, call)?;
                 let object = write::applied(resource, Some(&shown), &body, sent, part, call)?;
                 let how = How {
@@ -406,18 +433,7 @@ pub(crate) fn patch(
     }
     let old = old?;
     let shown = convert::outward(resource, &old);
-    let body = Arc::new(body);
-    let mut object = write::patched(resource, &shown, kind, &body)?;
-    let doubled = std::mem::take(&mut call.doubled);
-    call.patch = Some(Patched {
-        live: shown,
-        kind,
-        body,
-        complaints: doubled
-            .iter()
-            .map(|path| format!("duplicate field \"{path}\""))
-            .collect(),
-    });
+    let mut object = patch_of(resource, shown, kind, body, call)?;
     admit::place(resource, namespace, Some(name), &mut object, call)?;
     Ok((
         replace(
@@ -431,6 +447,29 @@ pub(crate) fn patch(
         )?,
         false,
     ))
+}
+
+/// The object that a patch makes of another one. The call remembers how it came about.
+fn patch_of(
+    resource: &Resource,
+    live: Arc<Value>,
+    kind: PatchKind,
+    body: Value,
+    call: &mut Call,
+) -> Result<Value, Refusal> {
+    let body = Arc::new(body);
+    let object = write::patched(resource, &live, kind, &body)?;
+    let doubled = std::mem::take(&mut call.doubled);
+    call.patch = Some(Patched {
+        live,
+        kind,
+        body,
+        complaints: doubled
+            .iter()
+            .map(|path| format!("duplicate field \"{path}\""))
+            .collect(),
+    });
+    Ok(object)
 }
 
 fn check_version(
@@ -587,6 +626,11 @@ pub(crate) fn replace(
         return Ok(convert::outward(resource, kept));
     }
     if call.dry_run {
+        return Ok(convert::outward(resource, &Arc::new(new)));
+    }
+    if remove::goes(resource, &new) {
+        // The last form is the one before; what is answered keeps its version.
+        remove::finish(state, resource, &at);
         return Ok(convert::outward(resource, &Arc::new(new)));
     }
     if service && path::text(&new, &["spec", "clusterIP"]).is_empty() {
@@ -746,7 +790,10 @@ pub(crate) fn bind(
     let bound = path::text(&old, &["spec", "nodeName"]);
     if !bound.is_empty() {
         return Err(Refusal::Conflict {
-            resource: resource.name(),
+            resource: ResourceName {
+                group: String::new(),
+                plural: "pods/binding".to_owned(),
+            },
             name: name.to_owned(),
             why: format!("pod {name} is already assigned to node \"{bound}\""),
         });

@@ -187,6 +187,14 @@ pub enum Refusal {
     /// The method does not exist on the path (405). Terminal.
     #[error("the server does not allow this method on the requested resource")]
     MethodNotAllowed,
+    /// The kind does not have that verb (405). Terminal.
+    #[error("{verb} is not supported on resources of kind \"{resource}\"")]
+    Unsupported {
+        /// What was asked for.
+        resource: ResourceName,
+        /// What was to be done.
+        verb: &'static str,
+    },
     /// None of the accepted media types can be served (406). Terminal.
     #[error("{message}")]
     NotAcceptable {
@@ -194,12 +202,14 @@ pub enum Refusal {
         message: String,
     },
     /// An object of that name exists (409). Terminal until it goes.
-    #[error("{resource} \"{name}\" already exists")]
+    #[error("{}{resource} \"{name}\" already exists", if *.going { "object is being deleted: " } else { "" })]
     AlreadyExists {
         /// What was asked for.
         resource: ResourceName,
         /// The object's name.
         name: String,
+        /// It is on its way out.
+        going: bool,
     },
     /// The object changed meanwhile, or a precondition does not hold (409). Retryable after
     /// reading again.
@@ -330,7 +340,7 @@ impl Refusal {
             Self::Forbidden { .. } => 403,
             Self::Denied { code, .. } => *code,
             Self::NotFound { .. } | Self::NoResource => 404,
-            Self::MethodNotAllowed => 405,
+            Self::MethodNotAllowed | Self::Unsupported { .. } => 405,
             Self::NotAcceptable { .. } => 406,
             Self::AlreadyExists { .. } | Self::Conflict { .. } | Self::ApplyConflict { .. } => 409,
             Self::Expired { .. } => 410,
@@ -355,7 +365,7 @@ impl Refusal {
                 _ => "Invalid",
             },
             Self::NotFound { .. } | Self::NoResource => "NotFound",
-            Self::MethodNotAllowed => "MethodNotAllowed",
+            Self::MethodNotAllowed | Self::Unsupported { .. } => "MethodNotAllowed",
             Self::NotAcceptable { .. } => "NotAcceptable",
             Self::AlreadyExists { .. } => "AlreadyExists",
             Self::Conflict { .. } | Self::ApplyConflict { .. } => "Conflict",
@@ -403,9 +413,10 @@ impl Refusal {
         let mut metadata = json!({});
         match self {
             Self::NotFound { resource, name }
-            | Self::AlreadyExists { resource, name }
+            | Self::AlreadyExists { resource, name, .. }
             | Self::Conflict { resource, name, .. }
             | Self::Denied { resource, name, .. } => name_of(resource, name),
+            Self::Unsupported { resource, .. } => name_of(resource, ""),
             Self::Forbidden {
                 resource,
                 name,

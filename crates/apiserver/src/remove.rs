@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 use weir_object::{Key, path};
 
 use crate::builtin::mark_deleted;
-use crate::call::{Call, DeleteOptions, Part, Propagation};
+use crate::call::{Call, DeleteOptions, Part, Propagation, stamp};
 use crate::convert;
 use crate::custom;
 use crate::objects::{custom_storage, key, not_found};
 use crate::policy::{self, Operation, Write};
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, ResourceName};
 use crate::registry::Resource;
 use crate::state::State;
 
@@ -48,6 +48,13 @@ pub(crate) fn delete(
     options: &DeleteOptions,
     call: &mut Call,
 ) -> Result<Removed, Refusal> {
+    if options.propagation.is_none() && resource.is("batch", "Job") {
+        call.warn(
+            "child pods are preserved by default when jobs are deleted; set \
+             propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress \
+             this warning",
+        );
+    }
     ask(state, resource, namespace, name, Some(name), options, call)?;
     delete_unasked(state, resource, namespace, name, options, call)
 }
@@ -105,6 +112,7 @@ pub(crate) fn delete_unasked(
         .get(resource.storage, &at)
         .ok_or_else(|| not_found(resource, name))?;
     check_preconditions(resource, &old, options)?;
+    let propagation = options.propagation.or_else(|| by_default(resource));
     if resource.is("", "Namespace") && matches!(name, "default" | "kube-system" | "kube-public") {
         return Err(Refusal::Forbidden {
             resource: resource.name(),
@@ -117,8 +125,8 @@ pub(crate) fn delete_unasked(
     let mut new = (*old).clone();
     let mut wanted = finalizers(&old);
     if !already {
-        wanted.retain(|f| f != FOREGROUND && f != ORPHAN || options.propagation.is_none());
-        let extra = match options.propagation {
+        wanted.retain(|f| f != FOREGROUND && f != ORPHAN || propagation.is_none());
+        let extra = match propagation {
             Some(Propagation::Foreground) => Some(FOREGROUND),
             Some(Propagation::Orphan) => Some(ORPHAN),
             _ => None,
@@ -144,8 +152,29 @@ pub(crate) fn delete_unasked(
             .and_then(Value::as_array)
             .is_some_and(|f| !f.is_empty());
     if wanted.is_empty() && grace == 0 && !namespace_waits {
+        // A pod is told to go before it does, however short its time.
+        let marked = resource.is("", "Pod").then(|| {
+            let mut marked = new.clone();
+            if already {
+                let stamp = stamp(call.now);
+                path::set(
+                    &mut marked,
+                    &["metadata", "deletionTimestamp"],
+                    stamp.into(),
+                );
+                let grace = ["metadata", "deletionGracePeriodSeconds"];
+                path::set(&mut marked, &grace, 0.into());
+            } else {
+                mark_deleted(&mut marked, call, 0);
+            }
+            marked
+        });
         if call.dry_run {
-            return Ok(Removed::Gone(convert::outward(resource, &old)));
+            let last = marked.map_or(old, Arc::new);
+            return Ok(Removed::Gone(convert::outward(resource, &last)));
+        }
+        if let Some(marked) = marked {
+            state.put(resource.storage, &at, marked);
         }
         let last = finish(state, resource, &at).unwrap_or(old);
         return Ok(Removed::Gone(convert::outward(resource, &last)));
@@ -161,6 +190,9 @@ pub(crate) fn delete_unasked(
             &["metadata", "deletionGracePeriodSeconds"],
             grace.into(),
         );
+    } else if resource.is("apiextensions.k8s.io", "CustomResourceDefinition") {
+        let stamp = stamp(call.now);
+        path::set(&mut new, &["metadata", "deletionTimestamp"], stamp.into());
     } else {
         mark_deleted(&mut new, call, grace);
     }
@@ -197,11 +229,20 @@ fn check_preconditions(
         if let Some(wanted) = wanted
             && wanted != is
         {
+            let then = if what == "UID" {
+                "The object might have been deleted and then recreated"
+            } else {
+                "The object might have been modified"
+            };
             return Err(Refusal::Conflict {
-                resource: resource.name(),
+                resource: ResourceName {
+                    group: resource.kind.group.to_string(),
+                    plural: resource.kind.kind.to_string(),
+                },
                 name,
                 why: format!(
-                    "Precondition failed: {what} in precondition: {wanted}, {what} in object meta: {is}"
+                    "the {what} in the precondition ({wanted}) does not match the {what} in record \
+                     ({is}). {then}"
                 ),
             });
         }
@@ -230,22 +271,33 @@ pub(crate) fn settle(state: &mut State, resource: &Resource, at: &Key) {
     let Some(object) = state.get(resource.storage, at) else {
         return;
     };
-    let held = path::get(&object, &["metadata", "deletionTimestamp"]).is_none()
-        || !finalizers(&object).is_empty()
-        || path::get(&object, &["metadata", "deletionGracePeriodSeconds"])
-            .and_then(Value::as_i64)
-            .is_some_and(|grace| grace > 0)
-        || (resource.is("", "Namespace")
-            && path::get(&object, &["spec", "finalizers"])
-                .and_then(Value::as_array)
-                .is_some_and(|f| !f.is_empty()));
-    if !held {
+    if goes(resource, &object) {
         finish(state, resource, at);
     }
 }
 
+/// Whether an object's deletion was asked for and nothing holds it any more.
+pub(crate) fn goes(resource: &Resource, object: &Value) -> bool {
+    let held = path::get(object, &["metadata", "deletionTimestamp"]).is_none()
+        || !finalizers(object).is_empty()
+        || path::get(object, &["metadata", "deletionGracePeriodSeconds"])
+            .and_then(Value::as_i64)
+            .is_some_and(|grace| grace > 0)
+        || (resource.is("", "Namespace")
+            && path::get(object, &["spec", "finalizers"])
+                .and_then(Value::as_array)
+                .is_some_and(|f| !f.is_empty()));
+    !held
+}
+
+/// What becomes of dependents when nothing is said: older kinds leave theirs.
+pub(crate) fn by_default(resource: &Resource) -> Option<Propagation> {
+    let leaves = resource.is("", "ReplicationController") || resource.is("batch", "Job");
+    leaves.then_some(Propagation::Orphan)
+}
+
 /// Takes the object out and frees what it held.
-fn finish(state: &mut State, resource: &Resource, at: &Key) -> Option<Arc<Value>> {
+pub(crate) fn finish(state: &mut State, resource: &Resource, at: &Key) -> Option<Arc<Value>> {
     let last = state.remove(resource.storage, at)?;
     if resource.is("", "Service") {
         state

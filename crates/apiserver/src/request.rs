@@ -291,11 +291,25 @@ fn set_propagation(query: &mut Query, propagates: Option<&str>, orphans: Option<
 }
 
 /// Reads a `DeleteOptions` body, which stands in the place of the query's parameters.
-pub(crate) fn delete_options(body: &[u8], query: &mut Query) -> Result<(), Refusal> {
+pub(crate) fn delete_options(
+    body: &[u8],
+    media: Option<&str>,
+    query: &mut Query,
+) -> Result<(), Refusal> {
     if body.is_empty() {
         return Ok(());
     }
-    let parsed = typed::parse(body).map_err(|fault| Refusal::Failed(fault.why))?;
+    let media = media.and_then(|m| m.split(';').next()).map(str::trim);
+    let parsed = match media {
+        None | Some("" | "application/json" | "*/*") => typed::parse(body),
+        Some("application/yaml") => crate::write::yaml(body),
+        _ => {
+            return Err(Refusal::UnsupportedMediaType {
+                accepted: "application/json, application/yaml, application/vnd.kubernetes.protobuf",
+            });
+        }
+    };
+    let parsed = parsed.map_err(|fault| Refusal::Failed(fault.why))?;
     let mut value = parsed.value;
     typed::plain(&mut value);
     let kind = path::text(&value, &["kind"]);
@@ -344,6 +358,39 @@ pub(crate) enum View {
     Table,
     /// Metadata only.
     Partial,
+}
+
+/// Whether the form of metadata alone that is asked for is that of a list or of an object.
+pub(crate) fn form_fits(
+    accept: Option<&str>,
+    resource: &crate::registry::Resource,
+    list: bool,
+) -> Result<(), Refusal> {
+    let first = accept
+        .unwrap_or_default()
+        .split(',')
+        .next()
+        .unwrap_or_default();
+    let form = first
+        .split(';')
+        .map(str::trim)
+        .find_map(|p| p.strip_prefix("as="));
+    let kind = &resource.kind;
+    let name = if resource.custom.is_some() {
+        "unstructured.Unstructured".to_owned()
+    } else {
+        format!("{}.{}", crate::admit::package(&kind.group), kind.kind)
+    };
+    let message = match form {
+        Some("PartialObjectMetadata") if list => format!(
+            "you requested PartialObjectMetadata, but the requested object is a list (*{name}List)"
+        ),
+        Some("PartialObjectMetadataList") if !list => format!(
+            "you requested PartialObjectMetadataList, but the requested object is not a list (*{name})"
+        ),
+        _ => return Ok(()),
+    };
+    Err(Refusal::NotAcceptable { message })
 }
 
 /// Chooses the first form that is understood.

@@ -14,6 +14,7 @@ use crate::call::{Call, Part};
 use crate::custom;
 use crate::discovery;
 use crate::evict::{Evicted, evict};
+use crate::faces;
 use crate::identity::{self, User};
 use crate::logs;
 use crate::objects;
@@ -27,6 +28,7 @@ use crate::remove::{self, Removed};
 use crate::request::{self, Query, Target, Verb, View};
 use crate::review;
 use crate::scale;
+use crate::served;
 use crate::server::ApiServer;
 use crate::stream;
 use crate::table;
@@ -82,14 +84,38 @@ fn route(
         _ => return Ok(answer::text(404, "404 page not found\n")),
     }
     let target = request::target(&segments).ok_or(Refusal::NoResource)?;
+    let deprecation = served::deprecation(&server.0.read().registry, &target);
+    let own = served::is_own(&target.group, &target.version);
+    let mut response = match serve_target(server, user, &target, head, body) {
+        Err(Refusal::NoResource) if !own => answer::text(404, "404 page not found\n"),
+        Err(Refusal::MethodNotAllowed) if !own => {
+            answer::refusal(&served::unsupported(&target, &head.method))
+        }
+        other => other.unwrap_or_else(|refusal| answer::refusal(&refusal)),
+    };
+    if let Some(text) = deprecation {
+        answer::warn_first(&mut response, &text);
+    }
+    Ok(response)
+}
+
+fn serve_target(
+    server: &ApiServer,
+    user: &Arc<User>,
+    target: &Target,
+    head: &Parts,
+    body: &[u8],
+) -> Result<Response<ApiBody>, Refusal> {
+    let accept = header(head, "accept");
+    let reads = head.method == Method::GET || head.method == Method::HEAD;
     let verb = Verb::of(&head.method);
     let mut query = request::query(head.uri.query().unwrap_or_default(), verb)?;
-    if let Some(answer) = logs::serve(server, &target, head)? {
+    if let Some(answer) = logs::serve(server, target, head)? {
         return Ok(answer);
     }
-    let (head, body) = protobuf::plain(server, &target, head, body)?;
+    let (head, body) = protobuf::plain(server, target, head, body)?;
     let (head, body): (&Parts, &[u8]) = (&head, &body);
-    if let Some(answer) = review::serve(server, user, &target, &query, head, body)? {
+    if let Some(answer) = review::serve(server, user, target, &query, head, body)? {
         return Ok(answer);
     }
     if reads && target.group.is_empty() && target.plural == "componentstatuses" {
@@ -97,15 +123,15 @@ fn route(
     }
     if reads {
         query.as_of = head.extensions.get().copied();
-        return read_request(server, &target, &query, accept);
+        return read_request(server, target, &query, accept);
     }
     let view = request::accepted(accept)?;
     if head.method == Method::DELETE {
-        request::delete_options(body, &mut query)?;
+        request::delete_options(body, header(head, "content-type"), &mut query)?;
         verb.refuse(std::mem::take(&mut query.causes))?;
     }
     let mut call = Call::of(&query, user, header(head, "user-agent"), server.0.now());
-    let mut response = write_request(server, &target, &query, head, body, view, &mut call)
+    let mut response = write_request(server, target, &query, head, body, view, &mut call)
         .unwrap_or_else(|refusal| answer::refusal(&refusal));
     answer::warn(&mut response, &call.warnings);
     Ok(response)
@@ -173,6 +199,7 @@ fn read_request(
         if query.watch || target.watch {
             return stream::watch(server, &state, &resource, namespace, query, view);
         }
+        request::form_fits(accept, &resource, true)?;
         let past = read::past(&state, &resource, query);
         let query = past.as_ref().map_or(query, |(_, past)| past);
         let page = read::list(&state, &resource, namespace, query)?;
@@ -196,8 +223,11 @@ fn read_request(
     drop(state);
     if part == Part::Scale {
         let object = crate::convert::outward(&resource, &stored.read());
-        return Ok(answer::json(200, &scale::read(&resource, &object)?));
+        let scale = Arc::new(scale::read(&resource, &object)?);
+        let (face, now) = (&*faces::SCALE, server.0.now());
+        return Ok(answer::object(200, face, &scale, view, include, now));
     }
+    request::form_fits(accept, &resource, false)?;
     Ok(answer::kept(
         200,
         &resource,
@@ -254,7 +284,7 @@ fn write_request(
                     Verb::Create
                 }
                 (&Method::PUT, true) => Verb::Update,
-                (&Method::PATCH, true) => Verb::Patch,
+                (&Method::PATCH, true) if part != Part::Finalize => Verb::Patch,
                 _ => return Err(Refusal::MethodNotAllowed),
             };
             if verb == Verb::Patch {
@@ -283,7 +313,7 @@ fn write_request(
                 Some(read_object(body_kind(&resource, part), read, call)?)
             }
         }
-        (&Method::DELETE, _) => None,
+        (&Method::DELETE, _) if part == Part::Whole => None,
         _ => return Err(Refusal::MethodNotAllowed),
     };
     let include = query.include.as_deref();
@@ -299,23 +329,18 @@ fn write_request(
             drop(state);
             Ok(shown(201, &object))
         }
-        (&Method::POST, Some(name), Some(object)) => match part {
+        (&Method::POST, Some(name), Some(mut object)) => match part {
             Part::Binding => {
-                let node = weir_object::path::text(&object, &["target", "name"]);
-                objects::bind(&mut state, &resource, namespace, name, node, call)?;
+                let node = faces::binding(namespace, name, &mut object, call)?;
+                objects::bind(&mut state, &resource, namespace, name, &node, call)?;
                 Ok(answer::json(201, &success(None)))
             }
             Part::Eviction => {
+                faces::eviction(namespace, name, &mut object, call)?;
                 let options = weir_object::path::get(&object, &["deleteOptions"]);
                 let mut asked = Query::default();
                 let text = options.map(Value::to_string).unwrap_or_default();
-                request::delete_options(text.as_bytes(), &mut asked)?;
-                let named = weir_object::path::text(&object, &["metadata", "name"]);
-                if !named.is_empty() && named != name {
-                    return Err(Refusal::BadRequest(
-                        "name in URL does not match name in Eviction object".to_owned(),
-                    ));
-                }
+                request::delete_options(text.as_bytes(), None, &mut asked)?;
                 let write = Write {
                     operation: Operation::Create,
                     resource: &resource,
@@ -445,6 +470,11 @@ pub(crate) fn read_object(
         let why = format!("couldn't get version/kind; json parse error: {fault}");
         return Err(unknown(&why, &parsed.summary));
     }
+    let api_version = parsed.value.get("apiVersion").and_then(Value::as_str);
+    if let Some(text) = api_version.filter(|text| text.matches('/').count() > 1) {
+        let why = format!("unexpected GroupVersion string: {text}");
+        return Err(unknown(&why, &parsed.summary));
+    }
     call.doubled = parsed.doubled;
     Ok(parsed.value)
 }
@@ -470,6 +500,11 @@ fn read_patch(
     })?;
     let wanted = match (&parsed.value, kind) {
         (Value::Array(_), PatchKind::Json) => None,
+        // Nothing is a strategic patch that changes nothing, and an apply of no object.
+        (Value::Null, PatchKind::Strategic | PatchKind::Apply) => None,
+        (Value::Null, PatchKind::Merge) => {
+            return Err(Refusal::BadRequest("Invalid JSON Patch".to_owned()));
+        }
         (_, PatchKind::Json) => Some("[]handlers.jsonPatchOp"),
         (Value::Object(_), _) => None,
         _ => Some("map[string]interface {}"),
@@ -489,17 +524,23 @@ fn read_patch(
 
 /// Kinds whose removal answers with the object itself.
 fn returns_object(resource: &Resource) -> bool {
-    resource.kind.group.is_empty()
-        && matches!(
+    match resource.kind.group.as_ref() {
+        _ if resource.custom.is_some() => false,
+        "" => matches!(
             resource.kind.kind.as_ref(),
-            "Pod"
+            "Namespace"
+                | "Pod"
                 | "Service"
                 | "ServiceAccount"
                 | "PersistentVolumeClaim"
                 | "PersistentVolume"
                 | "PodTemplate"
                 | "ResourceQuota"
-        )
+        ),
+        "storage.k8s.io" => !matches!(resource.kind.kind.as_ref(), "CSIStorageCapacity"),
+        "resource.k8s.io" => true,
+        _ => false,
+    }
 }
 
 fn success(of: Option<(&Resource, &Value)>) -> Value {

@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
-use weir_object::{path, split_api_version};
+use weir_object::path;
 
+use crate::admit;
 use crate::call::{Call, Part};
+use crate::faces;
 use crate::objects::{self, How};
-use crate::refusal::Refusal;
+use crate::refusal::{Cause, Refusal};
 use crate::registry::Resource;
 use crate::state::State;
-use crate::write::PatchKind;
+use crate::write;
 
 fn steps(path: &str) -> Vec<&str> {
     path.split('.').filter(|step| !step.is_empty()).collect()
@@ -65,22 +67,16 @@ pub(crate) fn read(resource: &Resource, object: &Value) -> Result<Value, Refusal
         "metadata": {"name": meta("name"), "namespace": meta("namespace"), "uid": meta("uid"),
             "resourceVersion": meta("resourceVersion"),
             "creationTimestamp": meta("creationTimestamp")},
-        "spec": {"replicas": number(&wanted)},
+        "spec": {},
         "status": {"replicas": number(&is)},
     });
+    // Nothing wanted is not written down.
+    if number(&wanted) != 0 {
+        path::set(&mut out, &["spec", "replicas"], number(&wanted).into());
+    }
     if !text.is_empty() {
         path::set(&mut out, &["status", "selector"], text.into());
     }
-    Ok(out)
-}
-
-/// A patch on a scale.
-pub(crate) fn patched(live: &Value, kind: PatchKind, patch: &Value) -> Result<Value, Refusal> {
-    if kind == PatchKind::Json {
-        return weir_merge::json_patch(live, patch).map_err(|_| Refusal::Unprocessable);
-    }
-    let mut out = live.clone();
-    weir_merge::json_merge(&mut out, patch);
     Ok(out)
 }
 
@@ -91,33 +87,92 @@ pub(crate) fn write(
     namespace: Option<&str>,
     name: &str,
     call: &mut Call,
-    change: impl FnOnce(Value) -> Result<Value, Refusal>,
+    change: impl FnOnce(Arc<Value>, &mut Call) -> Result<Value, Refusal>,
 ) -> Result<Arc<Value>, Refusal> {
     let (wanted, ..) = paths(resource)?;
     let live = objects::get(state, resource, namespace, name)?;
-    let scale = change(read(resource, &live)?)?;
-    let (group, _) = split_api_version(path::text(&scale, &["apiVersion"]));
-    if path::text(&scale, &["kind"]) != "Scale" || group != "autoscaling" {
-        return Err(Refusal::BadRequest(
-            "the object given to the scale subresource must be a Scale of autoscaling/v1"
-                .to_owned(),
-        ));
-    }
-    let replicas = path::get(&scale, &["spec", "replicas"])
-        .and_then(Value::as_i64)
-        .unwrap_or_default();
+    let scale = change(Arc::new(read(resource, &live)?), call)?;
+    let replicas = judged(scale, namespace, name, call)?;
     let mut object = (*live).clone();
-    path::set(&mut object, &steps(&wanted), replicas.into());
-    let version = path::text(&scale, &["metadata", "resourceVersion"]);
+    path::set(&mut object, &steps(&wanted), replicas.replicas.into());
     path::set(
         &mut object,
         &["metadata", "resourceVersion"],
-        version.into(),
+        replicas.version.into(),
     );
+    call.patch = None;
     let how = How {
         recorded: Part::Scale,
         ..How::of(Part::Whole)
     };
     let new = objects::replace(state, resource, namespace, &live, object, how, call)?;
     read(resource, &new).map(Arc::new)
+}
+
+/// Applies a scale: its manager owns the replicas from then on.
+pub(crate) fn apply(
+    state: &mut State,
+    resource: &Resource,
+    namespace: Option<&str>,
+    name: &str,
+    config: Value,
+    call: &mut Call,
+) -> Result<Arc<Value>, Refusal> {
+    let live = objects::get(state, resource, namespace, name)?;
+    if resource.custom.is_some() {
+        // The API server cannot either: it takes the scale for an object of the definition.
+        return Err(Refusal::Failed(
+            "failed to create manager for existing fields: failed to convert live object (/; \
+             autoscaling/v1, Kind=Scale) to proper version: request to convert CR to an invalid \
+             group/version: autoscaling/v1"
+                .to_owned(),
+        ));
+    }
+    let given = path::get(&config, &["spec", "replicas"]).is_some();
+    let asked = judged(config, namespace, name, call)?;
+    let mut config = json!({"apiVersion": resource.api_version, "kind": *resource.kind.kind,
+        "metadata": {"name": name}});
+    if given {
+        path::set(&mut config, &["spec", "replicas"], asked.replicas.into());
+    }
+    let object = write::applied(resource, Some(&live), &config, ("", ""), Part::Scale, call)?;
+    let how = How {
+        recorded: Part::Scale,
+        track: false,
+        ..How::of(Part::Whole)
+    };
+    let new = objects::replace(state, resource, namespace, &live, object, how, call)?;
+    read(resource, &new).map(Arc::new)
+}
+
+/// What a scale asks for.
+struct Asked {
+    replicas: i64,
+    version: String,
+}
+
+fn judged(
+    mut scale: Value,
+    namespace: Option<&str>,
+    name: &str,
+    call: &mut Call,
+) -> Result<Asked, Refusal> {
+    admit::place(&faces::SCALE, namespace, Some(name), &mut scale, call)?;
+    admit::shape(&faces::SCALE, &mut scale, call)?;
+    let replicas = path::get(&scale, &["spec", "replicas"])
+        .and_then(Value::as_i64)
+        .unwrap_or_default();
+    if replicas < 0 {
+        let detail = "must be greater than or equal to 0";
+        return Err(Refusal::Invalid {
+            group: "autoscaling".to_owned(),
+            kind: "Scale".to_owned(),
+            name: name.to_owned(),
+            causes: vec![Cause::invalid("spec.replicas", &replicas.into(), detail)],
+        });
+    }
+    Ok(Asked {
+        replicas,
+        version: path::text(&scale, &["metadata", "resourceVersion"]).to_owned(),
+    })
 }

@@ -205,6 +205,10 @@ fn parse_fields(text: &str) -> Result<Vec<(String, bool, String)>, String> {
             ));
         };
         let value = unescape(&term[at + sign.len()..])?;
+        if at == 0 && value.is_empty() {
+            // Nothing that is nothing selects everything.
+            continue;
+        }
         out.push((term[..at].to_owned(), sign != "!=", value));
     }
     Ok(out)

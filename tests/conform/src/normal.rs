@@ -19,6 +19,8 @@ static MADE_UP: LazyLock<Regex> = LazyLock::new(|| {
     regex(r#"kube-api-access-([a-z0-9]{5})\b|[Rr]eplica ?[Ss]et "?[a-z0-9.-]+-([a-z0-9]{6,10})\b"#)
 });
 static AGE: LazyLock<Regex> = LazyLock::new(|| regex(r"^(\d+[smhdy])+( ago)?$"));
+static NODE_PORT: LazyLock<Regex> = LazyLock::new(|| regex(r":3[0-2]\d{3}/"));
+static RECORD: LazyLock<Regex> = LazyLock::new(|| regex(r"in record \(\d+\)"));
 static CURRENT: LazyLock<Regex> = LazyLock::new(|| regex(r"current: \d+"));
 static EMBEDDED: LazyLock<Regex> = LazyLock::new(|| regex(r#"resourceVersion\\*":\\*"\d+"#));
 static TOKEN: LazyLock<Regex> = LazyLock::new(|| regex(r"eyJ[\w-]+\.[\w-]+\.[\w-]+"));
@@ -95,7 +97,9 @@ impl Normal {
     fn learn_names(&mut self, map: &Map<String, Value>, at: &str) {
         let text = |key: &str| map.get(key).and_then(Value::as_str).unwrap_or_default();
         let (start, name) = (text("generateName"), text("name"));
-        if let Some(suffix) = name.strip_prefix(start)
+        // The server cuts a long beginning.
+        let start: String = start.chars().take(58).collect();
+        if let Some(suffix) = name.strip_prefix(start.as_str())
             && !start.is_empty()
             && suffix.len() == 5
         {
@@ -115,7 +119,6 @@ impl Normal {
                 "hash"
             }
             "clusterIP" if text.contains(['.', ':']) => "ip",
-            "continue" => "continue",
             _ => return,
         };
         if text.len() < 5 {
@@ -174,6 +177,9 @@ impl Normal {
                     out.push(self.value(item, key, at, None));
                     at.truncate(length);
                 }
+                if key.ends_with("cells") {
+                    out.iter_mut().for_each(ageless);
+                }
                 if key == "managedFields" {
                     // Their order is that of seconds, which pass when they pass.
                     out.sort_by_cached_key(|entry| {
@@ -188,11 +194,19 @@ impl Normal {
                 }
                 Value::Array(out)
             }
+            Value::String(text) if key.contains("/cells/") => {
+                let mut cell = self.text(text, at).into();
+                ageless(&mut cell);
+                cell
+            }
             Value::String(text) => match key {
                 "resourceVersion" if !text.is_empty() && text != "0" => {
                     self.name("version", text, at).into()
                 }
                 "serverAddress" => "<address>".into(),
+                "continue" if !text.is_empty() => "<continue>".into(),
+                // Each has its own authority.
+                "ca.crt" => "<certificate>".into(),
                 _ => self.text(text, at).into(),
             },
             Value::Number(number) => match key {
@@ -220,19 +234,6 @@ impl Normal {
             {
                 *version = "<version>".into();
             }
-            if key == "rows" {
-                for cell in said
-                    .as_array_mut()
-                    .into_iter()
-                    .flatten()
-                    .filter_map(|row| row.get_mut("cells")?.as_array_mut())
-                    .flatten()
-                {
-                    if cell.as_str().is_some_and(|c| AGE.is_match(c)) {
-                        *cell = "<age>".into();
-                    }
-                }
-            }
             out.insert(key.clone(), said);
             at.truncate(length);
         }
@@ -256,10 +257,25 @@ impl Normal {
             let hidden = r#"resourceVersion":"<version>"#;
             out = EMBEDDED.replace_all(&out, hidden).into_owned();
         }
+        if out.contains(":3") {
+            out = NODE_PORT.replace_all(&out, ":<port>/").into_owned();
+        }
+        if out.contains("in record (") {
+            out = RECORD
+                .replace_all(&out, "in record (<version>)")
+                .into_owned();
+        }
         if out.contains("current: ") {
             out = CURRENT.replace_all(&out, "current: <version>").into_owned();
         }
         out
+    }
+}
+
+/// Takes the age out of a table's cell.
+fn ageless(cell: &mut Value) {
+    if cell.as_str().is_some_and(|c| AGE.is_match(c)) {
+        *cell = "<age>".into();
     }
 }
 

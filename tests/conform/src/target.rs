@@ -115,7 +115,9 @@ impl Target {
                     Ok(response) => response,
                     // The server ends a connection in peace after it refused a large body; what
                     // had not begun by then is to be sent again.
-                    Err(error) if error.to_string().contains("http2 error") => {
+                    Err(error)
+                        if error.to_string().contains("http2 error") || error.is_canceled() =>
+                    {
                         let mut sender = real.sender().await?;
                         sender.send_request(built).await?
                     }

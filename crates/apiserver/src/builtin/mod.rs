@@ -73,10 +73,6 @@ pub(crate) fn begin(resource: &Resource, object: &mut Value, call: &Call) {
             let status = json!({"phase": "Pending", "lastPhaseTransitionTime": stamp(call.now)});
             path::set(object, &["status"], status);
         }
-        ("apps", "DaemonSet") => {
-            let at = ["metadata", "annotations", TEMPLATE_GENERATION];
-            path::set(object, &at, "1".into());
-        }
         ("discovery.k8s.io", "EndpointSlice") => {
             let endpoints = object.get_mut("endpoints").and_then(Value::as_array_mut);
             for endpoint in endpoints.into_iter().flatten() {
@@ -88,6 +84,14 @@ pub(crate) fn begin(resource: &Resource, object: &mut Value, call: &Call) {
         _ => {}
     }
     every_write(resource, None, object);
+}
+
+/// What a new object has before it is told who owns which field.
+pub(crate) fn before_owners(resource: &Resource, object: &mut Value) {
+    if resource.is("apps", "DaemonSet") {
+        let at = ["metadata", "annotations", TEMPLATE_GENERATION];
+        path::set(object, &at, "1".into());
+    }
 }
 
 /// What is read into a new object when it is read back.
@@ -339,12 +343,6 @@ fn change(group: &str, kind: &str, old: &Value, new: &Value, checks: &mut Checks
 /// What clients are warned of, whether the object is kept or not.
 pub(crate) fn early_warnings(resource: &Resource, object: &Value) -> Vec<String> {
     let mut out = Vec::new();
-    if resource.is("", "Endpoints") {
-        out.push(
-            "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
-                .to_owned(),
-        );
-    }
     if resource.is("", "Pod") {
         let annotations = path::get(object, &["metadata", "annotations"]);
         for (key, _) in checks::members(annotations.unwrap_or(&Value::Null)) {

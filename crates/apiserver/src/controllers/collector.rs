@@ -104,10 +104,7 @@ fn rewrite(
     } else {
         path::set(&mut new, &["metadata", field], value.into());
     }
-    let how = objects::How {
-        track: false,
-        ..objects::How::of(Part::Whole)
-    };
+    let how = objects::How::of(Part::Whole);
     let outcome = objects::replace(
         state,
         resource,

@@ -316,9 +316,10 @@ impl Look<'_> {
             namespace,
             name,
             &mut call,
-            |mut live| {
-                path::set(&mut live, &["spec", "replicas"], replicas.into());
-                Ok(live)
+            |live, _| {
+                let mut scale = (*live).clone();
+                path::set(&mut scale, &["spec", "replicas"], replicas.into());
+                Ok(scale)
             },
         )
         .map(|_| ())
