@@ -164,7 +164,7 @@ fn strict_finalizers(resource: &Resource) -> bool {
             | "node.k8s.io"
             | "policy"
     );
-    resource.custom.is_none() && !lenient
+    resource.custom.is_none() && !lenient && resource.kind.kind != "Event"
 }
 
 fn finalizers(meta: &Value, strict: bool, checks: &mut Checks) {
@@ -172,19 +172,22 @@ fn finalizers(meta: &Value, strict: bool, checks: &mut Checks) {
     let at = at.field("finalizers");
     let list = meta.get("finalizers").and_then(Value::as_array);
     let mut special = 0;
-    for (i, name) in list.into_iter().flatten().enumerate() {
+    for name in list.into_iter().flatten() {
         let name = name.as_str().unwrap_or_default();
         checks.faults(at, name, names::qualified(name));
-        let standard = matches!(name, "orphan" | "foregroundDeletion" | "kubernetes");
-        if strict && !name.contains('/') && !standard {
-            let detail = "name is neither a standard finalizer name nor is it fully qualified";
-            checks.wrong(at.index(i), name, detail);
-        }
         special += usize::from(matches!(name, "orphan" | "foregroundDeletion"));
     }
     if special > 1 {
         let detail = "finalizer orphan and foregroundDeletion cannot be both set";
         checks.invalid(at, &json!(list), detail);
+    }
+    for (i, name) in list.into_iter().flatten().enumerate() {
+        let name = name.as_str().unwrap_or_default();
+        let standard = matches!(name, "orphan" | "foregroundDeletion" | "kubernetes");
+        if strict && !name.contains('/') && !standard {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            checks.wrong(at.index(i), name, detail);
+        }
     }
 }
 

@@ -689,7 +689,7 @@ fn keep_other_parts(resource: &Resource, part: Part, old: &Value, new: &mut Valu
                 }
             }
             let own = own_metadata_of_status(resource);
-            for (field, value) in meta.iter().flat_map(Value::as_object).flatten() {
+            for (field, value) in meta.iter().filter_map(|meta| meta.as_object()).flatten() {
                 if field == "managedFields" || own.contains(&field.as_str()) {
                     path::set(&mut kept, &["metadata", field], value.clone());
                 }

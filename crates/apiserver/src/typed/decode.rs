@@ -270,7 +270,8 @@ impl Decoder {
         let number = |value: &Value| format!("number {value}");
         match (form, value) {
             (GoForm::Text, value @ Value::String(_))
-            | (GoForm::Bool, value @ Value::Bool(_))
+            | (GoForm::Bool | GoForm::SchemaOrBool, value @ Value::Bool(_))
+            | (GoForm::SchemaOrTexts, value @ Value::Array(_))
             | (GoForm::Float, value @ Value::Number(_)) => Ok(Some(value)),
             (GoForm::Int32, value @ Value::Number(_)) => {
                 if value.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) {
@@ -322,8 +323,6 @@ impl Decoder {
                 Value::Number(_) => Err(self.mismatch(&number(&value), "int32")),
                 other => Err(self.mismatch(word(&other), "int32")),
             },
-            (GoForm::SchemaOrBool, value @ Value::Bool(_)) => Ok(Some(value)),
-            (GoForm::SchemaOrTexts, value @ Value::Array(_)) => Ok(Some(value)),
             (GoForm::SchemaOrList, Value::Array(items)) => {
                 self.items(items, self.schema()).map(Some)
             }
