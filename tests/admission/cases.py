@@ -158,7 +158,7 @@ METADATA = [("ConfigMap", change) for change in [
     {"metadata.generation": 5, "metadata.uid": "mine", "metadata.selfLink": "x"}, {"metadata.deletionTimestamp": "2020-01-01T00:00:00Z", "metadata.deletionGracePeriodSeconds": 3},
     {"metadata.managedFields": [{"manager": "m"}]}, {"metadata.managedFields": [{"manager": "m", "operation": "Odd", "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {}}]},
     {"metadata.namespace": "other"}, {"status": {"a": 1}},
-]]
+]] + [(kind, {"metadata.finalizers": ["a", "a.b", "a b"]}) for kind in KINDS if kind != "Namespace"]
 
 C = "spec.containers.0."
 V = lambda **v: {"spec.volumes": [{"name": "v", **v}], C + "volumeMounts": [{"name": "v", "mountPath": "/m"}]}

@@ -388,11 +388,13 @@ pub(crate) fn check(
         None => causes.extend(builtin::check(resource, old, new)),
     }
     if causes.is_empty() {
-        if resource.custom.is_none() {
-            let warnings = builtin::warnings(resource, old, new);
-            for text in warnings {
-                call.warn(text);
-            }
+        let warnings = if resource.custom.is_none() {
+            builtin::warnings(resource, old, new)
+        } else {
+            meta::finalizer_warnings(old, new)
+        };
+        for text in warnings {
+            call.warn(text);
         }
         return Ok(());
     }

@@ -66,7 +66,7 @@ pub(crate) fn check(
     );
     annotations(meta, &mut checks);
     owners(meta, &mut checks);
-    finalizers(resource, meta, &mut checks);
+    finalizers(meta, strict_finalizers(resource), &mut checks);
     if let Some(old) = old {
         // The server judges these once for all kinds, and once for each built-in one.
         if resource.custom.is_none() {
@@ -152,26 +152,65 @@ fn finalizer_list(object: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// Custom kinds may have finalizers without a domain.
-fn finalizers(resource: &Resource, meta: &Value, checks: &mut Checks) {
+/// Whether finalizers of this kind must be standard ones or have a domain, which those kinds ask
+/// for whose checks share code with Pods'.
+fn strict_finalizers(resource: &Resource) -> bool {
+    let lenient = matches!(
+        resource.kind.group.as_ref(),
+        "admissionregistration.k8s.io"
+            | "apiextensions.k8s.io"
+            | "apiregistration.k8s.io"
+            | "coordination.k8s.io"
+            | "node.k8s.io"
+            | "policy"
+    );
+    resource.custom.is_none() && !lenient && resource.kind.kind != "Event"
+}
+
+fn finalizers(meta: &Value, strict: bool, checks: &mut Checks) {
     let at = At::root("metadata");
     let at = at.field("finalizers");
     let list = meta.get("finalizers").and_then(Value::as_array);
     let mut special = 0;
-    for (i, name) in list.into_iter().flatten().enumerate() {
+    for name in list.into_iter().flatten() {
         let name = name.as_str().unwrap_or_default();
         checks.faults(at, name, names::qualified(name));
-        let standard = matches!(name, "orphan" | "foregroundDeletion" | "kubernetes");
-        if resource.custom.is_none() && !name.contains('/') && !standard {
-            let detail = "name is neither a standard finalizer name nor is it fully qualified";
-            checks.wrong(at.index(i), name, detail);
-        }
         special += usize::from(matches!(name, "orphan" | "foregroundDeletion"));
     }
     if special > 1 {
         let detail = "finalizer orphan and foregroundDeletion cannot be both set";
         checks.invalid(at, &json!(list), detail);
     }
+    for (i, name) in list.into_iter().flatten().enumerate() {
+        let name = name.as_str().unwrap_or_default();
+        let standard = matches!(name, "orphan" | "foregroundDeletion" | "kubernetes");
+        if strict && !name.contains('/') && !standard {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            checks.wrong(at.index(i), name, detail);
+        }
+    }
+}
+
+/// What is told of a custom object's new finalizers.
+pub(crate) fn finalizer_warnings(old: Option<&Value>, new: &Value) -> Vec<String> {
+    let had = old.map(finalizer_list).unwrap_or_default();
+    let fresh = finalizer_list(new).into_iter().filter(|name| {
+        !had.contains(name)
+            && !name.contains('/')
+            && !matches!(*name, "orphan" | "foregroundDeletion")
+    });
+    let told = fresh.map(|name| {
+        let path = if name.contains('.') {
+            " including a path (/)"
+        } else {
+            ""
+        };
+        format!(
+            "metadata.finalizers: \"{name}\": prefer a domain-qualified finalizer name{path} to \
+             avoid accidental conflicts with other finalizer writers"
+        )
+    });
+    told.collect()
 }
 
 fn added_finalizers(old: &Value, new: &Value, checks: &mut Checks) {

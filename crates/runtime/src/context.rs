@@ -33,6 +33,17 @@ impl Context {
         stop: CancellationToken,
     ) -> Self {
         let caches = Caches::new(client.clone(), stop.clone());
+        Self::over(caches, client, http, clock, stop)
+    }
+
+    /// A context over caches that are there already, so that nothing is kept twice.
+    pub fn over(
+        caches: Caches,
+        client: kube::Client,
+        http: Http,
+        clock: SharedClock,
+        stop: CancellationToken,
+    ) -> Self {
         let api = ApiClient::new(client, caches.clone(), "weir");
         let events = Recorder::start(api.clone(), clock.clone());
         Self {

@@ -232,8 +232,8 @@ impl Sandbox {
         running.spawn(until(background.clone(), server.run_controllers()));
 
         // Names need the API's objects, and the HTTP seam needs the names.
-        let early = weir_runtime::Caches::new(client.clone(), background.clone());
-        let names = Arc::new(Names::new(&early));
+        let caches = weir_runtime::Caches::new(client.clone(), stop.clone());
+        let names = Arc::new(Names::new(&caches));
         let http = match &options.network {
             Network::Loopback => Http::system(Some(names.clone())),
             Network::Memory(net) => {
@@ -241,7 +241,7 @@ impl Sandbox {
                 Http::new(net.clone())
             }
         };
-        let context = Context::new(client, http.clone(), clock.clone(), stop);
+        let context = Context::over(caches, client, http.clone(), clock.clone(), stop);
         install::install(&context).await?;
 
         let git_root = sub_dir(&options.dir, "git")?;

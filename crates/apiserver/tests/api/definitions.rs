@@ -84,6 +84,46 @@ async fn a_definition_is_established_and_served() {
     );
 }
 
+/// Observed on Kubernetes 1.34.2.
+#[tokio::test]
+async fn finalizers_of_custom_objects_need_no_domain() {
+    let server = with_gates().await;
+    let mut object = gate("a", &json!({"width": 2}));
+    for (finalizers, warnings) in [
+        (vec!["x/y", "orphan"], vec![]),
+        (
+            vec!["x/y", "orphan", "a"],
+            vec![
+                "299 - \"metadata.finalizers: \\\"a\\\": prefer a domain-qualified finalizer name \
+                 to avoid accidental conflicts with other finalizer writers\"",
+            ],
+        ),
+        (
+            vec!["a", "finalizers.fluxcd.io"],
+            vec![
+                "299 - \"metadata.finalizers: \\\"finalizers.fluxcd.io\\\": prefer a \
+                 domain-qualified finalizer name including a path (/) to avoid accidental \
+                 conflicts with other finalizer writers\"",
+            ],
+        ),
+    ] {
+        object["metadata"]["finalizers"] = json!(finalizers);
+        let exists = get(&server, &format!("{GATES}/a")).await.code == 200;
+        let made = if exists {
+            put(&server, &format!("{GATES}/a"), &object).await
+        } else {
+            post(&server, GATES, &object).await
+        };
+        assert!(made.code < 300, "{}", made.body);
+        assert_eq!(made.warnings, warnings, "{finalizers:?}");
+        object = made.body;
+    }
+    object["metadata"]["finalizers"] = json!(["a b"]);
+    let refused = put(&server, &format!("{GATES}/a"), &object).await;
+    let field = &refused.body["details"]["causes"][0]["field"];
+    assert_eq!((refused.code, field), (422, &json!("metadata.finalizers")));
+}
+
 #[tokio::test]
 async fn custom_objects_are_pruned_defaulted_and_validated() {
     let server = with_gates().await;

@@ -241,7 +241,8 @@ async fn the_rules_of_others_in_a_route_are_kept() {
              metadata: {name: app, namespace: demo, labels: {team: own}}\n\
              spec:\n  parentRefs: [{name: gateway, namespace: demo}]\n  hostnames: [app.example.com]\n  rules:\n\
              \x20 - backendRefs: [{name: app-primary, port: 9898, weight: 100}, {name: app-canary, port: 9898, weight: 0}]\n\
-             \x20 - matches: [{path: {type: PathPrefix, value: /other}}]\n    backendRefs: [{name: other, port: 80}]\n",
+             \x20 - matches: [{path: {type: PathPrefix, value: /other}}]\n    backendRefs: [{name: other, port: 80}]\n\
+             ---\napiVersion: v1\nkind: Service\nmetadata: {name: other, namespace: demo}\nspec: {ports: [{port: 80}]}\n",
         )
         .await
         .expect("applied");
