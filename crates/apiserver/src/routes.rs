@@ -499,9 +499,9 @@ fn read_patch(
         Refusal::BadRequest(format!("{told}{why}"))
     })?;
     let wanted = match (&parsed.value, kind) {
-        (Value::Array(_), PatchKind::Json) => None,
         // Nothing is a strategic patch that changes nothing, and an apply of no object.
-        (Value::Null, PatchKind::Strategic | PatchKind::Apply) => None,
+        (Value::Array(_), PatchKind::Json)
+        | (Value::Null, PatchKind::Strategic | PatchKind::Apply) => None,
         (Value::Null, PatchKind::Merge) => {
             return Err(Refusal::BadRequest("Invalid JSON Patch".to_owned()));
         }

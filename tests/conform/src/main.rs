@@ -89,7 +89,7 @@ enum What {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Arguments::parse()).await {
+    match Box::pin(run(Arguments::parse())).await {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -134,7 +134,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
             seed,
             from,
         } => {
-            generate::generate(&pair, seed, from, sequences, jobs, &report).await?;
+            Box::pin(generate::generate(
+                &pair, seed, from, sequences, jobs, &report,
+            ))
+            .await?;
             report.end(&[])
         }
         What::Kubectl { only } => {
@@ -146,7 +149,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<bool> {
         What::All { sequences, seed } => {
             replay::replay(&pair, sessions()?, None, jobs, &report).await?;
             run_kubectl(None).await?;
-            generate::generate(&pair, seed, 0, sequences, jobs, &report).await?;
+            Box::pin(generate::generate(&pair, seed, 0, sequences, jobs, &report)).await?;
             report.end(&["replay", "kubectl", "generate"])
         }
     };

@@ -4,6 +4,7 @@
 //! anything else.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::sync::LazyLock;
 
 use jiff::{Timestamp, ToSpan as _};
@@ -85,7 +86,7 @@ impl Normal {
             Value::Array(items) => {
                 for (index, item) in items.iter().enumerate() {
                     let length = at.len();
-                    at.push_str(&format!("/{index}"));
+                    let _ = write!(at, "/{index}");
                     self.learn(item, at);
                     at.truncate(length);
                 }
@@ -173,7 +174,7 @@ impl Normal {
                 let mut out = Vec::new();
                 for (index, item) in items.iter().enumerate() {
                     let length = at.len();
-                    at.push_str(&format!("/{index}"));
+                    let _ = write!(at, "/{index}");
                     out.push(self.value(item, key, at, None));
                     at.truncate(length);
                 }

@@ -57,7 +57,7 @@ async fn answer(
     let body = body
         .collect()
         .await
-        .map(|b| b.to_bytes())
+        .map(http_body_util::Collected::to_bytes)
         .unwrap_or_default();
     let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
     let mut line = json!({
@@ -85,7 +85,7 @@ async fn answer(
         lines
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(line)
+            .push(line);
     };
     if streams {
         keep(line);

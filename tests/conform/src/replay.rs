@@ -77,44 +77,110 @@ fn told(played: anyhow::Result<Vec<String>>, report: &Report) -> Vec<String> {
     })
 }
 
+/// How often a session is played before what differs is told. The real controllers act in their own
+/// time: what differs by chance does not differ each time, and what is wrong does.
+const PLAYS: usize = 3;
+
+/// One compared step.
+struct Compared {
+    case: String,
+    request: String,
+    shape: String,
+    found: Vec<Difference>,
+    /// What is said of a step that only prepares and failed.
+    note: Option<String>,
+}
+
 async fn one(
     pair: &Pair,
     session: &Session,
     id: &str,
     report: &Report,
 ) -> anyhow::Result<Vec<String>> {
-    let (ours, real) = tokio::join!(play(&pair.ours, session, id), play(&pair.real, session, id));
-    let (ours, real) = (ours.context("ours")?, real.context("real")?);
-    let (mut ours_normal, mut real_normal) = (Normal::default(), Normal::default());
+    let mut best: Option<(usize, Vec<Compared>)> = None;
+    let mut broken = None;
+    for play in 0..PLAYS {
+        match once(pair, session, &format!("{id}-{play}")).await {
+            Ok(compared) => {
+                let unknown = compared
+                    .iter()
+                    .filter(|c| report.is_new(&c.case, &c.found))
+                    .count();
+                if best.as_ref().is_none_or(|(least, _)| unknown < *least) {
+                    best = Some((unknown, compared));
+                }
+                if unknown == 0 {
+                    break;
+                }
+            }
+            Err(why) => broken = Some(why),
+        }
+    }
+    let Some((_, compared)) = best else {
+        return Err(broken.unwrap_or_else(|| anyhow::anyhow!("it was not played")));
+    };
     let group = session.name.split('/').next().unwrap_or_default();
     let mut shapes = Vec::new();
     let mut previous_differs = false;
-    for ((a, b), step) in ours.iter().zip(&real).zip(&session.steps) {
-        let normal = |normal: &mut Normal, o: &Outcome| normal.body(&o.id, &o.answer);
-        let (ours, real) = (normal(&mut ours_normal, a), normal(&mut real_normal, b));
-        if step.words.quiet {
-            quiet_failure(session, a, b, previous_differs);
+    for step in compared {
+        if let Some(note) = step.note {
+            if !previous_differs {
+                say(&note);
+            }
             continue;
         }
-        let case = format!("replay/{}/{}", session.name, a.id);
-        let found = differences(&ours, &real);
-        previous_differs = report.case(group, &case, &a.request, &found);
-        shapes.push(b.shape.clone());
+        if step.case.is_empty() {
+            continue;
+        }
+        previous_differs = report.case(group, &step.case, &step.request, &step.found);
+        shapes.push(step.shape);
     }
     Ok(shapes)
 }
 
+async fn once(pair: &Pair, session: &Session, id: &str) -> anyhow::Result<Vec<Compared>> {
+    let (ours, real) = tokio::join!(play(&pair.ours, session, id), play(&pair.real, session, id));
+    let (ours, real) = (ours.context("ours")?, real.context("real")?);
+    let (mut ours_normal, mut real_normal) = (Normal::default(), Normal::default());
+    let mut out = Vec::new();
+    for ((a, b), step) in ours.iter().zip(&real).zip(&session.steps) {
+        let normal = |normal: &mut Normal, o: &Outcome| normal.body(&o.id, &o.answer);
+        let (ours, real) = (normal(&mut ours_normal, a), normal(&mut real_normal, b));
+        let quiet = step.words.quiet;
+        out.push(Compared {
+            case: if quiet {
+                String::new()
+            } else {
+                format!("replay/{}/{}", session.name, a.id)
+            },
+            request: a.request.clone(),
+            shape: b.shape.clone(),
+            found: if quiet {
+                Vec::new()
+            } else {
+                differences(&ours, &real)
+            },
+            note: if quiet {
+                quiet_failure(session, a, b)
+            } else {
+                None
+            },
+        });
+    }
+    Ok(out)
+}
+
 /// A step that only prepares must not fail unseen.
-fn quiet_failure(session: &Session, ours: &Outcome, real: &Outcome, told: bool) {
+fn quiet_failure(session: &Session, ours: &Outcome, real: &Outcome) -> Option<String> {
     let code = |o: &Outcome| o.answer.get("code").and_then(Value::as_u64).unwrap_or(0);
     let apart = (code(ours) >= 400 || code(real) >= 400) && code(ours) != code(real);
-    if (apart || code(real) >= 400) && !told {
-        say(&format!(
+    (apart || code(real) >= 400).then(|| {
+        format!(
             "note: {} step {} only prepares: ours {}, real {}",
             session.name,
             ours.id,
             code(ours),
             code(real)
-        ));
-    }
+        )
+    })
 }

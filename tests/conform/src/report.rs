@@ -1,6 +1,7 @@
 //! Owns what is printed: differing cases as they are found, and the table at the end.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
 
@@ -39,6 +40,11 @@ impl Report {
         }
     }
 
+    /// Whether a case differs in a way that is not known.
+    pub(crate) fn is_new(&self, case: &str, differences: &[Difference]) -> bool {
+        differences.iter().any(|d| !self.known.has(case, d))
+    }
+
     /// Takes one compared case; says whether it is unexpected.
     pub(crate) fn case(
         &self,
@@ -62,15 +68,16 @@ impl Report {
             counts.differing += 1;
             let mut text = format!("DIFFERS {case}\n  {request}\n");
             for difference in unknown.iter().take(self.most) {
-                text.push_str(&format!(
+                let _ = write!(
+                    text,
                     "  {}\n    ours {}\n    real {}\n",
                     difference.place,
                     short(difference.ours.as_ref()),
                     short(difference.real.as_ref()),
-                ));
+                );
             }
             if unknown.len() > self.most {
-                text.push_str(&format!("  and {} more\n", unknown.len() - self.most));
+                let _ = writeln!(text, "  and {} more", unknown.len() - self.most);
             }
             say(&text);
         }

@@ -2,6 +2,7 @@
 //! made outside of the namespace is removed again. It refuses to judge answers.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -151,12 +152,13 @@ impl<'a> Run<'a> {
         let request = self.request(session, step)?;
         let mut shape = format!("{} {}", step.method, step.path);
         for (name, value) in &request.headers {
-            shape.push_str(&format!("\n{name}: {value}"));
+            let _ = write!(shape, "\n{name}: {value}");
         }
-        shape.push_str(&format!(
+        let _ = write!(
+            shape,
             "\n{:?} {:?} {:?} {:?} {:?}",
             words.body, words.raw, words.base64, words.make, words.set
-        ));
+        );
         let mut answer = self.ask(&request, words).await?;
         let done = answer.get("code").and_then(Value::as_u64).unwrap_or(0) < 400;
         if let Some(name) = words.save.as_ref().filter(|_| done) {

@@ -5,6 +5,7 @@ mod dice;
 mod objects;
 mod sequence;
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -243,11 +244,11 @@ async fn cut(pair: &Pair, group: &str, seed: u64, number: u64) -> anyhow::Result
             .as_ref()
             .map_or_else(String::new, Value::to_string);
         let media = step.words.r#type.as_deref().unwrap_or_default();
-        text.push_str(&format!("  {} {} {media} {body}\n", step.method, step.path));
+        let _ = writeln!(text, "  {} {} {media} {body}", step.method, step.path);
     }
     for difference in last.iter().take(4) {
         let shown = json!({"ours": difference.ours, "real": difference.real});
-        text.push_str(&format!("    {} {shown}\n", difference.place));
+        let _ = writeln!(text, "    {} {shown}", difference.place);
     }
     say(&text);
     Ok(())

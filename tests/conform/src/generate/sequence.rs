@@ -1,6 +1,7 @@
 //! Owns one random sequence: which manager does what to one object, step by step.
 
 use serde_json::{Value, json};
+use std::fmt::Write as _;
 
 use super::dice::Dice;
 use super::objects::{Kind, metadata, object};
@@ -84,7 +85,7 @@ fn later(dice: &mut Dice, kind: Kind) -> Step {
     if kind == Kind::Custom && dice.one_in(6) {
         path.push_str("/status");
     }
-    path.push_str(&format!("?fieldManager={manager}"));
+    let _ = write!(path, "?fieldManager={manager}");
     match dice.below(20) {
         0..=10 => {
             if dice.one_in(3) {
