@@ -68,10 +68,27 @@ fn wrong_kind(resource: &Resource, api_version: &str, kind: &str) -> Option<Stri
     })
 }
 
+/// Kinds that every version of every group has.
+const SHARED: [&str; 7] = [
+    "ListOptions",
+    "GetOptions",
+    "DeleteOptions",
+    "CreateOptions",
+    "UpdateOptions",
+    "PatchOptions",
+    "WatchEvent",
+];
+
 fn known(api_version: &str, kind: &str) -> bool {
-    let types = weir_schema::GoTypes::builtin();
-    let item = kind.strip_suffix("List").unwrap_or(kind);
-    types.of(api_version, kind).is_some() || types.of(api_version, item).is_some()
+    let of = |kind: &str| {
+        weir_schema::GoTypes::builtin()
+            .of(api_version, kind)
+            .is_some()
+    };
+    of(kind)
+        || kind.strip_suffix("List").is_some_and(of)
+        || SHARED.contains(&kind)
+        || api_version == "v1" && matches!(kind, "List" | "Status")
 }
 
 /// Says of a body that it cannot be read as the resource's kind.
@@ -235,6 +252,15 @@ pub(crate) fn shape(
     }
     if let Some(patch) = &call.patch {
         complaints.splice(0..0, patch.complaints.iter().cloned());
+    }
+    let repeated = std::mem::take(&mut call.repeated);
+    match call.validation {
+        // The reader of YAML tells all of its complaints as one.
+        Validation::Strict if !repeated.is_empty() => {
+            let lines = repeated.join("\n  ");
+            complaints.insert(0, format!("yaml: unmarshal errors:\n  {lines}"));
+        }
+        _ => drop(complaints.splice(0..0, repeated)),
     }
     if !complaints.is_empty() {
         match call.validation {

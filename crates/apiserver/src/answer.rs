@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, WARNING};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, WARNING};
 use http::{HeaderName, Response, StatusCode};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use weir_object::path;
 
+use crate::admit;
 use crate::body::ApiBody;
 use crate::convert;
 use crate::read::Page;
 use crate::refusal::Refusal;
 use crate::registry::Resource;
-use crate::request::View;
+use crate::request::{Shared, View};
 use crate::stored::Stored;
 use crate::table;
 
@@ -46,6 +47,14 @@ pub(crate) fn text(code: u16, body: impl Into<Vec<u8>>) -> Response<ApiBody> {
         HeaderValue::from_static("text/plain; charset=utf-8"),
     );
     response
+}
+
+/// The answer to a question after the headers alone.
+pub(crate) fn head_alone(response: Response<ApiBody>) -> Response<ApiBody> {
+    let (mut head, body) = response.into_parts();
+    let length = body.gathered().len();
+    head.headers.insert(CONTENT_LENGTH, length.into());
+    Response::from_parts(head, ApiBody::whole(Vec::new()))
 }
 
 /// A refusal as a `Status`.
@@ -123,8 +132,14 @@ pub(crate) fn object(
     }
     match view {
         View::Plain => json(code, object),
-        View::Partial => json(code, &partial(object)),
-        View::Table => {
+        View::Partial(shared) => json(code, &partial(object, shared)),
+        View::Partials(_) => refusal(&unlike(
+            "PartialObjectMetadataList",
+            "not a list",
+            resource,
+            "",
+        )),
+        View::Table(shared) => {
             let version = path::text(object, &["metadata", "resourceVersion"]);
             let table = table::render(
                 resource,
@@ -132,6 +147,7 @@ pub(crate) fn object(
                 &json!({"resourceVersion": version}),
                 include,
                 now,
+                shared,
                 true,
             );
             json(code, &table)
@@ -149,18 +165,33 @@ pub(crate) fn kept(
     now: Timestamp,
 ) -> Response<ApiBody> {
     if view == View::Plain && convert::as_kept(resource, stored) {
-        return bytes(code, stored.to_vec());
+        let mut text = stored.to_vec();
+        text.push(b'\n');
+        return bytes(code, text);
     }
     let shown = convert::outward(resource, &stored.read());
     object(code, resource, &shown, view, include, now)
 }
 
 /// The object with its metadata alone.
-pub(crate) fn partial(object: &Value) -> Value {
+pub(crate) fn partial(object: &Value, shared: Shared) -> Value {
     json!({
-        "kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1",
+        "kind": "PartialObjectMetadata", "apiVersion": shared.api_version(),
         "metadata": object.get("metadata"),
     })
+}
+
+/// Refuses the form of a list for an object, or that of an object for a list.
+fn unlike(wanted: &str, is: &str, resource: &Resource, end: &str) -> Refusal {
+    let kind = &resource.kind;
+    let ty = if resource.custom.is_some() {
+        format!("unstructured.Unstructured{end}")
+    } else {
+        format!("{}.{}{end}", admit::package(&kind.group), kind.kind)
+    };
+    Refusal::NotAcceptable {
+        message: format!("you requested {wanted}, but the requested object is {is} (*{ty})"),
+    }
 }
 
 /// A page in the wanted form.
@@ -180,16 +211,17 @@ pub(crate) fn list(
     }
     let shown = |stored: Arc<Stored>| convert::outward(resource, &stored.read());
     match view {
-        View::Table => {
+        View::Table(shared) => {
             let items: Vec<Arc<Value>> = page.items.into_iter().map(shown).collect();
-            let table = table::render(resource, &items, &meta, include, now, true);
+            let table = table::render(resource, &items, &meta, include, now, shared, true);
             json(200, &table)
         }
-        View::Partial => {
+        View::Partial(_) => refusal(&unlike("PartialObjectMetadata", "a list", resource, "List")),
+        View::Partials(shared) => {
             let items = page.items.into_iter().map(shown);
-            let items: Vec<Value> = items.map(|object| partial(&object)).collect();
+            let items: Vec<Value> = items.map(|object| partial(&object, shared)).collect();
             let list = json!({
-                "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1",
+                "kind": "PartialObjectMetadataList", "apiVersion": shared.api_version(),
                 "metadata": meta, "items": items,
             });
             json(200, &list)
@@ -233,7 +265,7 @@ impl Items {
         self.out.reserve(room.min(PIECE) + 4096);
         while self.out.len() < PIECE {
             let Some(stored) = self.left.next() else {
-                self.out.extend_from_slice(b"]}");
+                self.out.extend_from_slice(b"]}\n");
                 return true;
             };
             if !std::mem::take(&mut self.first) {

@@ -67,6 +67,8 @@ pub(crate) struct Call {
     pub(crate) now: Timestamp,
     /// Members that the body names twice, by their paths; each has left a mark in its place.
     pub(crate) doubled: Vec<String>,
+    /// What the reader of YAML says of keys written twice.
+    pub(crate) repeated: Vec<String>,
     /// The patch that made the object, for refusals that show it.
     pub(crate) patch: Option<Patched>,
     /// Whether an object without a name takes that of the request.
@@ -87,6 +89,7 @@ impl Call {
             force: false,
             now,
             doubled: Vec::new(),
+            repeated: Vec::new(),
             patch: None,
             named: false,
             large: false,

@@ -67,23 +67,29 @@ pub(crate) fn health(words: &[&str], query: &str) -> Response<ApiBody> {
     answer::text(200, out)
 }
 
+/// The answer where no layer knows a path.
+pub(crate) fn no_page() -> Response<ApiBody> {
+    answer::text(404, "404 page not found\n")
+}
+
 /// Answers for the statuses of components, of which a server without parts has none.
-pub(crate) fn components(name: Option<&str>) -> Result<Response<ApiBody>, Refusal> {
-    if let Some(name) = name {
-        return Err(Refusal::NotFound {
+pub(crate) fn components(name: Option<&str>) -> Response<ApiBody> {
+    let mut response = match name {
+        Some(name) => answer::refusal(&Refusal::NotFound {
             resource: crate::refusal::ResourceName {
                 group: String::new(),
-                plural: "componentstatuses".to_owned(),
+                plural: "componentstatus".to_owned(),
             },
             name: name.to_owned(),
-        });
-    }
-    let list =
-        json!({"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": []});
-    let mut response = answer::json(200, &list);
+        }),
+        None => answer::json(
+            200,
+            &json!({"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": []}),
+        ),
+    };
     let warning = "v1 ComponentStatus is deprecated in v1.19+".to_owned();
     answer::warn(&mut response, &[warning]);
-    Ok(response)
+    response
 }
 
 /// Answers `/api`, `/apis` and the resource lists below them.
@@ -118,7 +124,7 @@ pub(crate) fn serve(
             let all = groups(registry);
             match all.iter().find(|(g, _)| g == group) {
                 Some((_, versions)) => api_group(group, versions, true),
-                None => return Ok(answer::text(404, "404 page not found\n")),
+                None => return Ok(no_page()),
             }
         }
         ["api", version] => resource_list(registry, "", version).ok_or(Refusal::NoResource)?,
@@ -126,7 +132,7 @@ pub(crate) fn serve(
             Some(list) => list,
             // Groups of definitions have no layer of their own that could say more.
             None if !is_builtin(group) => {
-                return Ok(answer::text(404, "404 page not found\n"));
+                return Ok(no_page());
             }
             None => return Err(Refusal::NoResource),
         },
@@ -165,7 +171,8 @@ fn wants_aggregated(accept: Option<&str>) -> Result<bool, Refusal> {
     Ok(false)
 }
 
-fn is_builtin(group: &str) -> bool {
+/// Whether a group is one of the server itself.
+pub(crate) fn is_builtin(group: &str) -> bool {
     weir_schema::builtin_kinds()
         .iter()
         .any(|info| info.group == group)

@@ -386,6 +386,10 @@ pub(crate) fn patch(
         }
         return match old {
             Err(_) if part != Part::Whole => Err(not_found(resource, name)),
+            Err(_) if sent.1.is_empty() => Err(Refusal::BadRequest(format!(
+                "the name of the object ({name} based on URL) was undeterminable: name must be \
+                 provided"
+            ))),
             Err(_) => {
                 let uid = path::text(&body, &["metadata", "uid"]);
                 if !uid.is_empty() {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::refusal::{Cause, Refusal};
 use crate::request::Query;
 use crate::stored::Place;
+use crate::typed;
 
 /// Which version of a collection is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -217,8 +218,19 @@ fn read_token(text: &str, one_namespace: bool) -> Result<(i64, Place), String> {
         };
         format!("{INVALID}: illegal base64 data at input byte {at}")
     })?;
-    let value: Value =
-        serde_json::from_slice(&bytes).map_err(|fault| format!("{INVALID}: {fault}"))?;
+    let value = typed::parse(&bytes).map_err(|fault| {
+        let why = fault
+            .why
+            .trim_start_matches("couldn't get version/kind; json parse error: ");
+        format!("{INVALID}: {why}")
+    })?;
+    let value = value.value;
+    if !value.is_object() {
+        return Err(format!(
+            "{INVALID}: json: cannot unmarshal {} into Go value of type storage.continueToken",
+            typed::word(&value)
+        ));
+    }
     let of = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();
     if of("v") != "meta.k8s.io/v1" {
         return Err(format!(

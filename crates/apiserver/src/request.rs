@@ -52,6 +52,14 @@ pub(crate) fn decode(text: &str) -> Option<String> {
     String::from_utf8(out).ok()
 }
 
+/// A path under `/api` or `/apis` without what is empty in it: at the end, and in the place of a
+/// namespace, which then is none. `None` when it is empty elsewhere.
+pub(crate) fn filled(path: &str) -> Option<String> {
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let path = path.replacen("/namespaces//", "/", 1);
+    (!path.contains("//")).then_some(path)
+}
+
 /// Reads the segments of an object's or a collection's path.
 pub(crate) fn target(segments: &[String]) -> Option<Target> {
     let words: Vec<&str> = segments.iter().map(String::as_str).collect();
@@ -351,13 +359,32 @@ pub(crate) fn delete_options(
     Ok(())
 }
 
+/// The version of the forms that objects of all kinds share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shared {
+    V1,
+    V1Beta1,
+}
+
+impl Shared {
+    /// The `apiVersion` of such a form.
+    pub(crate) fn api_version(self) -> &'static str {
+        match self {
+            Self::V1 => "meta.k8s.io/v1",
+            Self::V1Beta1 => "meta.k8s.io/v1beta1",
+        }
+    }
+}
+
 /// The form in which a client wants objects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
     Plain,
-    Table,
-    /// Metadata only.
-    Partial,
+    Table(Shared),
+    /// The metadata of one object.
+    Partial(Shared),
+    /// The metadata of the objects of a list.
+    Partials(Shared),
 }
 
 /// Whether the form of metadata alone that is asked for is that of a list or of an object.
@@ -416,12 +443,16 @@ pub(crate) fn accepted(accept: Option<&str>) -> Result<View, Refusal> {
                 _ => {}
             }
         }
-        match (form, group, version) {
-            ("", ..) => return Ok(View::Plain),
-            ("Table", "meta.k8s.io", "v1") => return Ok(View::Table),
-            ("PartialObjectMetadata" | "PartialObjectMetadataList", "meta.k8s.io", "v1") => {
-                return Ok(View::Partial);
-            }
+        let shared = match (group, version) {
+            ("meta.k8s.io", "v1") => Some(Shared::V1),
+            ("meta.k8s.io", "v1beta1") => Some(Shared::V1Beta1),
+            _ => None,
+        };
+        match (form, shared) {
+            ("", _) => return Ok(View::Plain),
+            ("Table", Some(shared)) => return Ok(View::Table(shared)),
+            ("PartialObjectMetadata", Some(shared)) => return Ok(View::Partial(shared)),
+            ("PartialObjectMetadataList", Some(shared)) => return Ok(View::Partials(shared)),
             _ => {}
         }
     }
@@ -498,12 +529,28 @@ mod tests {
     }
 
     #[test]
+    fn only_a_namespace_may_be_left_out_of_a_path() {
+        let is = |path: &str| filled(path);
+        assert_eq!(is("/api/v1/pods/").as_deref(), Some("/api/v1/pods"));
+        let all = is("/api/v1/namespaces//pods");
+        assert_eq!(all.as_deref(), Some("/api/v1/pods"));
+        assert_eq!(is("/api//v1/pods"), None);
+        assert_eq!(is("/api/v1/namespaces/a//pods"), None);
+    }
+
+    #[test]
     fn accept_headers_choose_a_form() {
         let table = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
-        assert_eq!(accepted(Some(table)), Ok(View::Table));
+        assert_eq!(accepted(Some(table)), Ok(View::Table(Shared::V1)));
         assert_eq!(
             accepted(Some(
                 "application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json"
+            )),
+            Ok(View::Table(Shared::V1Beta1))
+        );
+        assert_eq!(
+            accepted(Some(
+                "application/json;as=Table;v=v9;g=meta.k8s.io,application/json"
             )),
             Ok(View::Plain)
         );

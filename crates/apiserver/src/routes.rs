@@ -47,7 +47,11 @@ pub(crate) fn serve(
         .head()
         .and_then(|head| route(server, user, head, body))
         .unwrap_or_else(|refusal| answer::refusal(&refusal));
-    exchange.close(response)
+    let response = exchange.close(response);
+    if head.method == Method::HEAD {
+        return answer::head_alone(response);
+    }
+    response
 }
 
 fn header<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
@@ -60,13 +64,28 @@ fn route(
     head: &Parts,
     body: &[u8],
 ) -> Result<Response<ApiBody>, Refusal> {
-    let Some(segments) = request::segments(head.uri.path()) else {
+    let path = head.uri.path();
+    if path.starts_with("//") {
+        return Ok(discovery::no_page());
+    }
+    let api = path.starts_with("/api/") || path.starts_with("/apis/");
+    let filled = if api { request::filled(path) } else { None };
+    if api && filled.is_none() {
+        return Err(Refusal::NoResource);
+    }
+    let Some(segments) = request::segments(filled.as_deref().unwrap_or(path)) else {
         return Err(Refusal::BadRequest("the path is not text".to_owned()));
     };
     let words: Vec<&str> = segments.iter().map(String::as_str).collect();
     let accept = header(head, "accept");
     let reads = head.method == Method::GET || head.method == Method::HEAD;
     match words.as_slice() {
+        ["version" | "api"] | ["api", _] if head.method == Method::HEAD => {
+            return Err(Refusal::MethodNotAllowed);
+        }
+        ["apis", group, _] if head.method == Method::HEAD && discovery::is_builtin(group) => {
+            return Err(Refusal::MethodNotAllowed);
+        }
         ["healthz" | "readyz" | "livez", ..] => {
             return Ok(discovery::health(
                 &words,
@@ -81,7 +100,7 @@ fn route(
             return discovery::serve(server, &words, head, accept);
         }
         ["api" | "apis", ..] => {}
-        _ => return Ok(answer::text(404, "404 page not found\n")),
+        _ => return Ok(discovery::no_page()),
     }
     let target = request::target(&segments).ok_or(Refusal::NoResource)?;
     let deprecation = served::deprecation(&server.0.read().registry, &target);
@@ -108,6 +127,9 @@ fn serve_target(
 ) -> Result<Response<ApiBody>, Refusal> {
     let accept = header(head, "accept");
     let reads = head.method == Method::GET || head.method == Method::HEAD;
+    if head.method == Method::HEAD && discovery::is_builtin(&target.group) {
+        return Err(Refusal::MethodNotAllowed);
+    }
     let verb = Verb::of(&head.method);
     let mut query = request::query(head.uri.query().unwrap_or_default(), verb)?;
     if let Some(answer) = logs::serve(server, target, head)? {
@@ -119,7 +141,7 @@ fn serve_target(
         return Ok(answer);
     }
     if reads && target.group.is_empty() && target.plural == "componentstatuses" {
-        return discovery::components(target.name.as_deref());
+        return Ok(discovery::components(target.name.as_deref()));
     }
     if reads {
         query.as_of = head.extensions.get().copied();
@@ -176,7 +198,7 @@ fn read_request(
         .cloned()
         .ok_or(Refusal::NoResource)?;
     let view = request::accepted(accept)?;
-    if view == View::Table {
+    if matches!(view, View::Table(_)) {
         table::check(query.include.as_deref())?;
     }
     scope_fits(target, &resource)?;
@@ -476,6 +498,7 @@ pub(crate) fn read_object(
         return Err(unknown(&why, &parsed.summary));
     }
     call.doubled = parsed.doubled;
+    call.repeated = parsed.repeated;
     Ok(parsed.value)
 }
 

@@ -407,5 +407,6 @@ mod tests {
         assert!(selected("", "metadata.name=a,status.phase!=Failed"));
         assert!(!selected("", "status.phase=Failed"));
         assert!(Selector::parse("", "metadata.name").is_err());
+        assert!(Selector::parse("", "=,!=").is_ok_and(|s| s.is_everything()));
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http::{HeaderName, Response};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 use weir_object::path;
 
@@ -201,19 +201,24 @@ impl Lines {
     fn shown(&mut self, notice: &Notice) -> Notice {
         let object = notice.object(&self.resource, &self.recent);
         let shown = match self.view {
-            View::Table => {
+            View::Table(shared) => {
                 let version = path::text(&object, &["metadata", "resourceVersion"]);
                 let meta = json!({"resourceVersion": version});
-                let rows: &[Arc<Value>] = if notice.word == Word::Bookmark {
-                    &[]
-                } else {
-                    std::slice::from_ref(&object)
-                };
+                let rows = std::slice::from_ref(&object);
                 let include = self.include.as_deref();
                 let first = std::mem::take(&mut self.first);
-                table::render(&self.resource, rows, &meta, include, (self.now)(), first)
+                table::render(
+                    &self.resource,
+                    rows,
+                    &meta,
+                    include,
+                    (self.now)(),
+                    shared,
+                    first,
+                )
             }
-            _ => answer::partial(&object),
+            View::Partial(shared) | View::Partials(shared) => answer::partial(&object, shared),
+            View::Plain => return notice.clone(),
         };
         Notice::new(notice.word, Arc::new(shown))
     }

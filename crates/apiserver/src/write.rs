@@ -286,13 +286,71 @@ pub(crate) fn yaml(bytes: &[u8]) -> Result<Parsed, Unreadable> {
     let text = std::str::from_utf8(bytes)
         .map_err(|_| unreadable("yaml: invalid leading UTF-8 octet".to_owned()))?;
     let mut value: Value =
-        weir_yaml::from_str(text).map_err(|fault| unreadable(fault.to_string()))?;
+        weir_yaml::from_str(text).map_err(|fault| unreadable(words_of(text, &fault)))?;
     if value.is_null() {
         value = Value::Object(serde_json::Map::new());
     }
     Ok(Parsed {
         value,
         doubled: Vec::new(),
+        repeated: repeated(text),
         summary: typed::summary(bytes),
     })
+}
+
+/// What is wrong with YAML; in the words of the API's own reader where they are known.
+fn words_of(text: &str, fault: &weir_yaml::YamlError) -> String {
+    let weir_yaml::YamlError::Cycle { at } = fault else {
+        return fault.to_string();
+    };
+    let line = text.lines().nth(at.line.saturating_sub(1));
+    let alias = line.unwrap_or_default().chars().skip(at.column);
+    let name: String = alias
+        .take_while(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
+        .collect();
+    format!("yaml: anchor '{name}' value contains itself")
+}
+
+/// What the API says of keys that a YAML document sets twice, inner mappings first.
+fn repeated(text: &str) -> Vec<String> {
+    let mut out = Vec::new();
+    // What follows the first document is not looked at, nor what is wrong there.
+    let first = weir_yaml::parse(text)
+        .ok()
+        .and_then(|all| all.into_iter().next());
+    if let Some(first) = first {
+        repeated_below(&first.root, &mut out);
+    }
+    out
+}
+
+fn repeated_below(node: &weir_yaml::Node, out: &mut Vec<String>) {
+    match &node.content {
+        weir_yaml::Content::Sequence { items, .. } => {
+            for item in items {
+                repeated_below(item, out);
+            }
+        }
+        weir_yaml::Content::Mapping { entries, .. } => {
+            let mut seen = std::collections::HashSet::new();
+            for entry in entries {
+                repeated_below(&entry.value, out);
+                let Some((text, style)) = entry.key.scalar() else {
+                    continue;
+                };
+                let number =
+                    matches!(style, weir_yaml::Style::Plain) && text.parse::<i64>().is_ok();
+                if !seen.insert((text, number)) {
+                    let line = entry.value.place.line;
+                    let key = if number {
+                        text.to_owned()
+                    } else {
+                        Value::from(text).to_string()
+                    };
+                    out.push(format!("line {line}: key {key} already set in map"));
+                }
+            }
+        }
+        _ => {}
+    }
 }

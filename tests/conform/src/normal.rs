@@ -24,6 +24,9 @@ static NODE_PORT: LazyLock<Regex> = LazyLock::new(|| regex(r":3[0-2]\d{3}/"));
 static RECORD: LazyLock<Regex> = LazyLock::new(|| regex(r"in record \(\d+\)"));
 static CURRENT: LazyLock<Regex> = LazyLock::new(|| regex(r"current: \d+"));
 static EMBEDDED: LazyLock<Regex> = LazyLock::new(|| regex(r#"resourceVersion\\*":\\*"\d+"#));
+static IN_YAML: LazyLock<Regex> = LazyLock::new(|| regex(r#"resourceVersion: "\d+""#));
+/// The hash of a document as a whole, which is compared where it is asked for.
+static HASH: LazyLock<Regex> = LazyLock::new(|| regex(r"\bhash=[0-9A-F]{128}\b"));
 static TOKEN: LazyLock<Regex> = LazyLock::new(|| regex(r"eyJ[\w-]+\.[\w-]+\.[\w-]+"));
 
 fn regex(text: &str) -> Regex {
@@ -257,6 +260,11 @@ impl Normal {
         if out.contains("resourceVersion") {
             let hidden = r#"resourceVersion":"<version>"#;
             out = EMBEDDED.replace_all(&out, hidden).into_owned();
+            let hidden = r#"resourceVersion: "<version>""#;
+            out = IN_YAML.replace_all(&out, hidden).into_owned();
+        }
+        if out.contains("hash=") {
+            out = HASH.replace_all(&out, "hash=<hash>").into_owned();
         }
         if out.contains(":3") {
             out = NODE_PORT.replace_all(&out, ":<port>/").into_owned();

@@ -79,10 +79,21 @@ impl<'a> Exchange<'a> {
         };
         let refusals = choose(Place::Discovery, false);
         out.refusals = refusals.map_or(Form::Json, |(_, form)| form);
+        // The layer of the server's own kinds looks for whole names before anything else does.
+        let named = accept.split(',').any(|range| {
+            let media = range.split(';').next().unwrap_or_default().trim();
+            let sub = media.strip_prefix("application/");
+            media == "*/*" || sub.is_some_and(|sub| FORMS.iter().any(|(name, _)| *name == sub))
+        });
+        if place == Place::BuiltIn && !named {
+            let message = nothing_named(lists(head));
+            out.refusal = Some(Refusal::NotAcceptable { message });
+            return out;
+        }
         let Some((clause, form)) = choose(place, watches) else {
             // Clients of lists of resources ask for newer forms and may ask for nothing else.
             if place != Place::Discovery {
-                let message = message(place, &clauses, watches);
+                let message = message(watches);
                 out.refusal = Some(Refusal::NotAcceptable { message });
             }
             return out;
@@ -247,16 +258,27 @@ impl Clause {
     }
 }
 
-/// What there would be, said as the layer says it that finds nothing.
-fn message(place: Place, clauses: &[Clause], watches: bool) -> String {
-    let custom = place == Place::Custom;
-    let known = |clause: &Clause| FORMS.iter().any(|(name, _)| clause.covers(name));
-    if !custom && !clauses.iter().any(known) {
-        return "406: Not Acceptable\n\nAvailable representations: application/json, \
-                application/yaml, application/vnd.kubernetes.protobuf, \
-                application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
-            .to_owned();
-    }
+/// Whether a request reads a collection.
+fn lists(head: &Parts) -> bool {
+    let target = request::segments(head.uri.path()).and_then(|s| request::target(&s));
+    head.method == Method::GET && target.is_some_and(|t| t.name.is_none())
+}
+
+/// What there is where nothing that is accepted is named.
+fn nothing_named(lists: bool) -> String {
+    let streams = if lists {
+        ", application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
+    } else {
+        ""
+    };
+    format!(
+        "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, \
+         application/vnd.kubernetes.protobuf{streams}"
+    )
+}
+
+/// What there would be.
+fn message(watches: bool) -> String {
     let forms = if watches {
         "application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
     } else {

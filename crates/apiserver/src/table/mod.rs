@@ -21,6 +21,7 @@ use crate::answer;
 use crate::openapi::words;
 use crate::refusal::Refusal;
 use crate::registry::Resource;
+use crate::request::Shared;
 
 pub(crate) use age::age;
 
@@ -113,6 +114,7 @@ pub(crate) fn render(
     meta: &Value,
     include: Option<&str>,
     now: Timestamp,
+    shared: Shared,
     first: bool,
 ) -> Value {
     let row = |object: &Arc<Value>| {
@@ -137,7 +139,7 @@ pub(crate) fn render(
         let shown = match include {
             Some("None") => Value::Null,
             Some("Object") => (**object).clone(),
-            _ => answer::partial(object),
+            _ => answer::partial(object, shared),
         };
         path::set(&mut row, &["object"], shown);
         row
@@ -150,7 +152,9 @@ pub(crate) fn render(
         });
     }
     let rows: Vec<Value> = rows.into_iter().map(row).collect();
-    let mut table = json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta});
+    let mut table = json!({
+        "kind": "Table", "apiVersion": shared.api_version(), "metadata": meta,
+    });
     let shown = if first {
         definitions(resource).into()
     } else {

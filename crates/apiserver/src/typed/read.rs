@@ -18,6 +18,8 @@ pub(crate) struct Parsed {
     pub(crate) value: Value,
     /// The paths of members written twice, in order.
     pub(crate) doubled: Vec<String>,
+    /// What is said of keys written twice in YAML, line by line.
+    pub(crate) repeated: Vec<String>,
     /// The beginning of the body.
     pub(crate) summary: String,
 }
@@ -67,6 +69,7 @@ pub(crate) fn parse(body: &[u8]) -> Result<Parsed, Unreadable> {
         Ok(value) => Parsed {
             value,
             doubled: Vec::new(),
+            repeated: Vec::new(),
             summary: summary(body),
         },
         Err(fault) => {
@@ -286,7 +289,7 @@ fn syntax_fault(body: &[u8]) -> Option<String> {
                 b'{' | b'[' => {
                     at += 1;
                     if stack.len() >= DEEP {
-                        return Some("exceeded max depth".to_owned());
+                        return bad(byte, "exceeded max depth");
                     }
                     while body.get(at).is_some_and(|b| space(*b)) {
                         at += 1;

@@ -12,6 +12,7 @@ mod controllers_scale;
 mod controllers_sets;
 mod definitions;
 mod faults;
+mod forms;
 mod hostile;
 mod identity;
 mod logs;
