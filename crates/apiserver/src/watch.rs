@@ -15,6 +15,7 @@ use crate::selector::Selector;
 use crate::server::Inner;
 use crate::state::State;
 use crate::stored::{Recent, Stored};
+use crate::typed::{self, Kept};
 
 /// The word of a watch event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,7 +226,7 @@ impl Feed {
     }
 }
 
-/// A bookmark at a version.
+/// A bookmark at a version: an object of the kind in which nothing else is said.
 pub(crate) fn bookmark(resource: &Resource, version: u64, initial_end: bool) -> Notice {
     let mut object = json!({
         "kind": resource.kind.kind, "apiVersion": resource.api_version,
@@ -237,6 +238,14 @@ pub(crate) fn bookmark(resource: &Resource, version: u64, initial_end: bool) -> 
             &["metadata", "annotations"],
             json!({"k8s.io/initial-events-end": "true"}),
         );
+    }
+    if let Some(go) = resource.go {
+        // These have a number of replicas where the API's own types let it be absent.
+        let counted = ["Deployment", "ReplicaSet", "StatefulSet"];
+        if counted.iter().any(|kind| resource.is("apps", kind)) {
+            path::set(&mut object, &["spec", "replicas"], 0.into());
+        }
+        typed::settle(&mut object, go, Kept::Protobuf);
     }
     Notice::new(Word::Bookmark, Arc::new(object))
 }

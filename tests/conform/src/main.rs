@@ -4,6 +4,7 @@
 //! known. It refuses to repair: what differs is told, one case at a time.
 
 mod compare;
+mod controlled;
 mod fill;
 mod generate;
 mod known;

@@ -214,6 +214,12 @@ impl Distil {
         let inside = bare.contains(&space) || bare.contains("/reviews");
         let collection =
             line.pointer("/answer/items").is_some() || line.pointer("/answer/rows").is_some();
+        if controlled(bare) {
+            step.insert("controlled".to_owned(), true.into());
+        }
+        if bare.ends_with("/scale") {
+            step.insert("hide".to_owned(), json!(["/status/replicas"]));
+        }
         if streams {
             step.insert("watch".to_owned(), json!({"by_object": true}));
         }
@@ -281,6 +287,18 @@ fn object_path(path: &str, line: &Value) -> String {
         (Some("POST"), Some(name)) if !path.ends_with(name) => format!("{path}/{name}"),
         _ => path.to_owned(),
     }
+}
+
+/// Whether controllers write what is at a path, whoever else does.
+fn controlled(path: &str) -> bool {
+    const KINDS: [&str; 5] = [
+        "deployments",
+        "endpointslices",
+        "events",
+        "pods",
+        "replicasets",
+    ];
+    path.split('/').any(|word| KINDS.contains(&word))
 }
 
 /// A path without the names of objects.

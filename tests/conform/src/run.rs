@@ -1,7 +1,7 @@
 //! Owns one session on one server: a namespace of its own, its steps in order, and that what it
 //! made outside of the namespace is removed again. It refuses to judge answers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::controlled;
 use crate::fill::{self, Values};
 use crate::session::{Session, Step, Watch, Words};
 use crate::target::{Request, Target};
@@ -46,6 +47,8 @@ pub(crate) struct Run<'a> {
     target: &'a Target,
     values: Values,
     made: Vec<String>,
+    /// Objects within the namespace that finalizers would keep.
+    held: BTreeSet<String>,
     streams: HashMap<String, mpsc::UnboundedReceiver<Value>>,
 }
 
@@ -103,6 +106,7 @@ impl<'a> Run<'a> {
             target,
             values,
             made: Vec::new(),
+            held: BTreeSet::new(),
             streams: HashMap::new(),
         }
     }
@@ -118,19 +122,27 @@ impl<'a> Run<'a> {
     }
 
     async fn clean(&self, namespace: &str) {
+        for path in &self.held {
+            self.free(path).await;
+        }
         for path in self.made.iter().rev() {
-            // Finalizers would keep it; what is gone already is fine.
-            let mut free = Request::new("PATCH", path, r#"{"metadata":{"finalizers":null}}"#);
-            free.headers.retain(|(name, _)| name != "content-type");
-            let merge = "application/merge-patch+json".to_owned();
+            // What is gone already is fine.
             if !path.contains("customresourcedefinitions/") {
-                free.headers.push(("content-type".to_owned(), merge));
-                let _ = self.target.send(&free).await;
+                self.free(path).await;
             }
             let _ = self.target.send(&Request::new("DELETE", path, "")).await;
         }
         let path = format!("/api/v1/namespaces/{namespace}");
         let _ = self.target.send(&Request::new("DELETE", path, "")).await;
+    }
+
+    /// Takes the finalizers off an object, which would keep it and its namespace forever.
+    async fn free(&self, path: &str) {
+        let mut free = Request::new("PATCH", path, r#"{"metadata":{"finalizers":null}}"#);
+        free.headers.retain(|(name, _)| name != "content-type");
+        let merge = "application/merge-patch+json".to_owned();
+        free.headers.push(("content-type".to_owned(), merge));
+        let _ = self.target.send(&free).await;
     }
 
     /// Plays one step.
@@ -149,6 +161,9 @@ impl<'a> Run<'a> {
                 answer: json!({"body": shape_of_events(events, &watch)}),
             });
         }
+        if let Some(name) = words.save.as_ref().filter(|_| words.controlled) {
+            self.await_controllers(step, name).await?;
+        }
         let request = self.request(session, step)?;
         let mut shape = format!("{} {}", step.method, step.path);
         for (name, value) in &request.headers {
@@ -165,6 +180,7 @@ impl<'a> Run<'a> {
             let body = answer.get("body").cloned().unwrap_or_default();
             self.values.known.insert(name.clone(), body);
         }
+        self.note_held(&request, &answer);
         self.note_made(&request, &answer);
         compared(&mut answer, words);
         let text = String::from_utf8_lossy(&request.body).into_owned();
@@ -259,6 +275,37 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Waits until controllers leave the object alone that a step changes, and remembers what they
+    /// made of it, as a client would that read it just before.
+    async fn await_controllers(&mut self, step: &Step, name: &str) -> anyhow::Result<()> {
+        let changes = ["PATCH", "PUT"].contains(&step.method.as_str());
+        if !changes {
+            return Ok(());
+        }
+        let path = self.values.text(&step.path);
+        let path = path.split('?').next().unwrap_or_default();
+        let path = path.trim_end_matches("/status").trim_end_matches("/scale");
+        let mut last = None;
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            let answer = self.once(&Request::get(path), &Words::default()).await?;
+            let body = answer.get("body").cloned().unwrap_or_default();
+            let version = body.pointer("/metadata/resourceVersion").cloned();
+            if answer.get("code") != Some(&200.into()) {
+                break;
+            }
+            if version == last {
+                if !step.path.contains("/scale") {
+                    self.values.known.insert(name.to_owned(), body);
+                }
+                break;
+            }
+            last = version;
+            sleep(Duration::from_millis(250)).await;
+        }
+        Ok(())
+    }
+
     /// Sends the request, again until its condition holds.
     async fn ask(&mut self, request: &Request, words: &Words) -> anyhow::Result<Value> {
         let deadline = Instant::now() + PATIENCE;
@@ -339,6 +386,25 @@ impl<'a> Run<'a> {
         out
     }
 
+    /// Remembers objects with finalizers.
+    fn note_held(&mut self, request: &Request, answer: &Value) {
+        let path = request.path.split('?').next().unwrap_or_default();
+        let path = path.trim_end_matches("/status");
+        let finalizers = answer.pointer("/body/metadata/finalizers");
+        let some = finalizers
+            .and_then(Value::as_array)
+            .is_some_and(|f| !f.is_empty());
+        let name = answer
+            .pointer("/body/metadata/name")
+            .and_then(Value::as_str);
+        if let Some(name) = name.filter(|_| some) {
+            self.held.insert(match request.method.as_str() {
+                "POST" => format!("{path}/{name}"),
+                _ => path.to_owned(),
+            });
+        }
+    }
+
     /// Remembers objects outside of the session's namespace.
     fn note_made(&mut self, request: &Request, answer: &Value) {
         let path = request.path.split('?').next().unwrap_or_default();
@@ -353,7 +419,10 @@ impl<'a> Run<'a> {
         let inside = path
             .split_once("/namespaces/")
             .is_some_and(|(_, rest)| rest.contains('/'));
-        if inside {
+        // A definition that goes by its own name is shared by all who play at once; it stays.
+        let id = self.values.text("${ns}");
+        let shared = path.ends_with("/customresourcedefinitions") && !name.contains(&id);
+        if inside || shared {
             return;
         }
         match request.method.as_str() {
@@ -415,6 +484,18 @@ fn compared(answer: &mut Value, words: &Words) {
         // Conflicts with several managers come in no order.
         sort(causes);
     }
+    if words.controlled
+        && let Some(body) = answer.get_mut("body")
+    {
+        controlled::without(body);
+        if words.watch.is_some() {
+            // Whoever else watches at that time sees them write.
+            let lists = body.as_object_mut().into_iter().flat_map(Map::values_mut);
+            for events in lists.filter_map(Value::as_array_mut) {
+                events.retain(|event| event.get("type") != Some(&"MODIFIED".into()));
+            }
+        }
+    }
     if !words.show.is_empty() {
         let body = answer.get("body").cloned().unwrap_or_default();
         let mut parts = Map::new();
@@ -450,6 +531,11 @@ fn shape_of_events(events: Vec<Value>, watch: &Watch) -> Value {
     }
     let mut out = Map::new();
     for event in events {
+        // When a bookmark comes that ends nothing is a matter of the server's timers.
+        let ends = event.pointer("/object/metadata/annotations/k8s.io~1initial-events-end");
+        if event.get("type") == Some(&"BOOKMARK".into()) && ends.is_none() {
+            continue;
+        }
         let name = event
             .pointer("/object/metadata/name")
             .and_then(Value::as_str);

@@ -77,6 +77,8 @@ pub(crate) struct Words {
     pub(crate) watch: Option<Watch>,
     /// The answers are not compared.
     pub(crate) quiet: bool,
+    /// Controllers act on what is answered, in their own time; what they wrote is not compared.
+    pub(crate) controlled: bool,
     /// The order of the body's items is of no meaning.
     pub(crate) unordered: bool,
 }

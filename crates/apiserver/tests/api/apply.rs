@@ -154,3 +154,16 @@ async fn writes_of_any_kind_are_owned() {
         Some(2)
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn raw_data_is_owned_as_one_value() {
+    let server = server();
+    let path = "/apis/apps/v1/namespaces/default/controllerrevisions";
+    let revision = json!({"apiVersion": "apps/v1", "kind": "ControllerRevision",
+        "metadata": {"name": "r"}, "revision": 1, "data": {"a": {"b": [1]}, "c": 1}});
+    let made = post(&server, &format!("{path}?fieldManager=me"), &revision).await;
+    assert_eq!(
+        made.body["metadata"]["managedFields"][0]["fieldsV1"],
+        json!({"f:data": {}, "f:revision": {}})
+    );
+}

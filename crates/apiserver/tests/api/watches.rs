@@ -117,6 +117,41 @@ async fn initial_events_end_with_a_bookmark_and_a_timeout_with_another() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bookmark_of_a_built_in_kind_is_an_empty_object_of_it() {
+    let server = server();
+    let none = json!({"metadata": {}, "spec": {"containers": null}});
+    for (path, spec, status) in [
+        (
+            "apps/v1/deployments",
+            json!({"replicas": 0, "selector": null, "template": none, "strategy": {}}),
+            json!({}),
+        ),
+        (
+            "apps/v1/replicasets",
+            json!({"replicas": 0, "selector": null, "template": none}),
+            json!({"replicas": 0}),
+        ),
+        (
+            "networking.k8s.io/v1/networkpolicies",
+            json!({"podSelector": {}}),
+            json!(null),
+        ),
+        ("batch/v1/jobs", json!({"template": none}), json!({})),
+    ] {
+        let query = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan";
+        let path = format!("/apis/{path}?{query}&allowWatchBookmarks=true");
+        let mut body = watch(&server, &path).await;
+        let events = lines(&mut body).await;
+        let object = &events[0]["object"];
+        assert_eq!(
+            (&events[0]["type"], &object["spec"], &object["status"]),
+            (&json!("BOOKMARK"), &spec, &status),
+            "{path}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_watch_begins_as_its_options_say() {
     let server = server();
     post(&server, MAPS, &config_map("a", &json!({}))).await;
