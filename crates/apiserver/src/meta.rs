@@ -113,7 +113,7 @@ fn rounds(resource: &Resource) -> &'static [Round] {
         | ("discovery.k8s.io", "EndpointSlice")
         | ("flowcontrol.apiserver.k8s.io", _) => &[Object],
         ("" | "events.k8s.io", "Event") | ("policy", "PodDisruptionBudget") => &[],
-        ("coordination.k8s.io", _) | ("apiextensions.k8s.io", _) => &[PlainChange],
+        ("coordination.k8s.io" | "apiextensions.k8s.io", _) => &[PlainChange],
         ("node.k8s.io", _) => &[PlainObject, PlainChange],
         ("admissionregistration.k8s.io", _) => &[PlainObject],
         ("apiregistration.k8s.io", _) => &[PlainChange, PlainObject],
