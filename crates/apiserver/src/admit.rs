@@ -11,7 +11,7 @@ use crate::meta;
 use crate::policy;
 use crate::refusal::{Cause, Refusal};
 use crate::registry::Resource;
-use crate::structural;
+use crate::structural::{self, Nulls};
 use crate::typed::{self, From, Kept};
 use crate::write::{self, Patched};
 
@@ -119,6 +119,10 @@ pub(crate) fn place(
         // A strategic patch is laid over the typed object, so what it says of types is not read.
         let ignored = call.patch.as_ref().is_some_and(|p| p.from() == From::Map);
         if !ignored && let Some(why) = wrong_kind(resource, &api_version, &kind) {
+            // It is read as what it says it is before anybody asks whether that fits.
+            let own = weir_schema::GoTypes::builtin().of(&api_version, &kind);
+            let read = |go| typed::decode(Value::Object(map.clone()), go, false, From::Text);
+            let why = own.and_then(|go| read(go).err()).unwrap_or(why);
             return Err(match &call.patch {
                 Some(patch) => patch.refuse(resource, &why),
                 None => unreadable(&api_version, &kind, resource, &why),
@@ -275,7 +279,10 @@ pub(crate) fn shape(
             }
         }
     }
-    defaults(resource, object);
+    match &resource.custom {
+        Some(custom) if call.applied => structural::fill(object, &custom.schema, Nulls::Keep),
+        _ => defaults(resource, object),
+    }
     settle(resource, object);
     Ok(())
 }
@@ -369,7 +376,7 @@ fn shape_custom(
 /// Fills absent fields.
 pub(crate) fn defaults(resource: &Resource, object: &mut Value) {
     match &resource.custom {
-        Some(custom) => structural::fill(object, &custom.schema),
+        Some(custom) => structural::fill(object, &custom.schema, Nulls::Drop),
         None if resource.kind.kind == "CustomResourceDefinition" => {
             custom::default_definition(object);
         }

@@ -73,6 +73,8 @@ pub(crate) struct Call {
     pub(crate) patch: Option<Patched>,
     /// Whether an object without a name takes that of the request.
     pub(crate) named: bool,
+    /// Whether the object is what an apply made.
+    pub(crate) applied: bool,
     /// Whether the body is so large that what is kept may be too large.
     pub(crate) large: bool,
     /// What the client is to be told beside the answer.
@@ -92,6 +94,7 @@ impl Call {
             repeated: Vec::new(),
             patch: None,
             named: false,
+            applied: false,
             large: false,
             warnings: Vec::new(),
         }

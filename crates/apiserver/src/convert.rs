@@ -43,7 +43,7 @@ pub(crate) fn outward(resource: &Resource, object: &Arc<Value>) -> Arc<Value> {
             &["apiVersion"],
             resource.api_version.clone().into(),
         );
-        structural::fill(&mut out, &custom.kept.schema);
+        structural::fill(&mut out, &custom.kept.schema, structural::Nulls::Drop);
         structural::prune(&mut out, &custom.schema, true, &mut Vec::new());
         return Arc::new(out);
     }

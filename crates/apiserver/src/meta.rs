@@ -35,21 +35,100 @@ fn prefix_faults(resource: &Resource, prefix: &str) -> names::Faults {
 }
 
 /// All that is wrong with an object's metadata; `early` was found before.
+///
+/// A change is judged several times over, and each time tells all that it finds: for all kinds as
+/// an object and as a change, then by the rules of the kind.
 pub(crate) fn check(
     resource: &Resource,
     old: Option<&Value>,
     new: &Value,
     early: Vec<Cause>,
 ) -> Vec<Cause> {
-    let mut checks = Checks::default();
-    let at = At::root("metadata");
     let Some(meta) = new.get("metadata").filter(|meta| meta.is_object()) else {
         return vec![Cause::required("metadata", "")];
     };
+    let Some(old) = old else {
+        let mut out = named(resource, meta);
+        out.extend(as_object(meta));
+        if strict_finalizers(resource) {
+            out.extend(domains(meta));
+        }
+        return out;
+    };
+    let mut change = added_finalizers(old, new);
+    change.extend(early);
+    change.extend(described(meta));
+    let mut out = as_object(meta);
+    out.extend(change.iter().cloned());
+    for round in rounds(resource) {
+        match round {
+            Round::Object => {
+                out.extend(as_object(meta));
+                out.extend(domains(meta));
+            }
+            Round::Change => {
+                out.extend(change.iter().cloned());
+                out.extend(domains(meta));
+            }
+            Round::PlainObject => out.extend(as_object(meta)),
+            Round::PlainChange => out.extend(change.iter().cloned()),
+        }
+    }
+    out
+}
+
+/// One of the ways in which the rules of a kind judge metadata.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Round {
+    Object,
+    Change,
+    /// Without asking finalizers for a domain.
+    PlainObject,
+    PlainChange,
+}
+
+/// What the rules of a kind judge when an object changes, in order.
+fn rounds(resource: &Resource) -> &'static [Round] {
+    use Round::{Change, Object, PlainChange, PlainObject};
+    if resource.custom.is_some() {
+        return &[PlainChange];
+    }
+    match (resource.kind.group.as_ref(), resource.kind.kind.as_ref()) {
+        ("", "ConfigMap" | "Secret" | "ServiceAccount" | "Pod" | "Endpoints")
+        | ("apps", "ControllerRevision")
+        | ("networking.k8s.io", "Ingress" | "IngressClass") => &[Change, Object],
+        ("", "ReplicationController" | "Namespace" | "Node")
+        | ("batch", "Job")
+        | ("networking.k8s.io", "NetworkPolicy" | "IPAddress")
+        | ("storage.k8s.io", "StorageClass" | "CSIStorageCapacity") => &[Object, Change],
+        ("resource.k8s.io", kind) if kind != "ResourceSlice" => &[Object, Change],
+        ("rbac.authorization.k8s.io", _) => &[Object, Object, Change],
+        ("", "PersistentVolumeClaim") | ("storage.k8s.io", "VolumeAttributesClass") => {
+            &[Object, Change, Object]
+        }
+        ("", "PersistentVolume") | ("storage.k8s.io", "CSINode" | "VolumeAttachment") => {
+            &[Object, Object]
+        }
+        ("", "LimitRange")
+        | ("discovery.k8s.io", "EndpointSlice")
+        | ("flowcontrol.apiserver.k8s.io", _) => &[Object],
+        ("" | "events.k8s.io", "Event") | ("policy", "PodDisruptionBudget") => &[],
+        ("coordination.k8s.io" | "apiextensions.k8s.io", _) => &[PlainChange],
+        ("node.k8s.io", _) => &[PlainObject, PlainChange],
+        ("admissionregistration.k8s.io", _) => &[PlainObject],
+        ("apiregistration.k8s.io", _) => &[PlainChange, PlainObject],
+        _ => &[Change],
+    }
+}
+
+/// What is wrong with the names of a new object.
+fn named(resource: &Resource, meta: &Value) -> Vec<Cause> {
+    let mut checks = Checks::default();
+    let at = At::root("metadata");
     let text = |field: &str| path::text(meta, &[field]);
     let prefix = text("generateName");
     // Names are told as wrong as they are given: a prefix that is wrong makes two wrong names.
-    if old.is_none() && !prefix.is_empty() {
+    if !prefix.is_empty() {
         for fault in prefix_faults(resource, prefix) {
             checks.wrong(at.field("generateName"), prefix, &fault);
         }
@@ -57,24 +136,30 @@ pub(crate) fn check(
     let name = text("name");
     if name.is_empty() {
         checks.required(at.field("name"), "name or generateName is required");
-    } else if old.is_none() {
+    } else {
         checks.faults(at.field("name"), name, name_faults(resource, name));
     }
+    checks.causes
+}
+
+/// What is wrong with what metadata says of any object.
+fn as_object(meta: &Value) -> Vec<Cause> {
+    let mut checks = Checks {
+        causes: described(meta),
+    };
+    finalizers(meta, &mut checks);
+    checks.causes
+}
+
+fn described(meta: &Value) -> Vec<Cause> {
+    let mut checks = Checks::default();
+    let at = At::root("metadata");
     checks.labels(
         at.field("labels"),
         meta.get("labels").unwrap_or(&Value::Null),
     );
     annotations(meta, &mut checks);
     owners(meta, &mut checks);
-    finalizers(meta, strict_finalizers(resource), &mut checks);
-    if let Some(old) = old {
-        // The server judges these once for all kinds, and once for each built-in one.
-        if resource.custom.is_none() {
-            checks.causes.extend(early.clone());
-        }
-        checks.causes.extend(early);
-        added_finalizers(old, new, &mut checks);
-    }
     checks.causes
 }
 
@@ -167,7 +252,7 @@ fn strict_finalizers(resource: &Resource) -> bool {
     resource.custom.is_none() && !lenient && resource.kind.kind != "Event"
 }
 
-fn finalizers(meta: &Value, strict: bool, checks: &mut Checks) {
+fn finalizers(meta: &Value, checks: &mut Checks) {
     let at = At::root("metadata");
     let at = at.field("finalizers");
     let list = meta.get("finalizers").and_then(Value::as_array);
@@ -180,14 +265,6 @@ fn finalizers(meta: &Value, strict: bool, checks: &mut Checks) {
     if special > 1 {
         let detail = "finalizer orphan and foregroundDeletion cannot be both set";
         checks.invalid(at, &json!(list), detail);
-    }
-    for (i, name) in list.into_iter().flatten().enumerate() {
-        let name = name.as_str().unwrap_or_default();
-        let standard = matches!(name, "orphan" | "foregroundDeletion" | "kubernetes");
-        if strict && !name.contains('/') && !standard {
-            let detail = "name is neither a standard finalizer name nor is it fully qualified";
-            checks.wrong(at.index(i), name, detail);
-        }
     }
 }
 
@@ -213,9 +290,26 @@ pub(crate) fn finalizer_warnings(old: Option<&Value>, new: &Value) -> Vec<String
     told.collect()
 }
 
-fn added_finalizers(old: &Value, new: &Value, checks: &mut Checks) {
+/// Finalizers of most built-in kinds name their domain; those of custom kinds need none.
+fn domains(meta: &Value) -> Vec<Cause> {
+    let mut checks = Checks::default();
+    let at = At::root("metadata");
+    let at = at.field("finalizers");
+    let list = meta.get("finalizers").and_then(Value::as_array);
+    for (i, name) in list.into_iter().flatten().enumerate() {
+        let name = name.as_str().unwrap_or_default();
+        let standard = matches!(name, "orphan" | "foregroundDeletion" | "kubernetes");
+        if !name.contains('/') && !standard {
+            let detail = "name is neither a standard finalizer name nor is it fully qualified";
+            checks.wrong(at.index(i), name, detail);
+        }
+    }
+    checks.causes
+}
+
+fn added_finalizers(old: &Value, new: &Value) -> Vec<Cause> {
     if path::get(old, &["metadata", "deletionTimestamp"]).is_none() {
-        return;
+        return Vec::new();
     }
     let had = finalizer_list(old);
     let added: Vec<String> = finalizer_list(new)
@@ -223,17 +317,15 @@ fn added_finalizers(old: &Value, new: &Value, checks: &mut Checks) {
         .filter(|f| !had.contains(f))
         .map(|f| format!("\"{f}\""))
         .collect();
-    if !added.is_empty() {
-        let at = At::root("metadata");
-        checks.forbidden(
-            at.field("finalizers"),
-            &format!(
-                "no new finalizers can be added if the object is being deleted, found new finalizers \
-                 []string{{{}}}",
-                added.join(", ")
-            ),
-        );
+    if added.is_empty() {
+        return Vec::new();
     }
+    let detail = format!(
+        "no new finalizers can be added if the object is being deleted, found new finalizers \
+         []string{{{}}}",
+        added.join(", ")
+    );
+    vec![Cause::forbidden("metadata.finalizers", &detail)]
 }
 
 /// Keeps of owners that are named twice the first, and says so.

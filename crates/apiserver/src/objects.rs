@@ -364,6 +364,7 @@ pub(crate) fn patch(
     }
     let old = live(state, resource, namespace, name);
     if kind == PatchKind::Apply {
+        call.applied = true;
         let own = |field| path::text(&body, &["metadata", field]).to_owned();
         let (sent_namespace, sent_name) = (own("namespace"), own("name"));
         let sent = (sent_namespace.as_str(), sent_name.as_str());

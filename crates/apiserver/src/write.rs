@@ -46,7 +46,12 @@ impl Patched {
             PatchKind::Strategic => printed(&self.body),
             kind => match patched(resource, &self.live, kind, &self.body) {
                 Ok(mut outcome) => {
-                    sort_touched(&mut outcome, kind, &self.body);
+                    if resource.custom.is_some() {
+                        // It is a map throughout.
+                        outcome.sort_all_objects();
+                    } else {
+                        sort_touched(&mut outcome, kind, &self.body);
+                    }
                     outcome.to_string()
                 }
                 Err(refusal) => return refusal,

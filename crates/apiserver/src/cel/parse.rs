@@ -51,6 +51,7 @@ pub(crate) fn parse(source: &str) -> Result<(Expr, usize), Vec<Mistake>> {
         depth: 0,
         ids: 0,
         deep: None,
+        opened: None,
         mistakes,
     };
     let expr = parser.whole();
@@ -98,6 +99,8 @@ pub(crate) struct Parser {
     ids: usize,
     /// Why it nests too deep.
     deep: Option<&'static str>,
+    /// Where the last arguments begin, which may also be none.
+    opened: Option<usize>,
     pub(crate) mistakes: Vec<Mistake>,
 }
 
@@ -365,6 +368,7 @@ impl Parser {
         if self.accept(close).is_some() {
             return Some(args);
         }
+        self.opened = (close == ")").then_some(self.next);
         loop {
             args.push(self.expr()?);
             if self.accept(",").is_none() {
@@ -376,6 +380,7 @@ impl Parser {
     }
 
     fn primary(&mut self) -> Option<Expr> {
+        let may_close = self.opened == Some(self.next);
         let token = self.bump();
         match token.word {
             Word::Literal(Literal::Int(i64::MIN)) => {
@@ -414,8 +419,13 @@ impl Parser {
                 } else {
                     "extraneous"
                 };
+                let starts = if may_close {
+                    STARTS.replacen("'(', ", "'(', ')', ", 1)
+                } else {
+                    STARTS.to_owned()
+                };
                 let message = format!(
-                    "Syntax error: {what} input '{}' expecting {{{STARTS}}}",
+                    "Syntax error: {what} input '{}' expecting {{{starts}}}",
                     token.text
                 );
                 self.mistake(token.at, message);

@@ -201,7 +201,8 @@ fn shown_versions(new: &Value) -> Value {
             })
         })
         .collect();
-    if list.is_empty() {
+    // An empty list is told apart from none.
+    if list.is_empty() && path::get(new, &["spec", "versions"]).is_none() {
         return Value::Null;
     }
     list.into()

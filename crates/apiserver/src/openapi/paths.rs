@@ -44,6 +44,10 @@ impl<'a> Place<'a> {
         let mut parts = first.split('.');
         let start = parts.next().unwrap_or_default().to_owned();
         let name = parts.fold(start, |name, part| name + &capital(part));
+        // Names of operations are made of letters and digits alone.
+        let mut words = name.split('-');
+        let start = words.next().unwrap_or_default().to_owned();
+        let name = words.fold(start, |name, word| name + &capital(word));
         let scope = if namespaced { "Namespaced" } else { "" };
         Self {
             group,
@@ -189,6 +193,10 @@ pub(super) fn add(
     for needed in ["DeleteOptions", "Status", "Patch"] {
         schemas.add_named(&format!("{META}.{needed}"));
     }
+    schemas.mark(
+        &format!("{META}.Status"),
+        json!([{"group": "", "kind": "Status", "version": "v1"}]),
+    );
     let place = Place::new(
         &kind.group,
         &kind.version,
@@ -196,6 +204,17 @@ pub(super) fn add(
         kind.namespaced,
         custom,
     );
+    let says = if custom {
+        "list objects of kind"
+    } else {
+        "list or watch objects of kind"
+    };
+    // Custom objects can be read as they were; built-in kinds do not say that they can.
+    let reads: &[(&str, &str)] = if custom {
+        &[("resourceVersion", "string")]
+    } else {
+        &[]
+    };
     let list = format!("{name}List");
     let status = format!("{META}.Status");
     let options = || Some(body(&format!("{META}.DeleteOptions"), false));
@@ -208,7 +227,6 @@ pub(super) fn add(
             ending: format!("{}ForAllNamespaces", place.ending.replace("Namespaced", "")),
             ..Place::new(&kind.group, &kind.version, &kind.kind, false, custom)
         };
-        let says = "list or watch objects of kind";
         let get = everywhere.operation(("list", "list"), says, None, &list, &[OK], &[]);
         let mut parameters: Vec<Value> = LISTS.iter().map(query).collect();
         parameters.push(query(&("pretty", "string")));
@@ -217,14 +235,14 @@ pub(super) fn add(
             json!({"get": get, "parameters": parameters}),
         );
     }
-    let mut deletes = DELETES.to_vec();
-    deletes.extend(
-        LISTS
-            .iter()
-            .filter(|(name, _)| *name != "watch" && *name != "allowWatchBookmarks"),
-    );
+    let mut deletes = LISTS.to_vec();
+    if !custom {
+        deletes.retain(|(name, _)| *name != "watch" && *name != "allowWatchBookmarks");
+        deletes.extend(DELETES);
+        deletes.sort_unstable();
+    }
     let mut at_collection = json!({
-        "get": place.operation(("list", "list"), "list or watch objects of kind", None, &list,
+        "get": place.operation(("list", "list"), says, None, &list,
             &[OK], &LISTS),
         "post": place.operation(("create", "post"), article("create", &kind.kind),
             Some(body(name, true)), name, &[OK, CREATED, ACCEPTED], &WRITES),
@@ -246,7 +264,7 @@ pub(super) fn add(
         .operation(
             ("delete", "deletecollection"),
             "delete collection of",
-            options(),
+            options().filter(|_| !custom),
             &status,
             &[OK],
             &deletes,
@@ -259,7 +277,7 @@ pub(super) fn add(
     out.insert(
         format!("{collection}/{{name}}"),
         json!({
-            "get": place.operation(("read", "get"), "read the specified", None, name, &[OK], &[]),
+            "get": place.operation(("read", "get"), "read the specified", None, name, &[OK], reads),
             "put": place.operation(("replace", "put"), "replace the specified",
                 Some(body(name, true)), name, &[OK, CREATED], &WRITES),
             "delete": place.operation(("delete", "delete"), article("delete", &kind.kind),
@@ -301,7 +319,7 @@ pub(super) fn add(
         out.insert(
             format!("{collection}/{{name}}/{part}"),
             json!({
-                "get": of.operation(("read", "get"), &says("read"), None, of_name, &[OK], &[]),
+                "get": of.operation(("read", "get"), &says("read"), None, of_name, &[OK], reads),
                 "put": of.operation(("replace", "put"), &says("replace"),
                     Some(body(of_name, true)), of_name, &[OK, CREATED], &WRITES),
                 "patch": of.operation(("patch", "patch"), &says("partially update"),

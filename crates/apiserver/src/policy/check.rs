@@ -241,11 +241,13 @@ fn check_validations(policy: &Value, known: &Variables, telling: &Variables, out
     for (i, annotation) in annotations.into_iter().enumerate() {
         let at = |field: &str| format!("spec.auditAnnotations[{i}].{field}");
         let key = path::text(annotation, &["key"]);
-        if !names::qualified(&format!("{name}/{key}")).is_empty() {
-            let empty = "name part must be non-empty";
-            let detail = if key.is_empty() { empty } else { QUALIFIED };
-            let value = format!("{name}/{key}");
-            out.push(Cause::invalid(at("key"), &value.into(), detail));
+        let qualified = format!("{name}/{key}");
+        for wrong in names::qualified(&qualified) {
+            out.push(Cause::invalid(
+                at("key"),
+                &qualified.as_str().into(),
+                &wrong,
+            ));
         }
         let expression = path::text(annotation, &["valueExpression"]);
         if expression.trim().is_empty() {

@@ -15,7 +15,7 @@ use serde_json::Value;
 use weir_gocompat::GoRegex;
 
 pub(crate) use rules::{Rule, field_path, selectable_path};
-pub(crate) use shape::{fill, prune};
+pub(crate) use shape::{Nulls, fill, prune};
 pub(crate) use validate::judge;
 
 /// The JSON types that a schema can ask for.

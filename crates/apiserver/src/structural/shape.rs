@@ -85,30 +85,43 @@ fn strip(value: &mut Value, path: &str, unknown: &mut Vec<String>) {
     }
 }
 
-/// Fills absent fields with their defaults and drops nulls where they are not allowed.
-pub(crate) fn fill(value: &mut Value, schema: &Structural) {
+/// What becomes of nulls where they are not allowed and nothing stands in for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Nulls {
+    /// They go, as they do when a body is read.
+    Drop,
+    /// They stay, to be judged: an apply may leave them where all of a value went.
+    Keep,
+}
+
+/// Fills absent fields with their defaults.
+pub(crate) fn fill(value: &mut Value, schema: &Structural, nulls: Nulls) {
     match value {
         Value::Array(items) => {
             if let Some(of) = &schema.items {
                 for item in items {
-                    fill(item, of);
+                    fill(item, of, nulls);
                 }
             }
         }
         Value::Object(map) => {
-            drop_nulls(map, schema);
+            if nulls == Nulls::Drop {
+                drop_nulls(map, schema);
+            }
             for (name, of) in &schema.properties {
-                if let Some(default) = &of.default
-                    && !map.contains_key(name)
-                {
+                let absent = match map.get(name) {
+                    None => true,
+                    Some(value) => value.is_null() && !of.nullable,
+                };
+                if let Some(default) = of.default.as_ref().filter(|_| absent) {
                     map.insert(name.clone(), default.clone());
                 }
             }
             for (name, value) in map.iter_mut() {
                 if let Some(of) = schema.properties.get(name) {
-                    fill(value, of);
+                    fill(value, of, nulls);
                 } else if let Additional::Each(of) = &schema.additional {
-                    fill(value, of);
+                    fill(value, of, nulls);
                 }
             }
         }
@@ -184,7 +197,7 @@ mod tests {
     #[test]
     fn defaults_fill_what_is_absent_at_every_depth() {
         let mut value = json!({"spec": {"mode": null, "list": [{"port": 1}, {"protocol": "UDP"}]}});
-        fill(&mut value, &schema());
+        fill(&mut value, &schema(), Nulls::Drop);
         assert_eq!(
             value,
             json!({"spec": {"mode": "fast", "limits": {"cpu": 2},

@@ -57,10 +57,15 @@ pub(crate) fn decode(
     let value = decoder.value(value, edge)?.unwrap_or_default();
     match decoder.fault {
         Some(fault) => Err(fault),
-        None => Ok(Decoded {
-            value,
-            strict: decoder.strict,
-        }),
+        None => {
+            if from == From::Map {
+                decoder.strict.sort();
+            }
+            Ok(Decoded {
+                value,
+                strict: decoder.strict,
+            })
+        }
     }
 }
 

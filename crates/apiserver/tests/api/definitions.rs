@@ -269,3 +269,71 @@ async fn removing_a_definition_removes_its_objects_and_ends_watches() {
     assert_eq!(post(&server, DEFINITIONS, &definition()).await.code, 201);
     assert_eq!(get(&server, GATES).await.body["items"], json!([]));
 }
+
+#[tokio::test]
+async fn an_apply_that_leaves_a_null_is_refused() {
+    let server = with_gates().await;
+    let path = format!("{GATES}/g?fieldManager=");
+    let with = |open: Value| gate("g", &json!({"width": 2, "open": open}));
+    post(&server, GATES, &with(json!({"a": "first"}))).await;
+    let forced = format!("{path}two&force=true");
+    let taken = patch(&server, &forced, "apply", &with(json!({"a": "second"}))).await;
+    assert_eq!(taken.code, 200, "{}", taken.body);
+    // The creator still owns `open`, in which nothing is left.
+    let dropped = gate("g", &json!({"width": 2}));
+    let refused = patch(&server, &format!("{path}two"), "apply", &dropped).await;
+    assert_eq!(
+        (refused.code, &refused.body["message"]),
+        (
+            422,
+            &json!(
+                "Gate.demo.io \"g\" is invalid: spec.open: Invalid value: \"null\": \
+                 spec.open in body must be of type object: \"null\""
+            )
+        )
+    );
+    // A null that is sent in a patch of another sort goes.
+    let merged = json!({"spec": {"open": null}});
+    let merged = patch(&server, &format!("{path}two"), "merge", &merged).await;
+    assert_eq!((merged.code, merged.body["spec"].get("open")), (200, None));
+}
+
+#[tokio::test]
+async fn a_definition_without_versions_says_so() {
+    let server = server();
+    let mut empty = definition();
+    empty["spec"]["versions"] = json!([]);
+    let refused = post(&server, DEFINITIONS, &empty).await;
+    assert_eq!(
+        refused.body["details"]["causes"][0]["message"],
+        json!("Invalid value: []: must have exactly one version marked as storage version")
+    );
+}
+
+#[tokio::test]
+async fn operations_of_custom_kinds_are_named_in_letters() {
+    let server = server();
+    let mut dashed = definition();
+    dashed["metadata"]["name"] = json!("gates.my-demo.io");
+    dashed["spec"]["group"] = json!("my-demo.io");
+    post(&server, DEFINITIONS, &dashed).await;
+    let document = get(&server, "/openapi/v3/apis/my-demo.io/v1").await.body;
+    let path = "/apis/my-demo.io/v1/namespaces/{namespace}/gates";
+    let many = &document["paths"][path];
+    assert_eq!(
+        many["delete"]["operationId"],
+        json!("deleteMyDemoIoV1CollectionNamespacedGate")
+    );
+    let names: Vec<&str> = many["delete"]["parameters"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|p| p["name"].as_str())
+        .collect();
+    assert!(
+        names.contains(&"watch") && !names.contains(&"dryRun"),
+        "{names:?}"
+    );
+    let one = &document["paths"][format!("{path}/{{name}}")]["get"]["parameters"][0];
+    assert_eq!(one["name"], json!("resourceVersion"));
+}

@@ -5,6 +5,8 @@ use serde_json::{Value, json};
 
 use crate::support::*;
 
+const DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/default/deployments";
+
 #[tokio::test]
 async fn what_is_created_can_be_read_listed_and_is_refused_twice() {
     let server = server();
@@ -461,4 +463,63 @@ async fn finalizers_of_custom_kinds_need_no_domain() {
     assert_eq!(post(&server, plains, &plain).await.code, 201);
     let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta});
     assert_eq!(post(&server, MAPS, &map).await.code, 422);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_metadata_is_told_as_often_as_it_is_judged() {
+    let server = server();
+    post(&server, MAPS, &config_map("a", &json!({}))).await;
+    post(&server, DEPLOYMENTS, &deployment("web", 1)).await;
+    let wrong =
+        json!({"metadata": {"uid": "other", "labels": {"no!": "x"}, "finalizers": ["plain"]}});
+    for (path, expected) in [
+        (format!("{MAPS}/a"), "LULULDLD"),
+        (format!("{DEPLOYMENTS}/web"), "LULULD"),
+    ] {
+        let refused = patch(&server, &path, "merge", &wrong).await;
+        let causes = refused.body["details"]["causes"].as_array();
+        let told: String = causes
+            .expect("causes")
+            .iter()
+            .map(|cause| match cause["field"].as_str() {
+                Some("metadata.labels") => "L",
+                Some("metadata.uid") => "U",
+                Some("metadata.finalizers[0]") => "D",
+                other => other.unwrap_or("?"),
+            })
+            .collect();
+        assert_eq!((refused.code, told.as_str()), (422, expected), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_patch_to_another_kind_is_read_as_that_kind() {
+    let server = server();
+    post(&server, MAPS, &config_map("a", &json!({"k": "plain"}))).await;
+    let other = json!({"kind": "Secret"});
+    let refused = patch(&server, &format!("{MAPS}/a"), "merge", &other).await;
+    let message = refused.body["message"].as_str().unwrap_or_default();
+    assert!(
+        message.ends_with("illegal base64 data at input byte 4"),
+        "{message}"
+    );
+}
+
+#[tokio::test]
+async fn unknown_fields_of_a_strategic_patch_are_told_in_order() {
+    let server = server();
+    post(&server, DEPLOYMENTS, &deployment("web", 1)).await;
+    let patched = json!({"spec": {"template": {"spec": {"zz": 1, "containers":
+        [{"name": "app", "yy": 1, "ports": [{"containerPort": 80, "xx": 1}]}]}}, "aa": 1}});
+    let answer = patch(
+        &server,
+        &format!("{DEPLOYMENTS}/web"),
+        "strategic",
+        &patched,
+    )
+    .await;
+    let mut sorted = answer.warnings.clone();
+    sorted.sort();
+    assert_eq!(answer.warnings.len(), 4, "{:?}", answer.warnings);
+    assert_eq!(answer.warnings, sorted);
 }

@@ -158,6 +158,10 @@ fn direct(dice: &mut Dice, value: &mut Value) {
             for (key, value) in map.iter_mut() {
                 direct(dice, value);
                 if key == "finalizers" && dice.one_in(2) {
+                    // What is both added and taken away stays or goes by chance.
+                    if let Value::Array(items) = value {
+                        items.retain(|item| item != "weir.test/f1");
+                    }
                     order = Some((
                         "$deleteFromPrimitiveList/finalizers",
                         json!(["weir.test/f1"]),
