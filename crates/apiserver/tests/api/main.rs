@@ -14,6 +14,7 @@ mod definitions;
 mod faults;
 mod hostile;
 mod identity;
+mod kinds;
 mod logs;
 mod objects;
 mod openapi;
