@@ -384,7 +384,10 @@ pub(crate) fn defaults(resource: &Resource, object: &mut Value) {
         None if resource.is(policy::GROUP, "ValidatingAdmissionPolicyBinding") => {
             policy::fill_binding(object);
         }
-        None => write::builtin_defaults(object),
+        None => {
+            write::builtin_defaults(object);
+            builtin::derive(resource, object);
+        }
     }
 }
 

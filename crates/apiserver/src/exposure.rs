@@ -12,11 +12,21 @@ use crate::state::State;
 const FIRST_NODE_PORT: u64 = 30_000;
 const NODE_PORTS: u64 = 2_768;
 
+const AGAIN: &str = "/again";
+
+/// For whom a Service is given what it holds. One that is there already is not its own double:
+/// what it has, the other cannot get.
+pub(crate) fn holder(at: &Key, there: bool) -> Key {
+    let again = if there { AGAIN } else { "" };
+    Key::new(&at.namespace, &format!("{}{again}", at.name))
+}
+
 fn refused(at: &Key, causes: Vec<Cause>) -> Refusal {
     Refusal::Invalid {
         group: String::new(),
         kind: "Service".to_owned(),
-        name: at.name.clone(),
+        // What is added to a name here, no name can have.
+        name: at.name.trim_end_matches(AGAIN).to_owned(),
         causes,
     }
 }

@@ -150,15 +150,14 @@ fn insert(
         builtin::begin(resource, &mut object, call);
     }
     let service = resource.is("", "Service");
-    if service && let Some(there) = state.stored(resource.storage, &at) {
-        return Err(exists(resource, name, &there.read()));
-    }
+    let there = service && state.contains(resource.storage, &at);
+    let holder = exposure::holder(&at, there);
     if service {
-        exposure::give(state, &at, None, &mut object, call.dry_run)?;
+        exposure::give(state, &holder, None, &mut object, call.dry_run)?;
     }
     let judged = judge_new(state, resource, namespace, &object, part, track, call);
-    if service && (judged.is_err() || call.dry_run) {
-        exposure::take_back(state, &at, None, &object);
+    if service && (judged.is_err() || call.dry_run || there) {
+        exposure::take_back(state, &holder, None, &object);
     }
     judged?;
     if let Some(there) = state.stored(resource.storage, &at) {

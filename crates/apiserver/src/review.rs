@@ -115,10 +115,7 @@ pub(crate) fn serve(
         }
         _ => Part::Whole,
     };
-    // The parts that a request for a token always has are nobody's.
-    let empty = token_request::empty();
-    let before = (part == Part::Token).then_some(&empty);
-    let object = write::tracked(&resource, before, object, part, &call);
+    let object = write::tracked(&resource, None, object, part, &call);
     let value = answered(server, &resource, target, object, &call)?;
     let mut response = answer::json(201, &value);
     answer::warn(&mut response, &call.warnings);

@@ -44,7 +44,7 @@ impl Patched {
     pub(crate) fn refuse(&self, resource: &Resource, why: &str) -> Refusal {
         let shown = match self.kind {
             PatchKind::Strategic => printed(&self.body),
-            kind => match patched(resource, &self.live, kind, &self.body) {
+            kind => match patched(resource, &in_order(&self.live), kind, &self.body) {
                 Ok(mut outcome) => {
                     if resource.custom.is_some() {
                         // It is a map throughout.
@@ -64,6 +64,21 @@ impl Patched {
             causes: vec![Cause::invalid("patch", &shown.into(), why)],
         }
     }
+}
+
+/// The object with its version where the server's own type has it.
+fn in_order(live: &Value) -> Value {
+    let mut out = live.clone();
+    let Some(Value::Object(meta)) = out.get_mut("metadata") else {
+        return out;
+    };
+    let version = meta.shift_remove("resourceVersion");
+    let at = meta.keys().position(|key| key == "uid");
+    if let Some(version) = version {
+        let at = at.map_or(meta.len(), |at| at + 1);
+        meta.shift_insert(at, "resourceVersion".to_owned(), version);
+    }
+    out
 }
 
 /// A value as Go's `%+v` prints it.
@@ -181,6 +196,10 @@ pub(crate) fn patched(
         PatchKind::Merge | PatchKind::Apply => {
             let mut out = live.clone();
             weir_merge::json_merge(&mut out, patch);
+            if resource.is("apps", "ControllerRevision") {
+                // Its data is kept as it was written.
+                sort_touched(&mut out, kind, patch);
+            }
             Ok(out)
         }
     }

@@ -33,33 +33,40 @@ pub(crate) fn check(resource: &Resource, old: Option<&Value>, new: &Value) -> Ve
         return out;
     }
     let namespaced = resource.kind.namespaced;
+    rules_of_kind(resource, namespaced, new, &mut out);
+    let Some(old) = old else { return out };
+    // A change is judged as an object first and as a change again, which tells all of it twice.
+    rules_of_kind(resource, namespaced, new, &mut out);
+    let reference = new.get("roleRef").unwrap_or(&Value::Null);
+    if old.get("roleRef").is_some_and(|before| before != reference) {
+        let text = |field| path::text(reference, &[field]);
+        // The value is shown as the server's own type.
+        let shown = json!({"APIGroup": text("apiGroup"), "Kind": text("kind"),
+            "Name": text("name")});
+        out.push(Cause::invalid("roleRef", &shown, "cannot change roleRef"));
+    }
+    out
+}
+
+fn rules_of_kind(resource: &Resource, namespaced: bool, new: &Value, out: &mut Vec<Cause>) {
     match resource.kind.kind.as_ref() {
         "Role" | "ClusterRole" => {
             for (i, rule) in rules(new).iter().enumerate() {
-                check_rule(rule, namespaced, &format!("rules[{i}]"), &mut out);
+                check_rule(rule, namespaced, &format!("rules[{i}]"), out);
             }
             if let Some(gathering) = new.get("aggregationRule").filter(|v| v.is_object()) {
-                check_gathering(gathering, &mut out);
+                check_gathering(gathering, out);
             }
         }
         "RoleBinding" | "ClusterRoleBinding" => {
             let reference = new.get("roleRef").unwrap_or(&Value::Null);
-            check_reference(reference, namespaced, &mut out);
+            check_reference(reference, namespaced, out);
             for (i, subject) in subjects(new).iter().enumerate() {
-                check_subject(subject, namespaced, &format!("subjects[{i}]"), &mut out);
-            }
-            let before = old.and_then(|old| old.get("roleRef"));
-            if before.is_some_and(|before| before != reference) {
-                let text = |field| path::text(reference, &[field]);
-                // The value is shown as the server's own type.
-                let shown = json!({"APIGroup": text("apiGroup"), "Kind": text("kind"),
-                    "Name": text("name")});
-                out.push(Cause::invalid("roleRef", &shown, "cannot change roleRef"));
+                check_subject(subject, namespaced, &format!("subjects[{i}]"), out);
             }
         }
         _ => {}
     }
-    out
 }
 
 fn unsupported(field: String, value: &str, supported: &[&str]) -> Cause {

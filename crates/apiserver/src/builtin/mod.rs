@@ -117,6 +117,34 @@ fn pod_spec(resource: &Resource) -> Option<&'static [&'static str]> {
     }
 }
 
+/// Fills in, beside the defaults, what follows from what the object says elsewhere.
+pub(crate) fn derive(resource: &Resource, object: &mut Value) {
+    if resource.is("", "Pod") {
+        let first = path::text(object, &["status", "podIP"]).to_owned();
+        let all = path::get(object, &["status", "podIPs"]).and_then(Value::as_array);
+        let told = all
+            .and_then(|all| all.first())
+            .map(|ip| path::text(ip, &["ip"]).to_owned())
+            .unwrap_or_default();
+        // Writers that know of one address only are believed.
+        if !first.is_empty() && first != told {
+            path::set(object, &["status", "podIPs"], json!([{"ip": first}]));
+        } else if first.is_empty() && !told.is_empty() {
+            path::set(object, &["status", "podIP"], told.into());
+        }
+    }
+    if resource.is("", "Service") && path::text(object, &["spec", "type"]) == "LoadBalancer" {
+        let points = path::get_mut(object, &["status", "loadBalancer", "ingress"])
+            .and_then(Value::as_array_mut);
+        for point in points.into_iter().flatten() {
+            let addressed = !path::text(point, &["ip"]).is_empty();
+            if addressed && checks::of(point, "ipMode").is_null() {
+                path::set(point, &["ipMode"], "VIP".into());
+            }
+        }
+    }
+}
+
 /// What each write of the kind does.
 pub(crate) fn every_write(resource: &Resource, old: Option<&Value>, object: &mut Value) {
     authorize::complete(resource, object);
@@ -221,8 +249,13 @@ pub(crate) fn check(resource: &Resource, old: Option<&Value>, new: &Value) -> Ve
     if group == "rbac.authorization.k8s.io" {
         return authorize::check(resource, old, new);
     }
+    // Of a DaemonSet it is told first what may not change.
+    let change_first = (group, kind) == ("apps", "DaemonSet");
+    if let Some(old) = old.filter(|_| change_first) {
+        change(group, kind, old, new, &mut checks);
+    }
     rules(group, kind, old, new, &mut checks);
-    if let Some(old) = old {
+    if let Some(old) = old.filter(|_| !change_first) {
         change(group, kind, old, new, &mut checks);
     }
     checks.causes
@@ -241,9 +274,7 @@ fn rules(group: &str, kind: &str, old: Option<&Value>, new: &Value, checks: &mut
         ("apps", "DaemonSet") => workloads::daemon_set(new, checks),
         ("apps", "StatefulSet") => workloads::stateful_set(new, checks),
         ("batch", "Job") => jobs::job(new, checks),
-        ("apps", "ControllerRevision") if checks::of(new, "data").is_null() => {
-            checks.required(At::root("data"), "data is mandatory");
-        }
+        ("apps", "ControllerRevision") => workloads::controller_revision(new, checks),
         ("batch", "CronJob") => jobs::cron_job(new, old, checks),
         ("", "ConfigMap") => data::config_map(new, checks),
         ("", "Secret") => data::secret(new, checks),

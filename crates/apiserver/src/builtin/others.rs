@@ -215,7 +215,13 @@ pub(super) fn limit_range(object: &Value, checks: &mut Checks) {
     for (i, limit) in list(of(object, "spec"), "limits").iter().enumerate() {
         let at = at.index(i);
         let kind = text(limit, "type");
-        checks.faults(at.field("type"), kind, names::qualified(kind));
+        let faults = names::qualified(kind);
+        let known = ["Pod", "Container", "PersistentVolumeClaim"].contains(&kind);
+        if faults.is_empty() && !kind.contains('/') && !known {
+            let detail = "must be a standard limit type or fully qualified";
+            checks.wrong(at.field("type"), kind, detail);
+        }
+        checks.faults(at.field("type"), kind, faults);
         if seen.contains(&kind) {
             checks.duplicate(at.field("type"), &kind.into());
         }
@@ -302,7 +308,12 @@ fn limit_amounts(limit: &Value, at: At<'_>, checks: &mut Checks) {
                 ("min", min),
                 ("default", Some(default)),
             );
-            over("default", default, ("default", Some(default)), ("max", max));
+            over(
+                "default",
+                max.unwrap_or(default),
+                ("default", Some(default)),
+                ("max", max),
+            );
         }
         if let Some(ratio) = ratio.filter(|r| *r < Quantity::whole(1)) {
             let at = at.field("maxLimitRequestRatio");

@@ -209,7 +209,15 @@ fn target_rules(target: &Value, at: At<'_>, checks: &mut Checks) {
 }
 
 fn scaling_rules(rules: &Value, at: At<'_>, checks: &mut Checks) {
-    checks.not_negative(at, rules, "stabilizationWindowSeconds");
+    let window = int(rules, "stabilizationWindowSeconds");
+    if let Some(window) = window.filter(|n| *n < 0) {
+        let detail = "must be greater than or equal to zero";
+        checks.invalid(
+            at.field("stabilizationWindowSeconds"),
+            &window.into(),
+            detail,
+        );
+    }
     if let Some(window) = int(rules, "stabilizationWindowSeconds").filter(|n| *n > 3600) {
         let detail = "must be less than or equal to 3600";
         checks.invalid(

@@ -49,12 +49,12 @@ fn restart_always(spec: &Value, at: At<'_>, checks: &mut Checks) {
     }
 }
 
-fn no_deadline(spec: &Value, at: At<'_>, checks: &mut Checks) {
+fn no_deadline(kind: &str, spec: &Value, at: At<'_>, checks: &mut Checks) {
     if !of(of(of(spec, "template"), "spec"), "activeDeadlineSeconds").is_null() {
         let at = at.field("template");
         let at = at.field("spec");
-        let detail = "activeDeadlineSeconds in ReplicaSet is not Supported";
-        checks.forbidden(at.field("activeDeadlineSeconds"), detail);
+        let detail = format!("activeDeadlineSeconds in {kind} is not Supported");
+        checks.forbidden(at.field("activeDeadlineSeconds"), &detail);
     }
 }
 
@@ -75,7 +75,7 @@ fn selector_and_template(spec: &Value, checks: &mut Checks) {
         selects(spec, checks);
         pod::check_template(of(spec, "template"), at.field("template"), checks);
         restart_always(spec, at, checks);
-        no_deadline(spec, at, checks);
+        no_deadline("ReplicaSet", spec, at, checks);
     } else {
         checks.invalid(at.field("selector"), selector, "invalid label selector");
     }
@@ -172,7 +172,18 @@ pub(super) fn replication_controller(object: &Value, checks: &mut Checks) {
     }
     pod::check_template(template, at.field("template"), checks);
     restart_always(spec, at, checks);
-    no_deadline(spec, at, checks);
+    no_deadline("ReplicaSet", spec, at, checks);
+}
+
+/// A ControllerRevision.
+pub(super) fn controller_revision(object: &Value, checks: &mut Checks) {
+    if let Some(number) = int(object, "revision").filter(|n| *n < 0) {
+        let detail = "must be greater than or equal to 0";
+        checks.invalid(At::root("revision"), &number.into(), detail);
+    }
+    if of(object, "data").is_null() {
+        checks.required(At::root("data"), "data is mandatory");
+    }
 }
 
 /// A DaemonSet.
@@ -188,6 +199,7 @@ pub(super) fn daemon_set(object: &Value, checks: &mut Checks) {
     }
     pod::check_template(of(spec, "template"), at.field("template"), checks);
     restart_always(spec, at, checks);
+    no_deadline("DaemonSet", spec, at, checks);
     checks.not_negative(at, spec, "minReadySeconds");
     daemon_strategy(
         of(spec, "updateStrategy"),

@@ -149,6 +149,7 @@ pub(crate) fn write(
         let count = number(&was, &["collisionCount"]) + 1;
         path::set(&mut status, &["collisionCount"], count.into());
     }
+    pause(deployment, &was, &mut status, now);
     let bounds = bounds(deployment);
     let available = number(&status, &["availableReplicas"]) >= bounds.replicas - bounds.unavailable;
     let word = if available {
@@ -214,6 +215,35 @@ fn counts(deployment: &Value, new: Option<&Arc<Value>>, old: &[Arc<Value>], was:
     status
 }
 
+/// The largest number stands for no deadline.
+const NO_DEADLINE: i64 = i32::MAX as i64;
+
+/// Says, before all else, that the rollout is paused or goes on. What timed out stays so.
+fn pause(deployment: &Value, was: &Value, status: &mut Value, now: Timestamp) {
+    let deadline = path::get(deployment, &["spec", "progressDeadlineSeconds"]);
+    if deadline
+        .and_then(Value::as_i64)
+        .is_none_or(|seconds| seconds >= NO_DEADLINE)
+    {
+        return;
+    }
+    let reason = condition(was, "Progressing").map_or("", |c| path::text(c, &["reason"]));
+    let paused = path::get(deployment, &["spec", "paused"]) == Some(&Value::Bool(true));
+    let (reason, message) = match (paused, reason) {
+        (_, "ProgressDeadlineExceeded") | (true, "DeploymentPaused") => return,
+        (true, _) => ("DeploymentPaused", "Deployment is paused"),
+        (false, "DeploymentPaused") => ("DeploymentResumed", "Deployment is resumed"),
+        (false, _) => return,
+    };
+    let word = Word {
+        kind: "Progressing",
+        status: "Unknown",
+        reason,
+        message: message.to_owned(),
+    };
+    set(status, &word, now, false);
+}
+
 /// Says how the rollout goes, and when it would count as stuck.
 fn progress(
     deployment: &Value,
@@ -225,8 +255,7 @@ fn progress(
     now: Timestamp,
 ) -> Option<Duration> {
     let deadline = path::get(deployment, &["spec", "progressDeadlineSeconds"])?.as_i64()?;
-    // The largest number stands for no deadline.
-    if deadline >= i64::from(i32::MAX) {
+    if deadline >= NO_DEADLINE {
         return None;
     }
     let name = new.map(|set| name_of(set).to_owned());
@@ -243,23 +272,7 @@ fn progress(
     let reason = condition(was, "Progressing").map(|c| path::text(c, &["reason"]).to_owned());
     let paused = path::get(deployment, &["spec", "paused"]) == Some(&Value::Bool(true));
     if paused {
-        let message = "Deployment is paused".to_owned();
-        set(
-            status,
-            &word("Unknown", "DeploymentPaused", message),
-            now,
-            false,
-        );
         return None;
-    }
-    if reason.as_deref() == Some("DeploymentPaused") {
-        let message = "Deployment is resumed".to_owned();
-        set(
-            status,
-            &word("Unknown", "DeploymentResumed", message),
-            now,
-            false,
-        );
     }
     let named = name.clone().unwrap_or_default();
     if facts.created {
@@ -329,4 +342,35 @@ fn progress(
     Some(Duration::from_secs(
         u64::try_from(left).unwrap_or_default() + 1,
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paused_after(reason: &str, paused: bool) -> Value {
+        let deployment = json!({"spec": {"paused": paused, "progressDeadlineSeconds": 600}});
+        let was =
+            json!({"conditions": [{"type": "Progressing", "status": "True", "reason": reason}]});
+        let mut status = was.clone();
+        pause(&deployment, &was, &mut status, Timestamp::UNIX_EPOCH);
+        status["conditions"][0]["reason"].clone()
+    }
+
+    #[test]
+    fn a_pause_is_told_unless_the_rollout_timed_out() {
+        assert_eq!(
+            paused_after("NewReplicaSetAvailable", true),
+            "DeploymentPaused"
+        );
+        assert_eq!(
+            paused_after("ProgressDeadlineExceeded", true),
+            "ProgressDeadlineExceeded"
+        );
+        assert_eq!(paused_after("DeploymentPaused", false), "DeploymentResumed");
+        assert_eq!(
+            paused_after("ReplicaSetUpdated", false),
+            "ReplicaSetUpdated"
+        );
+    }
 }

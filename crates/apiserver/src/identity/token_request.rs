@@ -29,11 +29,6 @@ pub(crate) fn schema() -> Value {
             "token": text, "expirationTimestamp": {"type": "string", "format": "date-time"}}}}})
 }
 
-/// What every request has, before anybody says anything.
-pub(crate) fn empty() -> Value {
-    json!({"spec": {"boundObjectRef": {}}, "status": {}})
-}
-
 /// Fills what a request leaves open and the server always decides alike.
 pub(crate) fn fill(request: &mut Value) {
     if path::get(request, &["spec", "expirationSeconds"]).is_none_or(Value::is_null) {

@@ -15,6 +15,7 @@ mod faults;
 mod forms;
 mod hostile;
 mod identity;
+mod kinds;
 mod logs;
 mod objects;
 mod openapi;

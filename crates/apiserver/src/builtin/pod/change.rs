@@ -3,6 +3,7 @@
 use serde_json::Value;
 use weir_object::path;
 
+use super::MIRROR;
 use crate::builtin::checks::{At, Checks, int, list, of, text};
 
 const MAY: &str = "pod updates may not change fields other than `spec.containers[*].image`,\
@@ -13,6 +14,7 @@ previously negative)";
 /// Of a pod only images, the deadline, additional tolerations, gates and, in one case, the grace
 /// period may change.
 pub(crate) fn check_change(old: &Value, new: &Value, checks: &mut Checks) {
+    mirror(old, new, checks);
     let at = At::root("spec");
     let (old_spec, new_spec) = (of(old, "spec"), of(new, "spec"));
     let before = checks.count();
@@ -37,6 +39,23 @@ pub(crate) fn check_change(old: &Value, new: &Value, checks: &mut Checks) {
     }
     if fixed(old_spec, new_spec) != fixed(new_spec, new_spec) {
         checks.forbidden(at, MAY);
+    }
+}
+
+/// Whether a pod mirrors one of a node stays as it is.
+fn mirror(old: &Value, new: &Value, checks: &mut Checks) {
+    let told = |pod| of(of(of(pod, "metadata"), "annotations"), MIRROR);
+    let (was, is) = (told(old), told(new));
+    if was != is {
+        let how = if was.is_null() {
+            "add"
+        } else {
+            "remove or update"
+        };
+        let at = At::root("metadata");
+        let at = at.field("annotations");
+        let detail = format!("may not {how} mirror pod annotation");
+        checks.forbidden(at.key(MIRROR), &detail);
     }
 }
 

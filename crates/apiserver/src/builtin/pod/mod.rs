@@ -31,6 +31,7 @@ pub(crate) enum Of {
 pub(crate) fn check_new(pod: &Value, checks: &mut Checks) {
     let at = At::root("spec");
     let spec = of(pod, "spec");
+    mirror(pod, checks);
     apparmor(pod, checks);
     check_spec(spec, at, Of::Pod, checks);
     for (name, list_of) in [
@@ -88,6 +89,21 @@ pub(crate) fn profile_fields(pod: &mut Value) {
 
 /// Annotations that name the profile of a container begin with this.
 const PROFILE: &str = "container.apparmor.security.beta.kubernetes.io/";
+
+/// Marks a pod that stands for one which a node runs by itself.
+pub(super) const MIRROR: &str = "kubernetes.io/config.mirror";
+
+fn mirror(pod: &Value, checks: &mut Checks) {
+    let told = of(of(of(pod, "metadata"), "annotations"), MIRROR);
+    if let Some(told) = told.as_str()
+        && text(of(pod, "spec"), "nodeName").is_empty()
+    {
+        let at = At::root("metadata");
+        let at = at.field("annotations");
+        let detail = "must set spec.nodeName if mirror pod annotation is set";
+        checks.wrong(at.key(MIRROR), told, detail);
+    }
+}
 
 fn apparmor(pod: &Value, checks: &mut Checks) {
     let at = At::root("metadata");
