@@ -82,7 +82,7 @@ pub(crate) fn give(
     }
     if addressed(service) {
         families(at, old, service)?;
-        address(state, at, service)?;
+        address(state, at, service, dry_run)?;
     }
     if let Err(refusal) = node_ports(state, at, service, dry_run) {
         take_back(state, at, old, service);
@@ -164,7 +164,7 @@ fn families(at: &Key, old: Option<&Value>, service: &mut Value) -> Result<(), Re
     Ok(())
 }
 
-fn address(state: &State, at: &Key, service: &mut Value) -> Result<(), Refusal> {
+fn address(state: &State, at: &Key, service: &mut Value, dry_run: bool) -> Result<(), Refusal> {
     let asked = text(service, "clusterIP").to_owned();
     if asked == "None" {
         return Ok(());
@@ -173,9 +173,13 @@ fn address(state: &State, at: &Key, service: &mut Value) -> Result<(), Refusal> 
     let Some(given) = state.addresses.allocate(at, wanted) else {
         let range = state.addresses.range();
         let why = match wanted {
-            Some(ip) if !range.is_empty() && !in_range(ip, &range) => format!(
+            // A trial asks the range itself, a write those who have ranges.
+            Some(ip) if !range.is_empty() && !in_range(ip, &range) && dry_run => format!(
                 "failed to allocate IP {ip}: the provided IP ({ip}) is not in the valid range. The \
                  range of valid IPs is {range}"
+            ),
+            Some(ip) if !range.is_empty() && !in_range(ip, &range) => format!(
+                "failed to allocate IP {ip}: the provided network does not match the current range"
             ),
             Some(ip) => format!("failed to allocate IP {ip}: provided IP is already allocated"),
             None => "failed to allocate a serviceIP: range is full".to_owned(),

@@ -303,23 +303,28 @@ fn in_order(patch: &[Value], order: &[Value], key: Option<&str>) -> Outcome<()> 
     if patch.is_empty() || order.is_empty() {
         return Ok(());
     }
+    let is_delete = |item: &&Value| item.get(PATCH).and_then(Value::as_str) == Some("delete");
+    let mut items = patch
+        .iter()
+        .filter(|item| key.is_none() || !is_delete(item));
+    let mut item = items.next();
     let mut rest = order.iter();
-    for item in patch.iter().filter(|item| item.get(PATCH).is_none()) {
-        let wanted = identity(item, key)?;
-        let mut found = false;
-        for candidate in rest.by_ref() {
-            if same(identity(candidate, key)?, wanted) {
-                found = true;
-                break;
-            }
-        }
-        if !found {
-            let items = patch.iter().filter(|item| item.get(PATCH).is_none());
+    while let Some(wanted) = item {
+        // Other directives have no place in the order, and are passed over while some is left.
+        let Some(candidate) = rest.as_slice().first() else {
             return Err(StrategicFailure::OrderMismatch {
-                patch: go::printed(&items.cloned().collect(), false),
+                patch: go::printed(&patch.to_vec().into(), false),
                 order: go::printed(&order.to_vec().into(), false),
             });
+        };
+        if wanted.get(PATCH).is_some() {
+            item = items.next();
+            continue;
         }
+        if same(identity(candidate, key)?, identity(wanted, key)?) {
+            item = items.next();
+        }
+        rest.next();
     }
     Ok(())
 }

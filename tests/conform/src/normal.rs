@@ -118,6 +118,11 @@ impl Normal {
     }
 
     fn learn_text(&mut self, key: &str, text: &str, at: &str) {
+        if key == "uid" && UUID.is_match(text) {
+            // Before it is met as part of a name, where all are alike.
+            self.name("uid", text, at);
+            return;
+        }
         let kind = match key {
             "pod-template-hash" | "controller-revision-hash" | "controller.kubernetes.io/hash" => {
                 "hash"

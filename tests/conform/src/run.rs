@@ -504,6 +504,15 @@ fn compared(answer: &mut Value, words: &Words) {
         }
         fill::set(answer, "/body", Value::Object(parts));
     }
+    if let Some(Value::Array(causes)) = answer.pointer_mut("/body/details/causes") {
+        // The server tells the same cause as often as its rules are asked.
+        let mut seen = Vec::new();
+        causes.retain(|cause| {
+            let new = !seen.contains(cause);
+            seen.push(cause.clone());
+            new
+        });
+    }
     for pointer in &words.hide {
         fill::remove(answer, &format!("/body{pointer}"));
     }

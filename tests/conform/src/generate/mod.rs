@@ -36,20 +36,25 @@ pub(crate) async fn generate(
     report: &Arc<Report>,
 ) -> anyhow::Result<()> {
     let group = format!("{}.weir.test", pair.prefix);
-    tokio::try_join!(
+    let (ours, real) = tokio::try_join!(
         prepare(&pair.ours, &pair.prefix, &group),
         prepare(&pair.real, &pair.prefix, &group)
     )?;
+    let stage = Arc::new(Stage {
+        group: group.clone(),
+        ours,
+        real,
+    });
     let permits = Arc::new(Semaphore::new(jobs));
     let mut running = JoinSet::new();
     let mut differing = Vec::new();
     let mut requests = 0;
     for number in from..from + count {
         let permit = permits.clone().acquire_owned().await?;
-        let (pair, report, group) = (pair.clone(), report.clone(), group.clone());
+        let (pair, report, stage) = (pair.clone(), report.clone(), stage.clone());
         running.spawn(async move {
-            let place = place(&pair, &group, number, "");
-            let found = one(&pair, seed, number, &place, &report).await;
+            let places = stage.places(&pair, number, "");
+            let found = one(&pair, seed, number, &places, &report).await;
             drop(permit);
             found
         });
@@ -66,7 +71,7 @@ pub(crate) async fn generate(
     }
     differing.sort_unstable();
     for number in differing.into_iter().take(CUT) {
-        cut(pair, &group, seed, number).await?;
+        cut(pair, &stage, seed, number).await?;
     }
     say(&format!(
         "{requests} requests of {count} sequences (seed {seed}) were compared"
@@ -75,25 +80,64 @@ pub(crate) async fn generate(
     Ok(())
 }
 
-fn place(pair: &Pair, group: &str, number: u64, again: &str) -> Place {
-    Place {
-        namespace: format!("{}-g{}", pair.prefix, number % NAMESPACES),
-        values: vec![
-            ("group".to_owned(), group.into()),
-            ("name".to_owned(), format!("s{number}{again}").into()),
-        ],
+/// The objects that others name as owners, by namespace: names and bodies.
+type Owners = Vec<Vec<(String, Value)>>;
+
+/// Where all sequences play.
+struct Stage {
+    group: String,
+    ours: Owners,
+    real: Owners,
+}
+
+/// Where one sequence plays, on each server.
+struct Places {
+    ours: Place,
+    real: Place,
+}
+
+impl Stage {
+    fn places(&self, pair: &Pair, number: u64, again: &str) -> Places {
+        let place = |owners: &Owners| {
+            let mut values = vec![
+                ("group".to_owned(), self.group.clone().into()),
+                ("name".to_owned(), format!("s{number}{again}").into()),
+            ];
+            let space = number % NAMESPACES;
+            values.extend(owners.get(space as usize).cloned().unwrap_or_default());
+            Place {
+                namespace: format!("{}-g{space}", pair.prefix),
+                values,
+            }
+        };
+        Places {
+            ours: place(&self.ours),
+            real: place(&self.real),
+        }
     }
 }
 
-async fn prepare(target: &Target, prefix: &str, group: &str) -> anyhow::Result<()> {
+async fn prepare(target: &Target, prefix: &str, group: &str) -> anyhow::Result<Owners> {
     let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
     let body = objects::definition(group).to_string();
     let made = target
         .send(&Request::new("POST", definitions, body))
         .await?;
     anyhow::ensure!(made.code == 201, "the definition: {}", made.json());
+    let mut owners = Vec::new();
     for number in 0..NAMESPACES {
-        run::namespace(target, &format!("{prefix}-g{number}")).await?;
+        let space = format!("{prefix}-g{number}");
+        run::namespace(target, &space).await?;
+        let mut of_one = Vec::new();
+        for name in ["owner-one", "owner-two"] {
+            let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}});
+            let path = format!("/api/v1/namespaces/{space}/configmaps");
+            let made = target
+                .send(&Request::new("POST", path, body.to_string()))
+                .await?;
+            of_one.push((name.to_owned(), made.json()));
+        }
+        owners.push(of_one);
     }
     for version in ["v1", "v1beta1"] {
         let path = format!("/apis/{group}/{version}/namespaces/{prefix}-g0/things");
@@ -106,7 +150,7 @@ async fn prepare(target: &Target, prefix: &str, group: &str) -> anyhow::Result<(
     }
     // The last of a definition's schema arrives after its first answer.
     tokio::time::sleep(Duration::from_secs(1)).await;
-    Ok(())
+    Ok(owners)
 }
 
 async fn clean(target: &Target, prefix: &str, group: &str) {
@@ -126,11 +170,11 @@ async fn one(
     pair: &Pair,
     seed: u64,
     number: u64,
-    place: &Place,
+    places: &Places,
     report: &Report,
 ) -> anyhow::Result<(usize, Option<u64>)> {
     let (kind, steps) = sequence::sequence(seed, number);
-    let (played, found) = compare(pair, place, &steps).await?;
+    let (played, found) = compare(pair, places, &steps).await?;
     let case = format!("generate/{}/{seed}-{number}", kind.name());
     let told = match &found {
         None => String::new(),
@@ -144,14 +188,14 @@ async fn one(
 
 type Found = Option<(String, Vec<Difference>)>;
 
-async fn compare(pair: &Pair, place: &Place, steps: &[Step]) -> anyhow::Result<(usize, Found)> {
+async fn compare(pair: &Pair, places: &Places, steps: &[Step]) -> anyhow::Result<(usize, Found)> {
     let session = Session {
         name: "generate".to_owned(),
         steps: Vec::new(),
         templates: Arc::default(),
     };
-    let mut ours = run::Run::new(&pair.ours, place);
-    let mut real = run::Run::new(&pair.real, place);
+    let mut ours = run::Run::new(&pair.ours, &places.ours);
+    let mut real = run::Run::new(&pair.real, &places.real);
     let (mut ours_normal, mut real_normal) = (Normal::default(), Normal::default());
     let mut played = 0;
     let mut found = None;
@@ -213,11 +257,11 @@ fn written_by_managers(mut answer: Value) -> Value {
 }
 
 /// Finds the steps without which a sequence would agree, and prints those that remain.
-async fn cut(pair: &Pair, group: &str, seed: u64, number: u64) -> anyhow::Result<()> {
+async fn cut(pair: &Pair, stage: &Stage, seed: u64, number: u64) -> anyhow::Result<()> {
     let (kind, mut steps) = sequence::sequence(seed, number);
     let mut tries = 0;
     let mut index = 0;
-    let (played, found) = compare(pair, &place(pair, group, number, "-c"), &steps).await?;
+    let (played, found) = compare(pair, &stage.places(pair, number, "-c"), &steps).await?;
     let Some((_, last)) = found else {
         say(&format!("sequence {seed}-{number} differs only sometimes"));
         return Ok(());
@@ -228,8 +272,8 @@ async fn cut(pair: &Pair, group: &str, seed: u64, number: u64) -> anyhow::Result
         tries += 1;
         let mut fewer = steps.clone();
         fewer.remove(index);
-        let place = place(pair, group, number, &format!("-c{tries}"));
-        match compare(pair, &place, &fewer).await? {
+        let places = stage.places(pair, number, &format!("-c{tries}"));
+        match compare(pair, &places, &fewer).await? {
             (played, Some((_, found))) if played == fewer.len() && same(&found, &last) => {
                 steps = fewer;
             }

@@ -118,8 +118,8 @@ pub(crate) fn metadata(dice: &mut Dice) -> Value {
             .some(&["one", "two"])
             .into_iter()
             .map(|n| {
-                // An owner in another group is never looked for, so nothing is collected.
-                json!({"apiVersion": "nothing.weir.test/v1", "kind": "Owner", "name": n, "uid": format!("uid-{n}")})
+                json!({"apiVersion": "v1", "kind": "ConfigMap", "name": format!("owner-{n}"),
+                    "uid": format!("${{owner-{n}/metadata/uid}}")})
             })
             .collect();
         out.insert("ownerReferences".to_owned(), owners.into());
