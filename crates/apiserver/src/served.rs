@@ -25,14 +25,6 @@ pub(crate) fn deprecation(registry: &Registry, target: &Target) -> Option<String
     }
 }
 
-/// Whether the server itself answers for a version of a group; definitions are answered for by
-/// another part of it.
-pub(crate) fn is_own(group: &str, version: &str) -> bool {
-    weir_schema::builtin_kinds()
-        .iter()
-        .any(|info| info.group == group && info.version == version)
-}
-
 /// A method that a custom resource does not have.
 pub(crate) fn unsupported(target: &Target, method: &Method) -> Refusal {
     let named = target.name.is_some();

@@ -202,7 +202,7 @@ fn shown_versions(new: &Value) -> Value {
         })
         .collect();
     // An empty list is told apart from none.
-    if list.is_empty() && path::get(new, &["spec", "versions"]).is_none() {
+    if list.is_empty() && path::get(new, &["spec", "versions"]).is_none_or(Value::is_null) {
         return Value::Null;
     }
     list.into()

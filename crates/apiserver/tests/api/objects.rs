@@ -514,12 +514,18 @@ async fn unknown_fields_of_a_strategic_patch_are_told_in_order() {
     let answer = patch(
         &server,
         &format!("{DEPLOYMENTS}/web"),
-        "strategic",
+        "strategic-merge",
         &patched,
     )
     .await;
     let mut sorted = answer.warnings.clone();
     sorted.sort();
-    assert_eq!(answer.warnings.len(), 4, "{:?}", answer.warnings);
+    assert_eq!(
+        answer.warnings.len(),
+        4,
+        "{} {:?}",
+        answer.body,
+        answer.warnings
+    );
     assert_eq!(answer.warnings, sorted);
 }
