@@ -18,7 +18,7 @@ const AGAIN: &str = "/again";
 /// what it has, the other cannot get.
 pub(crate) fn holder(at: &Key, there: bool) -> Key {
     let again = if there { AGAIN } else { "" };
-    Key::new(&at.namespace, &format!("{}{again}", at.name))
+    Key::new(&at.namespace, format!("{}{again}", at.name))
 }
 
 fn refused(at: &Key, causes: Vec<Cause>) -> Refusal {

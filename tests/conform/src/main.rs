@@ -3,6 +3,11 @@
 //! It owns the requests, what may differ without meaning, and the list of differences that are
 //! known. It refuses to repair: what differs is told, one case at a time.
 
+#![allow(
+    clippy::large_futures,
+    reason = "a few futures of 18 KB live on the runtime's heap, once each"
+)]
+
 mod compare;
 mod controlled;
 mod fill;
