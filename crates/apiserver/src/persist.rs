@@ -83,24 +83,45 @@ pub(crate) struct Saved {
 }
 
 /// One parcel of a file, read before the file is opened for good; `None` where there is no such file
-/// or parcel.
+/// or parcel. Nothing else of the file is read.
 pub fn peek_parcel(path: &Path, name: &str) -> Result<Option<Bytes>, OpenFailure> {
     if !path.exists() {
         return Ok(None);
     }
-    let (journal, saved) = open(path)?;
-    drop(journal);
-    Ok(saved.and_then(|saved| saved.parcels.get(name).cloned()))
+    let found = with_database(path, |database| {
+        let failed = |e: redb::Error| broken(path, e.to_string());
+        let transaction = database.begin_read().map_err(|e| failed(e.into()))?;
+        let parcels = match transaction.open_table(PARCELS) {
+            Ok(parcels) => parcels,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(e) => return Err(failed(e.into())),
+        };
+        let found = parcels.get(name).map_err(|e| failed(e.into()))?;
+        Ok(found.map(|bytes| Bytes::copy_from_slice(bytes.value())))
+    });
+    Ok(found?.1)
 }
 
 /// Reads a file, or makes it. `None` is a new one.
 pub(crate) fn open(path: &Path) -> Result<(Journal, Option<Saved>), OpenFailure> {
-    let broken = |why: String| OpenFailure::Broken {
+    let (database, saved) = with_database(path, |database| read(database, path))?;
+    Ok((Journal::start(database, path.to_owned()), saved))
+}
+
+fn broken(path: &Path, why: String) -> OpenFailure {
+    OpenFailure::Broken {
         path: path.to_owned(),
         why,
-    };
+    }
+}
+
+/// Opens the file, makes it where it is not there, and reads from it.
+fn with_database<T>(
+    path: &Path,
+    read: impl FnOnce(&Database) -> Result<T, OpenFailure>,
+) -> Result<(Database, T), OpenFailure> {
     // The reader of a damaged file may give up in a panic.
-    let read = std::panic::catch_unwind(AssertUnwindSafe(|| {
+    let done = std::panic::catch_unwind(AssertUnwindSafe(|| {
         let database = Database::builder()
             .set_cache_size(CACHE)
             .create(path)
@@ -116,22 +137,16 @@ pub(crate) fn open(path: &Path) -> Result<(Journal, Option<Saved>), OpenFailure>
                         why: e.to_string(),
                     }
                 }
-                other => broken(other.to_string()),
+                other => broken(path, other.to_string()),
             })?;
-        let saved = read(&database, path)?;
-        Ok((database, saved))
+        let value = read(&database)?;
+        Ok((database, value))
     }));
-    let (database, saved) =
-        read.unwrap_or_else(|_| Err(broken("its pages contradict each other".to_owned())))?;
-    Ok((Journal::start(database, path.to_owned()), saved))
+    done.unwrap_or_else(|_| Err(broken(path, "its pages contradict each other".to_owned())))
 }
 
 fn read(database: &Database, path: &Path) -> Result<Option<Saved>, OpenFailure> {
-    let broken = |why: String| OpenFailure::Broken {
-        path: path.to_owned(),
-        why,
-    };
-    let failed = |e: redb::Error| broken(e.to_string());
+    let failed = |e: redb::Error| broken(path, e.to_string());
     let transaction = database.begin_read().map_err(|e| failed(e.into()))?;
     let tables = transaction.list_tables().map_err(|e| failed(e.into()))?;
     if tables.count() == 0 {
@@ -144,7 +159,7 @@ fn read(database: &Database, path: &Path) -> Result<Option<Saved>, OpenFailure> 
         let found = numbers.get(name).map_err(|e| failed(e.into()))?;
         found
             .map(|n| n.value())
-            .ok_or_else(|| broken(format!("it has no `{name}`")))
+            .ok_or_else(|| broken(path, format!("it has no `{name}`")))
     };
     let found = number("schema")?;
     if found != SCHEMA {

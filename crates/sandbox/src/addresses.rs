@@ -1,9 +1,11 @@
 //! Owns the loopback addresses of one sandbox: a block `127.B.0.0/16`, in which its own servers,
 //! services and pods each have an address. A pod's address is not used again soon after.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::Ipv4Addr;
 use std::sync::{Mutex, PoisonError};
+
+use weir_object::Key;
 
 /// The addresses of one sandbox.
 #[derive(Debug)]
@@ -15,6 +17,8 @@ pub struct Addresses {
 #[derive(Debug, Default)]
 struct State {
     next_service: u16,
+    /// Who has which service address.
+    services: HashMap<String, Key>,
     next_pod: u16,
     pods: BTreeSet<u16>,
 }
@@ -38,14 +42,6 @@ impl Addresses {
         Ipv4Addr::new(127, self.block, 0, number)
     }
 
-    /// The next service address.
-    pub fn service(&self) -> Ipv4Addr {
-        let mut state = self.lock();
-        let offset = state.next_service % (FIRST_POD - FIRST_SERVICE);
-        state.next_service = offset + 1;
-        self.at(FIRST_SERVICE + offset)
-    }
-
     /// A pod address that no pod has now. `None` when all are taken.
     pub fn pod(&self) -> Option<Ipv4Addr> {
         let mut state = self.lock();
@@ -63,7 +59,7 @@ impl Addresses {
     }
 
     /// Gives a pod's address back.
-    pub fn release(&self, address: Ipv4Addr) {
+    pub fn release_pod(&self, address: Ipv4Addr) {
         let [_, _, third, fourth] = address.octets();
         let offset = u16::from_be_bytes([third, fourth]);
         if let Some(offset) = offset.checked_sub(FIRST_POD) {
@@ -81,6 +77,34 @@ impl Addresses {
     }
 }
 
+impl weir_apiserver::Addresses for Addresses {
+    fn allocate(&self, service: &Key, asked: Option<&str>) -> Option<String> {
+        let mut state = self.lock();
+        if let Some(asked) = asked {
+            let owner = state.services.entry(asked.to_owned());
+            return (owner.or_insert_with(|| service.clone()) == service).then(|| asked.to_owned());
+        }
+        let room = FIRST_POD - FIRST_SERVICE;
+        for _ in 0..room {
+            let offset = state.next_service % room;
+            state.next_service = offset + 1;
+            let address = self.at(FIRST_SERVICE + offset).to_string();
+            if !state.services.contains_key(&address) {
+                state.services.insert(address.clone(), service.clone());
+                return Some(address);
+            }
+        }
+        None
+    }
+
+    fn release(&self, service: &Key, address: &str) {
+        let mut state = self.lock();
+        if state.services.get(address) == Some(service) {
+            state.services.remove(address);
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,7 +118,7 @@ mod tests {
             (first, second),
             (Ipv4Addr::new(127, 9, 128, 1), Ipv4Addr::new(127, 9, 128, 2))
         );
-        addresses.release(first);
+        addresses.release_pod(first);
         assert_ne!(
             addresses.pod(),
             Some(first),
@@ -102,8 +126,26 @@ mod tests {
         );
         let taken = (0..).map_while(|_| addresses.pod()).count();
         assert!(taken > 30_000, "{taken}");
-        addresses.release(second);
+        addresses.release_pod(second);
         assert_eq!(addresses.pod(), Some(second));
-        assert_eq!(addresses.service(), Ipv4Addr::new(127, 9, 1, 0));
+    }
+
+    #[test]
+    fn services_get_addresses_that_nobody_has() {
+        use weir_apiserver::Addresses as _;
+        let addresses = Addresses::new(9);
+        let (a, b) = (Key::new("x", "a"), Key::new("x", "b"));
+        // A kept Service comes with its address.
+        assert_eq!(
+            addresses.allocate(&a, Some("127.9.1.0")).as_deref(),
+            Some("127.9.1.0")
+        );
+        assert_eq!(addresses.allocate(&b, Some("127.9.1.0")), None);
+        assert_eq!(addresses.allocate(&b, None).as_deref(), Some("127.9.1.1"));
+        addresses.release(&a, "127.9.1.0");
+        assert_eq!(
+            addresses.allocate(&b, Some("127.9.1.0")).as_deref(),
+            Some("127.9.1.0")
+        );
     }
 }

@@ -233,7 +233,7 @@ impl Node {
                     let Some(code) = code else { break };
                     if !restarts(pod, code) {
                         self.ended(pod, address, code, ends).await;
-                        self.addresses.release(address);
+                        self.addresses.release_pod(address);
                         return;
                     }
                     ends += 1;
@@ -258,7 +258,7 @@ impl Node {
                 () = tokio::time::sleep(wait) => {}
             }
         }
-        self.addresses.release(address);
+        self.addresses.release_pod(address);
         self.logs.forget(pod.uid());
         self.remove(pod).await;
     }

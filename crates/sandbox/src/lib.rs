@@ -11,6 +11,7 @@
 
 mod addresses;
 mod api_port;
+mod block;
 mod control;
 mod gateway;
 pub mod gitserver;
@@ -47,6 +48,6 @@ pub use memory::MemoryNet;
 pub use names::Names;
 pub use network::Network;
 pub use proxy::ProxyMetrics;
-pub use tempo::{FARTHEST, Tempo, TempoFailure};
+pub use tempo::{Tempo, TempoFailure};
 pub use weir_apiserver::{FaultPlan, FaultPlanError};
 pub use world::{Options, Sandbox, StartFailure};

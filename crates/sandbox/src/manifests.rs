@@ -299,10 +299,10 @@ fn plain(mut object: Object) -> Object {
     object
 }
 
-/// Whether every sandbox starts with it.
-fn installed(object: &Object) -> bool {
+/// Whether every sandbox starts with it; `definitions` are the names of those that it has.
+fn installed(object: &Object, definitions: &BTreeSet<String>) -> bool {
     match (object.kind(), object.name()) {
-        ("CustomResourceDefinition", name) => install::definitions().any(|own| own.name() == name),
+        ("CustomResourceDefinition", name) => definitions.contains(name),
         ("GatewayClass", "sandbox") | ("StorageClass", "standard") => true,
         _ => false,
     }
@@ -314,8 +314,12 @@ pub(crate) fn dump(
     objects: impl IntoIterator<Item = Object>,
     dir: &Path,
 ) -> Result<usize, ManifestFailure> {
+    let definitions: BTreeSet<String> = install::definitions()
+        .map(|own| own.name().to_owned())
+        .collect();
     let mut count = 0;
-    for object in objects.into_iter().filter(|o| kept(o) && !installed(o)) {
+    let wanted = |object: &Object| kept(object) && !installed(object, &definitions);
+    for object in objects.into_iter().filter(wanted) {
         let object = plain(object);
         let group = object
             .api_version()

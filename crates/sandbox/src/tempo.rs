@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 const STEP: Duration = Duration::from_millis(5);
 
 /// How far one request may move the time.
-pub const FARTHEST: Duration = Duration::from_hours(31 * 24);
+const FARTHEST: Duration = Duration::from_hours(31 * 24);
 
 /// Why the time did not move.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

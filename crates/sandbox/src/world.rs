@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use url::Url;
 use weir_apiserver::{ApiServer, OpenFailure, Tuning};
-use weir_object::{Key, Object};
+use weir_object::Object;
 use weir_runtime::http::Http;
 use weir_runtime::kinds::POD;
 use weir_runtime::{
@@ -23,6 +23,7 @@ use crate::hands::HandFailure;
 
 use crate::addresses::Addresses;
 use crate::api_port::{ApiPort, PortFailure};
+use crate::block::{self, Block};
 use crate::control::{self, Controls};
 use crate::gitserver::{GitServer, GitServerOptions};
 use crate::images::Images;
@@ -115,6 +116,17 @@ pub enum StartFailure {
     /// No block of loopback addresses is free. Retryable.
     #[error("no loopback block is free for the sandbox; the last refusal was: {0}")]
     NoBlock(String),
+    /// The block that a kept state was in is not free; its Services have addresses there. Retryable.
+    #[error(
+        "the state's addresses, 127.{block}.0.0/16, are not free: {cause}; end the sandbox that has them, \
+         or give another --port"
+    )]
+    BlockTaken {
+        /// The second number of the addresses.
+        block: u8,
+        /// The system's answer.
+        cause: String,
+    },
     /// The API's port could not be opened.
     #[error(transparent)]
     Port(#[from] PortFailure),
@@ -147,20 +159,13 @@ pub enum StartFailure {
 }
 
 /// The numbers of the sandbox's own servers in its block, with their ports.
-const API: u8 = 1;
 const GIT: (u8, u16) = (2, 3000);
 const REGISTRY: (u8, u16) = (3, 5000);
 const PROMETHEUS: (u8, u16) = (4, 9090);
 const GATEWAY: u8 = 5;
 const PROXY_METRICS: (u8, u16) = (6, 9100);
 const ARTIFACTS: u8 = 7;
-const LOCK: (u8, u16) = (254, 6440);
-/// The blocks that sandboxes take, `127.20.0.0/16` and those after it.
-const FIRST_BLOCK: u8 = 20;
-const BLOCKS: u32 = 200;
 
-/// The parcel that says in which block a kept state was.
-const BLOCK: &str = "block";
 /// How long pods, and then the rest, may take to end.
 const END: Duration = Duration::from_secs(10);
 
@@ -188,12 +193,11 @@ impl Sandbox {
     /// Starts everything; returns once the API answers and the definitions are installed.
     pub async fn start(options: Options) -> Result<Self, StartFailure> {
         let before = match &options.state {
-            Some(path) => weir_apiserver::peek_parcel(path, BLOCK)?,
+            Some(path) => block::before(path)?,
             None => None,
         };
-        let before = before.and_then(|bytes| bytes.first().copied());
         let block = if options.is_open() {
-            reserve(options.api_port, before).await?
+            block::reserve(options.api_port, before).await?
         } else {
             Block::IN_MEMORY
         };
@@ -214,7 +218,7 @@ impl Sandbox {
             Some(path) => ApiServer::open(api, tuning, path)?,
             None => ApiServer::with(api, tuning),
         };
-        server.keep_parcel(BLOCK, Some(vec![block.number].into()));
+        block::keep(&server, block.number);
         let controls = control::router(Controls {
             clock: clock.clone(),
             tempo: options.tempo.clone(),
@@ -551,65 +555,10 @@ async fn until(stop: CancellationToken, part: impl Future<Output = ()>) {
     }
 }
 
-/// A block of loopback addresses, and the sockets that hold it.
-struct Block {
-    number: u8,
-    /// Held while the sandbox lives: whoever holds this port has the block, whatever the API's port.
-    lock: Option<TcpListener>,
-    api: Option<TcpListener>,
-}
-
-impl Block {
-    /// The addresses of a sandbox that only its own process reaches.
-    const IN_MEMORY: Self = Self {
-        number: 64,
-        lock: None,
-        api: None,
-    };
-}
-
-/// Finds a block that no other sandbox on this machine has.
-async fn reserve(port: u16, before: Option<u8>) -> Result<Block, StartFailure> {
-    let mut refusal = String::new();
-    let mine = std::process::id() % BLOCKS;
-    let any = (0..BLOCKS).map(|step| FIRST_BLOCK + ((mine + step) % BLOCKS) as u8);
-    // Services of a kept state have addresses of the block it was in.
-    let numbers: Vec<u8> = before.map_or_else(|| any.collect(), |number| vec![number]);
-    for number in numbers {
-        let addresses = Addresses::new(number);
-        let bound = async {
-            let lock = TcpListener::bind((addresses.own(LOCK.0), LOCK.1)).await?;
-            let api = TcpListener::bind((addresses.own(API), port)).await?;
-            Ok::<_, std::io::Error>((lock, api))
-        };
-        match bound.await {
-            Ok((lock, api)) => {
-                return Ok(Block {
-                    number,
-                    lock: Some(lock),
-                    api: Some(api),
-                });
-            }
-            Err(e) => refusal = format!("127.{number}.0.0/16: {e}"),
-        }
-    }
-    Err(StartFailure::NoBlock(refusal))
-}
-
 fn sub_dir(dir: &Path, name: &str) -> Result<PathBuf, StartFailure> {
     let dir = dir.join(name);
     match std::fs::create_dir_all(&dir) {
         Ok(()) => Ok(dir),
         Err(cause) => Err(StartFailure::Dir { dir, cause }),
     }
-}
-
-impl weir_apiserver::Addresses for Addresses {
-    fn allocate(&self, _service: &Key, asked: Option<&str>) -> Option<String> {
-        asked
-            .map(str::to_owned)
-            .or_else(|| Some(self.service().to_string()))
-    }
-
-    fn release(&self, _service: &Key, _address: &str) {}
 }

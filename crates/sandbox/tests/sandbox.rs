@@ -20,7 +20,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use weir_object::{Key, Object};
 use weir_runtime::http::Request;
-use weir_runtime::kinds::{DEPLOYMENT, POD};
+use weir_runtime::kinds::{DEPLOYMENT, POD, SERVICE};
 use weir_runtime::{ApiClient, Caches, VirtualClock, Write};
 use weir_sandbox::{Options, Sandbox};
 
@@ -471,6 +471,16 @@ async fn a_state_file_goes_on_with_objects_repositories_and_images() {
     let refs = "http://git.sandbox:3000/config.git/info/refs?service=git-upload-pack";
     let (status, body) = get(&second, refs, None).await;
     assert!(status == 200 && body.contains(commit), "{status} {body}");
+    let kept = after.get(&SERVICE, &Key::new("demo", "app")).await;
+    let kept = kept.expect("answered").expect("the Service is kept");
+    let other = Object(json!({"apiVersion": "v1", "kind": "Service",
+        "metadata": {"name": "other", "namespace": "demo"}, "spec": {"ports": [{"port": 80}]}}));
+    let other = after
+        .write(&SERVICE, &other.key(), Write::Create(other))
+        .await;
+    let other = other.expect("created");
+    let address = ["spec", "clusterIP"];
+    assert_ne!(kept.text(&address), other.text(&address));
     second.stop().await;
 }
 

@@ -244,3 +244,23 @@ async fn parcels_of_others_are_kept_beside_the_objects() {
         [("git/a.git".to_owned(), "one".into())]
     );
 }
+
+#[tokio::test]
+async fn addresses_of_kept_services_are_not_given_again() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("state.redb");
+    let services = "/api/v1/namespaces/default/services";
+    let service = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+            "spec": {"ports": [{"port": 80}]}})
+    };
+    let server = open(&path).expect("opens");
+    let first = post(&server, services, &service("a")).await.body;
+    drop(server);
+    let server = open(&path).expect("opens");
+    let second = post(&server, services, &service("b")).await.body;
+    assert_ne!(first["spec"]["clusterIP"], second["spec"]["clusterIP"]);
+    let mut again = service("c");
+    again["spec"]["clusterIP"] = first["spec"]["clusterIP"].clone();
+    assert_eq!(post(&server, services, &again).await.code, 422);
+}
