@@ -1,39 +1,23 @@
 //! Owns the kinds that are sent to parts of other kinds: a Scale, a Binding, an Eviction. They are
 //! read as objects of their own; what they do is the business of the part.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use serde_json::Value;
 use weir_object::{Kind, path};
-use weir_schema::{GoTypes, Schema, TypeRef};
+use weir_schema::{Schema, TypeRef};
 
 use crate::admit;
 use crate::call::Call;
 use crate::refusal::Refusal;
 use crate::registry::Resource;
 
-/// A kind as a resource that is kept nowhere.
 fn face(group: &'static str, kind: &'static str, plural: &'static str) -> Resource {
-    let of = Kind::namespaced(group, "v1", kind, plural);
-    let api_version = of.api_version();
-    Resource {
-        list_kind: String::new(),
-        singular: String::new(),
-        short: Vec::new(),
-        categories: Vec::new(),
-        status: false,
-        scale: false,
-        generation: false,
-        storage: usize::MAX,
-        versions: Arc::default(),
-        custom: None,
-        typing: Schema::builtin()
-            .type_of(group, "v1", kind)
-            .unwrap_or_else(TypeRef::untyped),
-        go: GoTypes::builtin().of(&api_version, kind),
-        api_version,
-        kind: of,
-    }
+    let typing = Schema::builtin().type_of(group, "v1", kind);
+    Resource::face(
+        Kind::namespaced(group, "v1", kind, plural),
+        typing.unwrap_or_else(TypeRef::untyped),
+    )
 }
 
 /// `autoscaling/v1` Scale.

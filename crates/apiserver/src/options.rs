@@ -45,17 +45,6 @@ fn refuse(causes: Vec<Cause>) -> Result<(), Refusal> {
 
 const MATCH: &str = "resourceVersionMatch";
 
-fn unsupported(given: &str, supported: &str) -> Cause {
-    Cause {
-        reason: "FieldValueNotSupported",
-        message: format!(
-            "Unsupported value: {}: supported values: {supported}",
-            Value::from(given)
-        ),
-        field: MATCH.to_owned(),
-    }
-}
-
 /// Reads a resourceVersion; the error is the API's.
 fn number(text: &str) -> Result<u64, String> {
     if text.is_empty() {
@@ -93,7 +82,11 @@ pub(crate) fn listing(query: &Query, one_namespace: bool) -> Result<Listing, Ref
             forbid("resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"");
         }
         if !matches!(given.as_str(), "Exact" | "NotOlderThan") {
-            causes.push(unsupported(given, "\"Exact\", \"NotOlderThan\", \"\""));
+            causes.push(Cause::unsupported(
+                MATCH,
+                &given.as_str().into(),
+                &["Exact", "NotOlderThan", ""],
+            ));
         }
     }
     if query.initial_events.is_some() {
@@ -161,7 +154,7 @@ pub(crate) fn watching(query: &Query) -> Result<Watching, Refusal> {
         }
         let continues = query.next.is_some();
         if given != "NotOlderThan" {
-            causes.push(unsupported(given, "\"NotOlderThan\""));
+            causes.push(Cause::unsupported(MATCH, &given.into(), &["NotOlderThan"]));
         }
         if continues {
             let why = "resourceVersionMatch is forbidden when continue is provided";
@@ -228,7 +221,7 @@ fn read_token(text: &str, one_namespace: bool) -> Result<(i64, Place), String> {
     if !value.is_object() {
         return Err(format!(
             "{INVALID}: json: cannot unmarshal {} into Go value of type storage.continueToken",
-            typed::word(&value)
+            weir_object::json_type(&value)
         ));
     }
     let of = |field: &str| value.get(field).and_then(Value::as_str).unwrap_or_default();

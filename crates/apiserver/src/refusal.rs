@@ -2,6 +2,7 @@
 //! It refuses to know why: the rooms that refuse say it in their own words.
 
 use serde_json::{Map, Value, json};
+use weir_gocompat::quote;
 
 /// The resource of a refusal, as clients read it in `details`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -64,10 +65,7 @@ impl Cause {
 
     /// A value that is not among the known ones.
     pub fn unsupported(field: impl Into<String>, value: &Value, supported: &[&str]) -> Self {
-        let known: Vec<String> = supported
-            .iter()
-            .map(|v| Value::from(*v).to_string())
-            .collect();
+        let known: Vec<String> = supported.iter().map(|known| quote(known)).collect();
         Self {
             reason: "FieldValueNotSupported",
             message: format!(
@@ -128,7 +126,10 @@ impl Cause {
 
 /// How Go prints a bad value: text is quoted, objects are JSON.
 pub(crate) fn shown(value: &Value) -> String {
-    let text = value.to_string();
+    let text = match value {
+        Value::String(text) => quote(text),
+        other => other.to_string(),
+    };
     if text.len() <= 10_000 {
         return text;
     }

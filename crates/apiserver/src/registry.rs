@@ -39,6 +39,27 @@ pub(crate) struct Resource {
 }
 
 impl Resource {
+    /// A kind that is read from requests and kept nowhere.
+    pub(crate) fn face(kind: Kind, typing: TypeRef) -> Self {
+        let api_version = kind.api_version();
+        Self {
+            list_kind: String::new(),
+            singular: String::new(),
+            short: Vec::new(),
+            categories: Vec::new(),
+            status: false,
+            scale: false,
+            generation: false,
+            storage: Storage::MAX,
+            versions: Arc::default(),
+            custom: None,
+            typing,
+            go: GoTypes::builtin().of(&api_version, &kind.kind),
+            api_version,
+            kind,
+        }
+    }
+
     pub(crate) fn name(&self) -> ResourceName {
         ResourceName {
             group: self.kind.group.to_string(),

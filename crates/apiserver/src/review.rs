@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{Method, Response};
 use serde_json::Value;
 use weir_object::Kind;
-use weir_schema::{GoTypes, Schema, TypeRef};
+use weir_schema::{Schema, TypeRef};
 
 use crate::admit;
 use crate::answer;
@@ -54,23 +54,8 @@ fn token_request() -> Resource {
         "TokenRequest",
         "serviceaccounts",
     );
-    Resource {
-        list_kind: String::new(),
-        singular: String::new(),
-        short: Vec::new(),
-        categories: Vec::new(),
-        status: false,
-        scale: false,
-        generation: false,
-        storage: usize::MAX,
-        versions: Arc::default(),
-        custom: None,
-        typing: Schema::from_crd_schema(&token_request::schema())
-            .unwrap_or_else(|_| TypeRef::untyped()),
-        go: GoTypes::builtin().of("authentication.k8s.io/v1", "TokenRequest"),
-        api_version: kind.api_version(),
-        kind,
-    }
+    let typing = Schema::from_crd_schema(&token_request::schema());
+    Resource::face(kind, typing.unwrap_or_else(|_| TypeRef::untyped()))
 }
 
 /// Answers a question, if the path asks one.

@@ -479,14 +479,14 @@ pub(crate) fn read_object(
     let fault = match &parsed.value {
         Value::Object(map) => ["apiVersion", "kind"].iter().find_map(|field| {
             let found = map.get(*field).filter(|v| !v.is_null() && !v.is_string())?;
-            let word = typed::word(found);
+            let word = weir_object::json_type(found);
             Some(format!(
                 "json: cannot unmarshal {word} into Go struct field .{field} of type string"
             ))
         }),
         other => Some(format!(
             "json: cannot unmarshal {} into Go value of type {wanted}",
-            typed::word(other)
+            weir_object::json_type(other)
         )),
     };
     if let Some(fault) = fault {
@@ -536,7 +536,7 @@ fn read_patch(
     if let Some(wanted) = wanted {
         return Err(Refusal::BadRequest(format!(
             "{told}json: cannot unmarshal {} into Go value of type {wanted}",
-            typed::word(&parsed.value)
+            weir_object::json_type(&parsed.value)
         )));
     }
     if !parsed.doubled.is_empty() {

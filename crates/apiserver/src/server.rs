@@ -17,7 +17,7 @@ use crate::body::ApiBody;
 use crate::call::{Call, stamp};
 use crate::controllers::metrics::MetricsSource;
 use crate::custom;
-use crate::faults::{FaultPlan, Faults};
+use crate::faults::Faults;
 use crate::identity::{Tokens, User};
 use crate::logs::PodLogs;
 use crate::objects;
@@ -73,9 +73,6 @@ pub struct Tuning {
     pub metrics: Option<Arc<dyn MetricsSource>>,
     /// The certificates that every namespace is told to trust, in PEM; may be empty.
     pub root_ca: String,
-    /// Faults from the start; more can be set later through [`ApiServer::faults`]. A plan that
-    /// contradicts itself is left out, which [`FaultPlan::parse`] never gives.
-    pub faults: Option<FaultPlan>,
     /// Keeps the logs of pods; without it they are empty.
     pub logs: Option<Arc<dyn PodLogs>>,
 }
@@ -88,7 +85,6 @@ impl Default for Tuning {
             event_ttl: std::time::Duration::from_hours(1),
             metrics: None,
             root_ca: String::new(),
-            faults: None,
             logs: None,
         }
     }
@@ -269,11 +265,6 @@ impl ApiServer {
 
     fn of(state: State, options: Options, tuning: Tuning) -> Self {
         let faults = Faults::new(options.now.clone(), options.seed);
-        if let Some(plan) = tuning.faults
-            && let Err(refused) = faults.set(plan)
-        {
-            tracing::warn!(%refused, "a fault plan is left out");
-        }
         Self(Arc::new(Inner {
             state: RwLock::new(state),
             now: options.now,

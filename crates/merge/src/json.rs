@@ -5,6 +5,7 @@
 //! is not there, `copy` of such a member copies null, a position may count from the end.
 
 use serde_json::Value;
+use weir_object::json_type;
 
 /// A patch that can't be applied. Terminal: the patch, or the object it meets, must change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,14 +42,7 @@ pub fn json_merge(target: &mut Value, patch: &Value) {
 /// Applies the operations of `patch` to a copy of `target`, all or none.
 pub fn json_patch(target: &Value, patch: &Value) -> Result<Value, PatchFailure> {
     let unreadable = |value: &Value, wanted| PatchFailure::Unreadable {
-        found: match value {
-            Value::Null => "null",
-            Value::Bool(_) => "bool",
-            Value::Number(_) => "number",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            Value::Object(_) => "object",
-        },
+        found: json_type(value),
         wanted,
     };
     let operations = match patch {

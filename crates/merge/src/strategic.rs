@@ -6,6 +6,7 @@
 //! patch strategies; the API server refuses such patches for them, and the caller must as well.
 
 use serde_json::{Map, Value};
+use weir_object::json_type;
 use weir_schema::{PatchStrategy, TypeRef};
 
 use crate::element::same;
@@ -97,7 +98,7 @@ impl StrategicFailure {
 /// Applies a strategic merge patch to an object of this type and answers the patched object.
 pub fn merge_patch(live: &Value, patch: &Value, ty: &TypeRef) -> Result<Value, StrategicFailure> {
     let no_map = |value: &Value| StrategicFailure::NoMap {
-        found: json_kind(value),
+        found: json_type(value),
     };
     let live = live.as_object().ok_or_else(|| no_map(live))?;
     let patch = match patch {
@@ -107,17 +108,6 @@ pub fn merge_patch(live: &Value, patch: &Value, ty: &TypeRef) -> Result<Value, S
         other => return Err(no_map(other)),
     };
     merge_map(live.clone(), patch, ty).map(Value::Object)
-}
-
-fn json_kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }
 
 fn wrong(expected: &'static str, found: &Value) -> StrategicFailure {

@@ -11,6 +11,7 @@
 #[path = "canonical.rs"]
 mod canonical_json;
 pub mod diff;
+mod json;
 pub mod jsonpath;
 mod kind;
 mod object;
@@ -18,6 +19,7 @@ pub mod path;
 mod reference;
 
 pub use canonical_json::{canonical, digest};
+pub use json::json_type;
 pub use kind::{Kind, split_api_version};
 pub use object::{Malformed, Object};
 pub use reference::{Key, ObjectRef};

@@ -2,7 +2,6 @@
 //! writer may write them; see `grants`.
 
 use serde_json::{Value, json};
-use weir_gocompat::quote;
 use weir_object::path;
 
 use super::bindings::{rules, subjects};
@@ -69,19 +68,6 @@ fn rules_of_kind(resource: &Resource, namespaced: bool, new: &Value, out: &mut V
     }
 }
 
-fn unsupported(field: String, value: &str, supported: &[&str]) -> Cause {
-    let supported: Vec<String> = supported.iter().map(|text| quote(text)).collect();
-    Cause {
-        reason: "FieldValueNotSupported",
-        message: format!(
-            "Unsupported value: {}: supported values: {}",
-            quote(value),
-            supported.join(", ")
-        ),
-        field,
-    }
-}
-
 fn check_rule(rule: &Value, namespaced: bool, at: &str, out: &mut Vec<Cause>) {
     let empty = |field: &str| {
         let list = rule.get(field).and_then(Value::as_array);
@@ -136,8 +122,8 @@ fn check_gathering(gathering: &Value, out: &mut Vec<Cause>) {
 fn check_reference(reference: &Value, namespaced: bool, out: &mut Vec<Cause>) {
     let text = |field| path::text(reference, &[field]);
     if text("apiGroup") != GROUP {
-        let at = "roleRef.apiGroup".to_owned();
-        out.push(unsupported(at, text("apiGroup"), &[GROUP]));
+        let at = "roleRef.apiGroup";
+        out.push(Cause::unsupported(at, &text("apiGroup").into(), &[GROUP]));
     }
     let kinds: &[&str] = if namespaced {
         &["Role", "ClusterRole"]
@@ -145,7 +131,11 @@ fn check_reference(reference: &Value, namespaced: bool, out: &mut Vec<Cause>) {
         &["ClusterRole"]
     };
     if !kinds.contains(&text("kind")) {
-        out.push(unsupported("roleRef.kind".to_owned(), text("kind"), kinds));
+        out.push(Cause::unsupported(
+            "roleRef.kind",
+            &text("kind").into(),
+            kinds,
+        ));
     }
     let name = text("name");
     if name.is_empty() {
@@ -169,7 +159,11 @@ fn check_subject(subject: &Value, namespaced: bool, at: &str, out: &mut Vec<Caus
             }
             if !text("apiGroup").is_empty() {
                 let group = text("apiGroup");
-                out.push(unsupported(format!("{at}.apiGroup"), group, &[""]));
+                out.push(Cause::unsupported(
+                    format!("{at}.apiGroup"),
+                    &group.into(),
+                    &[""],
+                ));
             }
             if !namespaced && text("namespace").is_empty() {
                 out.push(Cause::required(format!("{at}.namespace"), ""));
@@ -178,12 +172,20 @@ fn check_subject(subject: &Value, namespaced: bool, at: &str, out: &mut Vec<Caus
         "User" | "Group" => {
             if text("apiGroup") != GROUP {
                 let group = text("apiGroup");
-                out.push(unsupported(format!("{at}.apiGroup"), group, &[GROUP]));
+                out.push(Cause::unsupported(
+                    format!("{at}.apiGroup"),
+                    &group.into(),
+                    &[GROUP],
+                ));
             }
         }
         kind => {
             let kinds = ["ServiceAccount", "User", "Group"];
-            out.push(unsupported(format!("{at}.kind"), kind, &kinds));
+            out.push(Cause::unsupported(
+                format!("{at}.kind"),
+                &kind.into(),
+                &kinds,
+            ));
         }
     }
 }

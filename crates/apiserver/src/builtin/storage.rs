@@ -48,6 +48,11 @@ pub(super) fn claim_spec(spec: &Value, at: At<'_>, checks: &mut Checks) {
         }
         Some(_) => {}
     }
+    class_and_mode(spec, at, checks);
+}
+
+/// What claims and volumes say alike.
+fn class_and_mode(spec: &Value, at: At<'_>, checks: &mut Checks) {
     let class = text(spec, "storageClassName");
     if !class.is_empty() {
         checks.faults(at.field("storageClassName"), class, names::subdomain(class));
@@ -174,15 +179,7 @@ pub(super) fn volume(object: &Value, checks: &mut Checks) {
         let detail = "may not be 'recycle' for a hostPath mount of '/'";
         checks.forbidden(at.field("persistentVolumeReclaimPolicy"), detail);
     }
-    let class = text(spec, "storageClassName");
-    if !class.is_empty() {
-        checks.faults(at.field("storageClassName"), class, names::subdomain(class));
-    }
-    checks.one_of_if(
-        at.field("volumeMode"),
-        text(spec, "volumeMode"),
-        &["Block", "Filesystem"],
-    );
+    class_and_mode(spec, at, checks);
 }
 
 const SOURCES: [&str; 22] = [

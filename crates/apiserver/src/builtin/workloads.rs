@@ -58,19 +58,24 @@ fn no_deadline(kind: &str, spec: &Value, at: At<'_>, checks: &mut Checks) {
     }
 }
 
+/// A selector that must be there and select something.
+fn needed_selector(kind: &str, selector: &Value, at: At<'_>, checks: &mut Checks) {
+    if selector.is_null() {
+        checks.required(at.field("selector"), "");
+        return;
+    }
+    checks.selector(at.field("selector"), selector);
+    if is_empty(selector) {
+        let detail = format!("empty selector is invalid for {kind}");
+        checks.invalid(at.field("selector"), selector, &detail);
+    }
+}
+
 /// The selector of a Deployment or ReplicaSet, and its template.
 fn selector_and_template(spec: &Value, checks: &mut Checks) {
     let at = At::root("spec");
     let selector = of(spec, "selector");
-    if selector.is_null() {
-        checks.required(at.field("selector"), "");
-    } else {
-        checks.selector(at.field("selector"), selector);
-        if is_empty(selector) {
-            let detail = "empty selector is invalid for deployment";
-            checks.invalid(at.field("selector"), selector, detail);
-        }
-    }
+    needed_selector("deployment", selector, at, checks);
     if usable(selector) {
         selects(spec, checks);
         pod::check_template(of(spec, "template"), at.field("template"), checks);
@@ -268,15 +273,7 @@ pub(super) fn stateful_set(object: &Value, checks: &mut Checks) {
     let ordinals = of(spec, "ordinals");
     checks.not_negative(at.field("ordinals"), ordinals, "start");
     let selector = of(spec, "selector");
-    if selector.is_null() {
-        checks.required(at.field("selector"), "");
-    } else {
-        checks.selector(at.field("selector"), selector);
-        if is_empty(selector) {
-            let detail = "empty selector is invalid for statefulset";
-            checks.invalid(at.field("selector"), selector, detail);
-        }
-    }
+    needed_selector("statefulset", selector, at, checks);
     if usable(selector) {
         selects(spec, checks);
         let template = stateful_template(spec);
@@ -288,12 +285,7 @@ pub(super) fn stateful_set(object: &Value, checks: &mut Checks) {
         checks.invalid(at.field("selector"), selector, "");
     }
     restart_always(spec, at, checks);
-    if !of(of(of(spec, "template"), "spec"), "activeDeadlineSeconds").is_null() {
-        let at = at.field("template");
-        let at = at.field("spec");
-        let detail = "activeDeadlineSeconds in StatefulSet is not Supported";
-        checks.forbidden(at.field("activeDeadlineSeconds"), detail);
-    }
+    no_deadline("StatefulSet", spec, at, checks);
     let service = text(spec, "serviceName");
     if !service.is_empty() {
         checks.faults(at.field("serviceName"), service, names::label(service));

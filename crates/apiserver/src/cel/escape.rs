@@ -2,30 +2,10 @@
 
 use std::borrow::Cow;
 
-/// Words that are escaped as a whole.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
+use super::parse::RESERVED;
+
+/// Words of the language beside those that may not be variables.
+const LITERALS: [&str; 4] = ["true", "false", "null", "in"];
 
 const PARTS: [(&str, &str); 4] = [
     ("__underscores__", "__"),
@@ -36,7 +16,7 @@ const PARTS: [(&str, &str); 4] = [
 
 /// Whether the name is a word of the language.
 pub(crate) fn is_reserved(name: &str) -> bool {
-    RESERVED.contains(&name)
+    LITERALS.contains(&name) || RESERVED.contains(&name)
 }
 
 /// The spelling of a property's name, or `None` when it has none.
@@ -45,7 +25,7 @@ pub(crate) fn escape(name: &str) -> Option<String> {
     if first.is_ascii_digit() {
         return None;
     }
-    if RESERVED.contains(&name) {
+    if is_reserved(name) {
         return Some(format!("__{name}__"));
     }
     let mut out = String::with_capacity(name.len());
@@ -75,7 +55,7 @@ pub(crate) fn unescape(name: &str) -> Cow<'_, str> {
     }
     let word = name.strip_prefix("__").and_then(|n| n.strip_suffix("__"));
     if let Some(word) = word
-        && RESERVED.contains(&word)
+        && is_reserved(word)
     {
         return Cow::Owned(word.to_owned());
     }

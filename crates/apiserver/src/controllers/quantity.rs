@@ -1,5 +1,5 @@
-//! Owns amounts: their text, as the API reads and writes it, and sums of them. Amounts finer than a
-//! thousandth are rounded up. Pure.
+//! Owns amounts as controllers reckon with them: in thousandths, finer ones rounded up, with sums
+//! and the text the API shows. Reading is `weir_schema`'s.
 
 /// How an amount is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,15 +17,10 @@ pub(crate) struct Quantity {
     pub(crate) form: Form,
 }
 
-const DECIMAL: [(&str, u32); 6] = [("k", 1), ("M", 2), ("G", 3), ("T", 4), ("P", 5), ("E", 6)];
-const BINARY: [(&str, u32); 6] = [
-    ("Ki", 1),
-    ("Mi", 2),
-    ("Gi", 3),
-    ("Ti", 4),
-    ("Pi", 5),
-    ("Ei", 6),
-];
+const DECIMAL: [&str; 6] = ["k", "M", "G", "T", "P", "E"];
+const BINARY: [&str; 6] = ["Ki", "Mi", "Gi", "Ti", "Pi", "Ei"];
+/// Billionths in a thousandth.
+const NANOS: i128 = 1_000_000;
 /// No amount is larger.
 const MOST: i128 = i64::MAX as i128 * 1000;
 
@@ -41,51 +36,16 @@ impl Quantity {
 
     /// Reads an amount such as `100m`, `1.5`, `2Gi` or `1e3`.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (sign, rest) = match text.strip_prefix('-') {
-            Some(rest) => (-1, rest),
-            None => (1, text.strip_prefix('+').unwrap_or(text)),
-        };
-        let end = rest
-            .find(|c: char| !c.is_ascii_digit() && c != '.')
-            .unwrap_or(rest.len());
-        let (number, suffix) = rest.split_at(end);
-        let (whole, part) = number.split_once('.').unwrap_or((number, ""));
-        if (whole.is_empty() && part.is_empty()) || part.contains('.') || whole.len() > 20 {
-            return None;
-        }
-        // Kept as an integer over a power of ten, so that nothing is lost before the suffix.
-        let part: String = part.chars().take(12).collect();
-        let digits: i128 = format!("0{whole}{part}").parse().ok()?;
-        let mut scale = -i32::try_from(part.len()).ok()?;
-        let (mut factor, mut form) = (1_i128, Form::Decimal);
-        if let Some((_, power)) = BINARY.iter().find(|(name, _)| *name == suffix) {
-            factor = 1024_i128.pow(*power);
-            form = Form::Binary;
-        } else if let Some((_, power)) = DECIMAL.iter().find(|(name, _)| *name == suffix) {
-            scale += 3 * i32::try_from(*power).ok()?;
-        } else {
-            scale += match suffix {
-                "" => 0,
-                "m" => -3,
-                "u" => -6,
-                "n" => -9,
-                _ => {
-                    let exponent: i32 = suffix.strip_prefix(['e', 'E'])?.parse().ok()?;
-                    exponent.clamp(-30, 18)
-                }
-            };
-        }
-        let mut milli = digits.checked_mul(factor)?;
-        scale += 3;
-        if scale >= 0 {
-            milli = milli.checked_mul(10_i128.checked_pow(scale.unsigned_abs())?)?;
-        } else {
-            let by = 10_i128.checked_pow(scale.unsigned_abs())?;
-            milli = milli.div_euclid(by) + i128::from(milli.rem_euclid(by) != 0);
-        }
+        let amount = weir_schema::Quantity::parse(text)?;
+        let (size, sign) = (amount.nanos.abs(), amount.nanos.signum());
+        let milli = size / NANOS + i128::from(size % NANOS != 0);
         Some(Self {
             milli: sign * milli.min(MOST),
-            form,
+            form: if amount.is_binary() {
+                Form::Binary
+            } else {
+                Form::Decimal
+            },
         })
     }
 
@@ -115,7 +75,7 @@ impl Quantity {
             _ => (1000, &DECIMAL),
         };
         let mut suffix = "";
-        for (name, _) in suffixes {
+        for name in suffixes {
             if value % base != 0 {
                 break;
             }

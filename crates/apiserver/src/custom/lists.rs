@@ -1,7 +1,6 @@
 //! Owns the extensions of lists and maps in a schema: kinds, keys, and what they ask of items.
 
 use serde_json::{Value, json};
-use weir_gocompat::quote;
 
 use super::schema::{Walk, kind, on};
 use crate::refusal::Cause;
@@ -32,16 +31,11 @@ impl Walk {
         }
         let known = |given: Option<&str>, words: &[&str], name: &str| {
             let given = given.filter(|given| !words.contains(given))?;
-            let all: Vec<String> = words.iter().map(|w| quote(w)).collect();
-            Some(Cause {
-                reason: "FieldValueNotSupported",
-                message: format!(
-                    "Unsupported value: {}: supported values: {}",
-                    quote(given),
-                    all.join(", ")
-                ),
-                field: format!("{at}.{name}"),
-            })
+            Some(Cause::unsupported(
+                format!("{at}.{name}"),
+                &given.into(),
+                words,
+            ))
         };
         wrong.extend(known(
             map_type,

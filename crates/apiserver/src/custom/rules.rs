@@ -1,7 +1,6 @@
 //! Owns the checks of a schema's rules: their words, that they compile, and what they cost.
 
 use serde_json::Value;
-use weir_gocompat::quote;
 
 use super::schema::{Node, Walk, branches};
 use crate::cel::{Decl, Program};
@@ -72,16 +71,8 @@ impl Walk {
                 "FieldValueRequired",
             ];
             if rule.get("reason").is_some() && !REASONS.contains(&reason) {
-                let all: Vec<String> = REASONS.iter().map(|r| quote(r)).collect();
-                wrong.push(Cause {
-                    reason: "FieldValueNotSupported",
-                    message: format!(
-                        "Unsupported value: {}: supported values: {}",
-                        quote(reason),
-                        all.join(", ")
-                    ),
-                    field: format!("{at}.reason"),
-                });
+                let field = format!("{at}.reason");
+                wrong.push(Cause::unsupported(field, &reason.into(), &REASONS));
             }
             let path = raw("fieldPath");
             if path.is_empty() {

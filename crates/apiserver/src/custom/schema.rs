@@ -2,7 +2,6 @@
 //! valid, its lists can be told apart, its rules compile and do not cost too much.
 
 use serde_json::Value;
-use weir_gocompat::quote;
 
 use super::rules::{SCHEMA_LIMIT, too_costly};
 use super::structure::{Level, completeness, first_unreadable, invariants, is_empty};
@@ -339,16 +338,8 @@ impl Walk {
         const TYPES: [&str; 6] = ["array", "boolean", "integer", "number", "object", "string"];
         let typed = kind(schema);
         if !typed.is_empty() && !TYPES.contains(&typed) {
-            let all: Vec<String> = TYPES.iter().map(|t| quote(t)).collect();
-            self.wrong.push(Cause {
-                reason: "FieldValueNotSupported",
-                message: format!(
-                    "Unsupported value: {}: supported values: {}",
-                    quote(typed),
-                    all.join(", ")
-                ),
-                field: format!("{at}.type"),
-            });
+            let cause = Cause::unsupported(format!("{at}.type"), &typed.into(), &TYPES);
+            self.wrong.push(cause);
         }
         if let Some(why) = &node.defaults
             && schema.get("default").is_some()

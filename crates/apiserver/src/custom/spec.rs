@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use weir_gocompat::quote;
 use weir_object::path;
 
 use super::schema::{self, Place};
@@ -46,20 +45,6 @@ fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(word)
 }
 
-fn unsupported(field: impl Into<String>, value: &str, supported: &[&str]) -> Cause {
-    let mut supported: Vec<String> = supported.iter().map(|s| quote(s)).collect();
-    supported.sort();
-    Cause {
-        reason: "FieldValueNotSupported",
-        message: format!(
-            "Unsupported value: {}: supported values: {}",
-            quote(value),
-            supported.join(", ")
-        ),
-        field: field.into(),
-    }
-}
-
 /// What all versions have alike, if they do. Absent everywhere is alike too.
 #[expect(clippy::option_option, reason = "alike, and then present or absent")]
 fn common<'a>(definition: &'a Value, of: &[&str]) -> Option<Option<&'a Value>> {
@@ -94,7 +79,11 @@ pub(crate) fn check_definition(new: &Value, old: Option<&Value>) -> Vec<Cause> {
     match scope.as_str() {
         "Namespaced" | "Cluster" => {}
         "" => out.push(Cause::required("spec.scope", "")),
-        other => out.push(unsupported("spec.scope", other, &["Cluster", "Namespaced"])),
+        other => out.push(Cause::unsupported(
+            "spec.scope",
+            &other.into(),
+            &["Cluster", "Namespaced"],
+        )),
     }
     check_versions(new, old, &mut out);
     check_names(new, &mut out);
@@ -484,7 +473,11 @@ fn check_conversion(new: &Value, out: &mut Vec<Cause>) {
                 out.push(Cause::forbidden(at("conversionReviewVersions"), detail));
             }
         }
-        other => out.push(unsupported(at("strategy"), other, &["None", "Webhook"])),
+        other => out.push(Cause::unsupported(
+            at("strategy"),
+            &other.into(),
+            &["None", "Webhook"],
+        )),
     }
 }
 

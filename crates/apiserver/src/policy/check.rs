@@ -4,7 +4,6 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use weir_gocompat::quote;
 use weir_object::path;
 
 use super::compiled::{Gives, compile, variables};
@@ -53,27 +52,6 @@ fn fill_match(object: &mut Value, at: &[&str]) {
     }
 }
 
-fn unsupported(field: String, value: &str, supported: &[&str]) -> Cause {
-    let all: Vec<String> = supported.iter().map(|s| quote(s)).collect();
-    Cause {
-        reason: "FieldValueNotSupported",
-        message: format!(
-            "Unsupported value: {}: supported values: {}",
-            quote(value),
-            all.join(", ")
-        ),
-        field,
-    }
-}
-
-fn duplicate(field: String, value: &str) -> Cause {
-    Cause {
-        reason: "FieldValueDuplicate",
-        message: format!("Duplicate value: {}", quote(value)),
-        field,
-    }
-}
-
 fn list<'a>(of: &'a Value, at: &[&str]) -> Vec<&'a Value> {
     let list = path::get(of, at).and_then(Value::as_array);
     list.into_iter().flatten().collect()
@@ -98,9 +76,9 @@ pub(crate) fn check_policy(policy: &Value) -> Vec<Cause> {
     match path::text(policy, &["spec", "failurePolicy"]) {
         "Fail" | "Ignore" => {}
         "" => out.push(Cause::required(spec("failurePolicy"), "")),
-        other => out.push(unsupported(
+        other => out.push(Cause::unsupported(
             spec("failurePolicy"),
-            other,
+            &other.into(),
             &["Fail", "Ignore"],
         )),
     }
@@ -185,7 +163,7 @@ fn check_conditions(policy: &Value, variables: &Variables, out: &mut Vec<Cause>)
                 out.push(Cause::invalid(at("name"), &name.into(), QUALIFIED));
             }
             if !names.insert(name) {
-                out.push(duplicate(at("name"), name));
+                out.push(Cause::duplicate(at("name"), &name.into()));
             }
         }
     }
@@ -233,7 +211,11 @@ fn check_validations(policy: &Value, known: &Variables, telling: &Variables, out
         }
         const REASONS: [&str; 3] = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
         if validation.get("reason").is_some() && !REASONS.contains(&text("reason")) {
-            out.push(unsupported(at("reason"), text("reason"), &REASONS));
+            out.push(Cause::unsupported(
+                at("reason"),
+                &text("reason").into(),
+                &REASONS,
+            ));
         }
     }
     let name = path::text(policy, &["metadata", "name"]);
@@ -257,7 +239,7 @@ fn check_validations(policy: &Value, known: &Variables, telling: &Variables, out
             out.push(refused(at("valueExpression"), expression, &why));
         }
         if !keys.insert(key) {
-            out.push(duplicate(at("key"), key));
+            out.push(Cause::duplicate(at("key"), &key.into()));
         }
     }
 }
@@ -287,7 +269,7 @@ pub(crate) fn check_binding(binding: &Value) -> Vec<Cause> {
         match path::text(reference, &["parameterNotFoundAction"]) {
             "Allow" | "Deny" => {}
             "" => out.push(Cause::required(field, "")),
-            other => out.push(unsupported(field, other, &["Deny", "Allow"])),
+            other => out.push(Cause::unsupported(field, &other.into(), &["Deny", "Allow"])),
         }
     }
     if let Some(limits) = path::get(binding, &["spec", "matchResources"]) {
@@ -300,10 +282,14 @@ pub(crate) fn check_binding(binding: &Value) -> Vec<Cause> {
         let action = action.as_str().unwrap_or_default();
         if !matches!(action, "Audit" | "Deny" | "Warn") {
             let field = format!("{at}[{i}]");
-            out.push(unsupported(field, action, &["Audit", "Deny", "Warn"]));
+            out.push(Cause::unsupported(
+                field,
+                &action.into(),
+                &["Audit", "Deny", "Warn"],
+            ));
         }
         if !seen.insert(action) {
-            out.push(duplicate(format!("{at}[{i}]"), action));
+            out.push(Cause::duplicate(format!("{at}[{i}]"), &action.into()));
         }
     }
     if seen.contains("Deny") && seen.contains("Warn") {
@@ -326,7 +312,11 @@ fn check_match(of: &Value, at: &str, out: &mut Vec<Cause>) {
         "" => out.push(Cause::required(format!("{at}.matchPolicy"), "")),
         other => {
             let field = format!("{at}.matchPolicy");
-            out.push(unsupported(field, other, &["Equivalent", "Exact"]));
+            out.push(Cause::unsupported(
+                field,
+                &other.into(),
+                &["Equivalent", "Exact"],
+            ));
         }
     }
     for rules in ["resourceRules", "excludeResourceRules"] {
@@ -347,7 +337,10 @@ fn check_rule(rule: &Value, at: &str, out: &mut Vec<Cause>) {
     let mut seen = BTreeSet::new();
     for (i, name) in names.iter().enumerate() {
         if !seen.insert(*name) {
-            out.push(duplicate(format!("{at}.resourceNames[{i}]"), name));
+            out.push(Cause::duplicate(
+                format!("{at}.resourceNames[{i}]"),
+                &(*name).into(),
+            ));
         }
     }
     let mut all = |key: &str, what: &str| {
@@ -373,7 +366,7 @@ fn check_rule(rule: &Value, at: &str, out: &mut Vec<Cause>) {
     for (i, operation) in operations.iter().enumerate() {
         if !OPERATIONS.contains(operation) {
             let field = format!("{at}.operations[{i}]");
-            out.push(unsupported(field, operation, &OPERATIONS));
+            out.push(Cause::unsupported(field, &(*operation).into(), &OPERATIONS));
         }
     }
     let resources = words("resources");
@@ -404,6 +397,10 @@ fn check_rule(rule: &Value, at: &str, out: &mut Vec<Cause>) {
     let scope = path::text(rule, &["scope"]);
     if !matches!(scope, "" | "*" | "Cluster" | "Namespaced") {
         let field = format!("{at}.scope");
-        out.push(unsupported(field, scope, &["*", "Cluster", "Namespaced"]));
+        out.push(Cause::unsupported(
+            field,
+            &scope.into(),
+            &["*", "Cluster", "Namespaced"],
+        ));
     }
 }

@@ -8,7 +8,7 @@ use weir_gocompat::{FloatFormat, format_float};
 use super::ratchet::Was;
 use super::rules::{self, Found};
 use super::{Additional, Structural, Type, formats, lists};
-use crate::refusal::{Cause, shown};
+use crate::refusal::Cause;
 
 /// No more causes than this are gathered for one object.
 const CAUSES: usize = 100;
@@ -263,17 +263,10 @@ fn check_values(value: &Value, schema: &Structural, path: &str, out: &mut Outcom
         })
         .collect();
     supported.sort();
-    let supported: Vec<String> = supported.iter().map(|v| weir_gocompat::quote(v)).collect();
-    let cause = Cause {
-        reason: "FieldValueNotSupported",
-        message: format!(
-            "Unsupported value: {}: supported values: {}",
-            shown(value),
-            supported.join(", ")
-        ),
-        field: field(path),
-    };
-    let said = format!("{path} in body should be one of {supported:?}");
+    let known: Vec<&str> = supported.iter().map(String::as_str).collect();
+    let cause = Cause::unsupported(field(path), value, &known);
+    let quoted: Vec<String> = known.iter().map(|v| weir_gocompat::quote(v)).collect();
+    let said = format!("{path} in body should be one of {quoted:?}");
     out.add(Issue { cause, said });
 }
 

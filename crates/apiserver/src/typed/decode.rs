@@ -4,6 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
+use weir_object::json_type;
 use weir_schema::{GoEdge, GoForm, GoId, GoStruct, GoType, GoTypes};
 
 use super::read::{mark_of, plain};
@@ -84,18 +85,6 @@ struct Decoder {
     fault: Option<String>,
 }
 
-/// Go's word for a JSON value.
-pub(crate) fn word(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
-}
-
 /// Go's kind of a value in a map.
 fn kind(value: &Value) -> &'static str {
     match value {
@@ -128,7 +117,7 @@ impl Decoder {
             matches!(found, Value::Number(_)) && matches!(ty.form, GoForm::Int32 | GoForm::Int64);
         self.fault = Some(match self.from {
             From::Text if inexact => self.mismatch(&format!("number {found}"), &ty.shown),
-            From::Text => self.mismatch(word(found), &ty.shown),
+            From::Text => self.mismatch(json_type(found), &ty.shown),
             From::Map => {
                 let kind = kind(found);
                 match &ty.form {
@@ -309,7 +298,7 @@ impl Decoder {
                 Value::String(text) => {
                     time::canonical(&text, *form == GoForm::MicroTime).map(|text| Some(text.into()))
                 }
-                other => Err(self.mismatch(word(&other), "string")),
+                other => Err(self.mismatch(json_type(&other), "string")),
             },
             (GoForm::Quantity, value) => match value {
                 Value::Null => Ok(Some("0".into())),
@@ -326,7 +315,7 @@ impl Decoder {
                     Ok(Some(value))
                 }
                 Value::Number(_) => Err(self.mismatch(&number(&value), "int32")),
-                other => Err(self.mismatch(word(&other), "int32")),
+                other => Err(self.mismatch(json_type(&other), "int32")),
             },
             (GoForm::SchemaOrList, Value::Array(items)) => {
                 self.items(items, self.schema()).map(Some)

@@ -7,6 +7,6 @@ mod read;
 mod settle;
 mod time;
 
-pub(crate) use decode::{From, decode, word};
+pub(crate) use decode::{From, decode};
 pub(crate) use read::{Parsed, Unreadable, parse, plain, summary};
 pub(crate) use settle::{Kept, settle};

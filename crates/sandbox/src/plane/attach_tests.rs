@@ -1,3 +1,5 @@
+//! Owns the cases of which routes a listener takes. It refuses servers: values in, values out.
+
 use serde_json::json;
 
 use super::*;

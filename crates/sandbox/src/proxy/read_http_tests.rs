@@ -1,3 +1,5 @@
+//! Owns the cases of reading HTTPRoutes. It refuses servers: values in, values out.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

@@ -63,6 +63,11 @@ impl Quantity {
         }
     }
 
+    /// Whether it was written with a power of 1024.
+    pub fn is_binary(self) -> bool {
+        self.form == Form::Binary
+    }
+
     /// Whether it has no fraction.
     pub fn is_whole(self) -> bool {
         self.nanos % NANO == 0

@@ -150,6 +150,13 @@ impl<'a> Look<'a> {
         }
     }
 
+    /// The pods that failed and are not counted yet, with their indices.
+    fn failed_with_index(&self) -> impl Iterator<Item = (i64, &Arc<Value>)> {
+        let failed = self.pods.iter();
+        let failed = failed.filter(|p| is_tracked(p) && self.has_failed(p));
+        failed.filter_map(|p| Some((self.index_of(p)?, p)))
+    }
+
     pub(super) fn index_of(&self, pod: &Value) -> Option<i64> {
         indexes::of(pod).filter(|i| *i < self.completions().unwrap_or_default())
     }
@@ -216,14 +223,7 @@ impl<'a> Look<'a> {
             return;
         };
         let mut lost = indexes::read(text("failedIndexes"), completions);
-        for pod in self
-            .pods
-            .iter()
-            .filter(|p| is_tracked(p) && self.has_failed(p))
-        {
-            let Some(index) = self.index_of(pod) else {
-                continue;
-            };
+        for (index, pod) in self.failed_with_index() {
             let over = match policy::judge(&self.job, pod) {
                 Verdict::FailIndex => true,
                 Verdict::Ignore => false,
@@ -235,14 +235,7 @@ impl<'a> Look<'a> {
         }
         let mut held: BTreeMap<i64, Arc<Value>> = BTreeMap::new();
         let live: BTreeSet<i64> = self.active.iter().filter_map(|p| indexes::of(p)).collect();
-        for pod in self
-            .pods
-            .iter()
-            .filter(|p| is_tracked(p) && self.has_failed(p))
-        {
-            let Some(index) = self.index_of(pod) else {
-                continue;
-            };
+        for (index, pod) in self.failed_with_index() {
             if live.contains(&index) || self.done.contains(&index) || lost.contains(&index) {
                 continue;
             }
