@@ -5,12 +5,13 @@ use serde_json::{Map, Value};
 use weir_object::{path, split_api_version};
 
 use crate::builtin;
-use crate::call::{Call, Validation};
+use crate::call::{Call, Part, Validation};
 use crate::custom;
 use crate::meta;
 use crate::policy;
 use crate::refusal::{Cause, Refusal};
 use crate::registry::Resource;
+use crate::scale;
 use crate::structural::{self, Nulls};
 use crate::typed::{self, From, Kept};
 use crate::write::{self, Patched};
@@ -141,7 +142,7 @@ pub(crate) fn place(
                 "Object 'Kind' or 'apiVersion' is missing".to_owned(),
             ));
         }
-        if call.patch.is_some() {
+        if call.patch.is_some() || api_version == resource.api_version {
             // What a patch makes of an object is judged as an object.
             let cause = [
                 ("apiVersion", &*api_version, &*resource.api_version),
@@ -154,10 +155,11 @@ pub(crate) fn place(
             });
             let causes: Vec<Cause> = cause.collect();
             if !causes.is_empty() {
+                let own = map.get("metadata").map_or("", |m| path::text(m, &["name"]));
                 return Err(Refusal::Invalid {
                     group: split_api_version(&api_version).0.to_owned(),
                     kind,
-                    name: name.unwrap_or_default().to_owned(),
+                    name: name.unwrap_or(own).to_owned(),
                     causes,
                 });
             }
@@ -166,12 +168,6 @@ pub(crate) fn place(
             return Err(Refusal::BadRequest(format!(
                 "the API version in the data ({api_version}) does not match the expected API version ({})",
                 resource.api_version
-            )));
-        }
-        if kind != resource.kind.kind {
-            return Err(Refusal::BadRequest(format!(
-                "the kind in the data ({kind}) does not match the expected kind ({})",
-                resource.kind.kind
             )));
         }
     }
@@ -350,6 +346,18 @@ fn shape_custom(
     if !complaints.is_empty() {
         typed::plain(object);
     }
+    let meta = object.get_mut("metadata");
+    if let (Some(meta), Some(go)) = (meta, weir_schema::GoTypes::builtin().object_meta()) {
+        match typed::decode(meta.take(), go, false, From::Text) {
+            Ok(decoded) => {
+                *meta = decoded.value;
+                typed::settle(meta, go, Kept::Json);
+                let prefix = |text: String| text.replacen("field \"", "field \"metadata.", 1);
+                complaints.extend(decoded.strict.into_iter().map(prefix));
+            }
+            Err(why) => return (complaints, Some(why)),
+        }
+    }
     let mut unknown = Vec::new();
     structural::prune(object, &custom.schema, true, &mut unknown);
     complaints.extend(
@@ -357,20 +365,7 @@ fn shape_custom(
             .iter()
             .map(|path| format!("unknown field \"{path}\"")),
     );
-    let meta = object.get_mut("metadata");
-    let (Some(meta), Some(go)) = (meta, weir_schema::GoTypes::builtin().object_meta()) else {
-        return (complaints, None);
-    };
-    match typed::decode(meta.take(), go, false, From::Text) {
-        Ok(decoded) => {
-            *meta = decoded.value;
-            typed::settle(meta, go, Kept::Json);
-            let prefix = |text: String| text.replacen("field \"", "field \"metadata.", 1);
-            complaints.extend(decoded.strict.into_iter().map(prefix));
-            (complaints, None)
-        }
-        Err(why) => (complaints, Some(why)),
-    }
+    (complaints, None)
 }
 
 /// Fills absent fields.
@@ -394,6 +389,7 @@ pub(crate) fn defaults(resource: &Resource, object: &mut Value) {
 /// Checks the rules of the kind; all causes are told together.
 pub(crate) fn check(
     resource: &Resource,
+    part: Part,
     old: Option<&Value>,
     new: &Value,
     early: Vec<Cause>,
@@ -408,8 +404,21 @@ pub(crate) fn check(
     let mut causes: Vec<Cause> = meta::check(resource, old, new, early);
     match &resource.custom {
         Some(custom) => {
-            let judged = structural::judge(new, old, &custom.schema);
-            causes.extend(judged.causes);
+            let counts = scale::check(custom, part, new);
+            let judged = structural::judge(new, old, &custom.schema, counts);
+            let mut found = judged.causes;
+            if part == Part::Status {
+                // The status is judged by itself, and so its fields are named in the words.
+                for cause in &mut found {
+                    let inner = cause.field.strip_prefix("status.").unwrap_or(&cause.field);
+                    let (whole, inner) = (
+                        format!("{} in body", cause.field),
+                        format!("{inner} in body"),
+                    );
+                    cause.message = cause.message.replacen(&whole, &inner, 1);
+                }
+            }
+            causes.extend(found);
             judged.warnings.into_iter().for_each(|text| call.warn(text));
         }
         None if resource.kind.kind == "CustomResourceDefinition" => {
@@ -421,7 +430,7 @@ pub(crate) fn check(
         None if resource.is(policy::GROUP, "ValidatingAdmissionPolicyBinding") => {
             causes.extend(policy::check_binding(new));
         }
-        None => causes.extend(builtin::check(resource, old, new)),
+        None => causes.extend(builtin::check(resource, part, old, new)),
     }
     if causes.is_empty() {
         let warnings = if resource.custom.is_none() {

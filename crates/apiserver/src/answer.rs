@@ -220,6 +220,8 @@ pub(crate) fn list(
         View::Partials(shared) => {
             let items = page.items.into_iter().map(shown);
             let items: Vec<Value> = items.map(|object| partial(&object, shared)).collect();
+            // A list of nothing is no list.
+            let items = Some(items).filter(|items| !items.is_empty());
             let list = json!({
                 "kind": "PartialObjectMetadataList", "apiVersion": shared.api_version(),
                 "metadata": meta, "items": items,
@@ -227,6 +229,10 @@ pub(crate) fn list(
             json(200, &list)
         }
         View::Plain => {
+            // Lists of custom objects say also that nothing follows.
+            if resource.custom.is_some() && page.next.is_none() {
+                path::set(&mut meta, &["continue"], "".into());
+            }
             let head = json!({
                 "kind": resource.list_kind, "apiVersion": resource.api_version, "metadata": meta,
             });

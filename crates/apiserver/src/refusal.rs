@@ -284,8 +284,8 @@ pub enum Refusal {
         /// Seconds after which to ask again, if that is known.
         after: u32,
     },
-    /// A typed conversion failed inside (500). Terminal until the object changes.
-    #[error("{0}")]
+    /// Something failed inside (500). Terminal until the object changes.
+    #[error("Internal error occurred: {0}")]
     Internal(String),
     /// Something failed that has no reason of its own (500). Terminal until the request changes.
     #[error("{0}")]
@@ -458,6 +458,9 @@ impl Refusal {
             _ => {}
         }
         if let Self::Denied { why, .. } = self {
+            details.insert("causes".into(), json!([{"message": why}]));
+        }
+        if let Self::Internal(why) = self {
             details.insert("causes".into(), json!([{"message": why}]));
         }
         let mut list: Vec<Value> = causes

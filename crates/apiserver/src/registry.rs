@@ -60,6 +60,28 @@ impl Resource {
         }
     }
 
+    /// Whether a removal answers with the object itself and not with a status.
+    pub(crate) fn returned(&self) -> bool {
+        let kind = self.kind.kind.as_ref();
+        match self.kind.group.as_ref() {
+            _ if self.custom.is_some() => false,
+            "" => matches!(
+                kind,
+                "Namespace"
+                    | "Pod"
+                    | "Service"
+                    | "ServiceAccount"
+                    | "PersistentVolumeClaim"
+                    | "PersistentVolume"
+                    | "PodTemplate"
+                    | "ResourceQuota"
+            ),
+            "storage.k8s.io" => kind != "CSIStorageCapacity",
+            "resource.k8s.io" => true,
+            _ => false,
+        }
+    }
+
     pub(crate) fn name(&self) -> ResourceName {
         ResourceName {
             group: self.kind.group.to_string(),

@@ -154,8 +154,11 @@ fn serve_target(
         verb.refuse(std::mem::take(&mut query.causes))?;
     }
     let mut call = Call::of(&query, user, header(head, "user-agent"), server.0.now());
-    let mut response = write_request(server, target, &query, head, body, view, &mut call)
-        .unwrap_or_else(|refusal| answer::refusal(&refusal));
+    let mut response = match write_request(server, target, &query, head, body, view, &mut call) {
+        // Whoever serves the group says these in its own words.
+        Err(refusal @ (Refusal::MethodNotAllowed | Refusal::NoResource)) => return Err(refusal),
+        answer => answer.unwrap_or_else(|refusal| answer::refusal(&refusal)),
+    };
     answer::warn(&mut response, &call.warnings);
     Ok(response)
 }
@@ -325,7 +328,7 @@ fn write_request(
                     _ => {}
                 }
                 verb.refuse(causes)?;
-                Some(read_patch(kind, read, call)?)
+                Some(read_patch(kind, read, body.trim_ascii() == b"null", call)?)
             } else {
                 let Some(read) = read else {
                     return Err(Refusal::UnsupportedMediaType {
@@ -408,7 +411,7 @@ fn write_request(
             drop(state);
             Ok(match removed {
                 Removed::Waiting(object) => shown(200, &object),
-                Removed::Gone(object) if returns_object(&resource) => shown(200, &object),
+                Removed::Gone(object) if resource.returned() => shown(200, &object),
                 Removed::Gone(object) => answer::json(200, &success(Some((&resource, &object)))),
             })
         }
@@ -506,11 +509,20 @@ pub(crate) fn read_object(
 fn read_patch(
     kind: PatchKind,
     read: Option<Result<Parsed, Unreadable>>,
+    // Whether the body is `null`, which otherwise reads as an empty object.
+    nothing: bool,
     call: &mut Call,
 ) -> Result<Value, Refusal> {
     let Some(read) = read else {
         return Err(Refusal::UnsupportedPatchType);
     };
+    match kind {
+        PatchKind::Json if nothing => return Ok(Value::Array(Vec::new())),
+        PatchKind::Merge if nothing => {
+            return Err(Refusal::BadRequest("Invalid JSON Patch".to_owned()));
+        }
+        _ => {}
+    }
     let told = match kind {
         PatchKind::Apply => "error decoding YAML: ",
         PatchKind::Strategic => "",
@@ -523,12 +535,7 @@ fn read_patch(
         Refusal::BadRequest(format!("{told}{why}"))
     })?;
     let wanted = match (&parsed.value, kind) {
-        // Nothing is a strategic patch that changes nothing, and an apply of no object.
-        (Value::Array(_), PatchKind::Json)
-        | (Value::Null, PatchKind::Strategic | PatchKind::Apply) => None,
-        (Value::Null, PatchKind::Merge) => {
-            return Err(Refusal::BadRequest("Invalid JSON Patch".to_owned()));
-        }
+        (Value::Array(_), PatchKind::Json) => None,
         (_, PatchKind::Json) => Some("[]handlers.jsonPatchOp"),
         (Value::Object(_), _) => None,
         _ => Some("map[string]interface {}"),
@@ -544,27 +551,6 @@ fn read_patch(
     }
     call.doubled = parsed.doubled;
     Ok(parsed.value)
-}
-
-/// Kinds whose removal answers with the object itself.
-fn returns_object(resource: &Resource) -> bool {
-    match resource.kind.group.as_ref() {
-        _ if resource.custom.is_some() => false,
-        "" => matches!(
-            resource.kind.kind.as_ref(),
-            "Namespace"
-                | "Pod"
-                | "Service"
-                | "ServiceAccount"
-                | "PersistentVolumeClaim"
-                | "PersistentVolume"
-                | "PodTemplate"
-                | "ResourceQuota"
-        ),
-        "storage.k8s.io" => !matches!(resource.kind.kind.as_ref(), "CSIStorageCapacity"),
-        "resource.k8s.io" => true,
-        _ => false,
-    }
 }
 
 fn success(of: Option<(&Resource, &Value)>) -> Value {

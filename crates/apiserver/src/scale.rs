@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use serde_json::{Value, json};
+use weir_merge::go;
 use weir_object::path;
 
 use crate::admit;
 use crate::call::{Call, Part};
+use crate::custom::Custom;
 use crate::faces;
 use crate::objects::{self, How};
 use crate::refusal::{Cause, Refusal};
@@ -38,6 +40,11 @@ fn paths(resource: &Resource) -> Result<(String, String, String), Refusal> {
 /// The scale of an object.
 pub(crate) fn read(resource: &Resource, object: &Value) -> Result<Value, Refusal> {
     let (wanted, is, selector) = paths(resource)?;
+    if resource.custom.is_some() && path::get(object, &steps(&wanted)).is_none() {
+        return Err(Refusal::Internal(format!(
+            "the spec replicas field \".{wanted}\" does not exist"
+        )));
+    }
     let number = |p: &str| {
         path::get(object, &steps(p))
             .and_then(Value::as_i64)
@@ -143,6 +150,73 @@ pub(crate) fn apply(
     };
     let new = objects::replace(state, resource, namespace, &live, object, how, call)?;
     read(resource, &new).map(Arc::new)
+}
+
+/// What is wrong with the counts that a definition names as those of its scale, as
+/// `validateScaleSpec` and `validateScaleStatus` of Kubernetes tell it. A write of the status is
+/// judged by its part alone.
+pub(crate) fn check(custom: &Custom, part: Part, object: &Value) -> Vec<Cause> {
+    let Some((wanted, is, selector)) = &custom.scale else {
+        return Vec::new();
+    };
+    let mut causes = Vec::new();
+    if part != Part::Status {
+        causes.extend(count(object, wanted));
+    }
+    causes.extend(count(object, is));
+    if !selector.is_empty()
+        && let Err(why) = nested(object, selector, "string", |v| v.as_str().map(|_| ()))
+    {
+        causes.push(Cause::invalid(format!(".{selector}"), &"".into(), &why));
+    }
+    causes
+}
+
+fn count(object: &Value, at: &str) -> Option<Cause> {
+    let (number, why) = match nested(object, at, "int64", Value::as_i64) {
+        Err(why) => (0, why),
+        Ok(Some(number)) if number < 0 => (number, "should be a non-negative integer".to_owned()),
+        Ok(Some(number)) if number > i64::from(i32::MAX) => (
+            number,
+            format!("should be less than or equal to {}", i32::MAX),
+        ),
+        Ok(_) => return None,
+    };
+    Some(Cause::invalid(format!(".{at}"), &number.into(), &why))
+}
+
+/// What is at a path, if anything is; refuses what is of another type, on the way or at the end.
+fn nested<T>(
+    object: &Value,
+    at: &str,
+    wanted: &str,
+    read: impl Fn(&Value) -> Option<T>,
+) -> Result<Option<T>, String> {
+    let wrong = |at: &[&str], is: &Value, wanted: &str| {
+        let (at, shown, kind) = (at.join("."), go::printed(is, false), go::kind(is));
+        Err(format!(
+            ".{at} accessor error: {shown} is of the type {kind}, expected {wanted}"
+        ))
+    };
+    let steps = steps(at);
+    let mut here = object;
+    for (i, step) in steps.iter().enumerate() {
+        match here {
+            Value::Null => return Ok(None),
+            Value::Object(map) => match map.get(*step) {
+                Some(value) => here = value,
+                None => return Ok(None),
+            },
+            other => {
+                let way = steps.get(..=i).unwrap_or(&steps);
+                return wrong(way, other, "map[string]interface{}");
+            }
+        }
+    }
+    match read(here) {
+        Some(found) => Ok(Some(found)),
+        None => wrong(&steps, here, wanted),
+    }
 }
 
 /// What a scale asks for.

@@ -43,7 +43,7 @@ impl Patched {
     /// Says that the outcome cannot be read.
     pub(crate) fn refuse(&self, resource: &Resource, why: &str) -> Refusal {
         let shown = match self.kind {
-            PatchKind::Strategic => printed(&self.body),
+            PatchKind::Strategic => weir_merge::go::printed(&self.body, false),
             kind => match patched(resource, &in_order(&self.live), kind, &self.body) {
                 Ok(mut outcome) => {
                     if resource.custom.is_some() {
@@ -79,27 +79,6 @@ fn in_order(live: &Value) -> Value {
         meta.shift_insert(at, "resourceVersion".to_owned(), version);
     }
     out
-}
-
-/// A value as Go's `%+v` prints it.
-fn printed(value: &Value) -> String {
-    match value {
-        Value::Null => "<nil>".to_owned(),
-        Value::String(text) => text.clone(),
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(printed).collect();
-            format!("[{}]", items.join(" "))
-        }
-        Value::Object(map) => {
-            let mut members: Vec<String> = map
-                .iter()
-                .map(|(key, value)| format!("{key}:{}", printed(value)))
-                .collect();
-            members.sort();
-            format!("map[{}]", members.join(" "))
-        }
-        scalar => scalar.to_string(),
-    }
 }
 
 /// Patching sorts the members of the maps it reads.

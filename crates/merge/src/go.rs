@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-/// The Go type of a decoded value.
-pub(crate) fn kind(value: &Value) -> &'static str {
+/// The Go type of a decoded value, as `%T` prints it.
+pub fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "<nil>",
         Value::Bool(_) => "bool",
@@ -15,8 +15,8 @@ pub(crate) fn kind(value: &Value) -> &'static str {
     }
 }
 
-/// A decoded value as Go prints it; `typed` with the types of what is in it.
-pub(crate) fn printed(value: &Value, typed: bool) -> String {
+/// A decoded value as `%v` prints it; `typed`, as `%#v` does, with the types of what is in it.
+pub fn printed(value: &Value, typed: bool) -> String {
     match value {
         Value::Null if typed => "interface {}(nil)".to_owned(),
         Value::Null => "<nil>".to_owned(),

@@ -9,7 +9,7 @@
 
 mod element;
 mod fieldset;
-mod go;
+pub mod go;
 mod json;
 pub mod managed;
 pub mod strategic;

@@ -165,14 +165,11 @@ impl Normal {
                     let length = at.len();
                     at.push('/');
                     at.push_str(key);
-                    let mut said = self.value(value, key, at, Some(map));
-                    // The version of a list or a bookmark is the server's, whatever else happened.
-                    if key == "metadata"
-                        && (is_list(map) || is_bookmark(map))
-                        && let Some(version) = said.get_mut("resourceVersion")
-                    {
-                        *version = "<version>".into();
-                    }
+                    let said = if key == "metadata" && (is_list(map) || is_bookmark(map)) {
+                        self.of_many(value, at)
+                    } else {
+                        self.value(value, key, at, Some(map))
+                    };
                     out.insert(self.text(key, ""), said);
                     at.truncate(length);
                 }
@@ -230,6 +227,18 @@ impl Normal {
         }
     }
 
+    /// The metadata of a list or a bookmark: its version is the server's, whatever else happened,
+    /// and no object's.
+    fn of_many(&mut self, metadata: &Value, at: &mut String) -> Value {
+        let mut metadata = metadata.clone();
+        let version = metadata.get_mut("resourceVersion").map(Value::take);
+        let mut said = self.value(&metadata, "metadata", at, None);
+        if let (Some(_), Some(place)) = (version, said.get_mut("resourceVersion")) {
+            *place = "<version>".into();
+        }
+        said
+    }
+
     /// A table: cells that tell an age lose it.
     fn table(&mut self, map: &Map<String, Value>, at: &mut String) -> Value {
         let mut out = Map::new();
@@ -237,12 +246,11 @@ impl Normal {
             let length = at.len();
             at.push('/');
             at.push_str(key);
-            let mut said = self.value(value, key, at, None);
-            if key == "metadata"
-                && let Some(version) = said.get_mut("resourceVersion")
-            {
-                *version = "<version>".into();
-            }
+            let said = if key == "metadata" {
+                self.of_many(value, at)
+            } else {
+                self.value(value, key, at, None)
+            };
             out.insert(key.clone(), said);
             at.truncate(length);
         }

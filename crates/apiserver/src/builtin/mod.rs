@@ -12,6 +12,7 @@ mod others;
 mod pod;
 mod scaling;
 mod services;
+mod status;
 mod storage;
 mod workloads;
 
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 use weir_object::path;
 
 use crate::authorize;
-use crate::call::{Call, stamp};
+use crate::call::{Call, Part, stamp};
 use crate::refusal::Cause;
 use crate::registry::Resource;
 
@@ -241,11 +242,21 @@ fn qos(pod: &Value) -> &'static str {
     }
 }
 
-/// The rules of a built-in kind.
-pub(crate) fn check(resource: &Resource, old: Option<&Value>, new: &Value) -> Vec<Cause> {
+/// The rules of a built-in kind, of its status where that is what is written.
+pub(crate) fn check(
+    resource: &Resource,
+    part: Part,
+    old: Option<&Value>,
+    new: &Value,
+) -> Vec<Cause> {
     let mut checks = Checks::default();
     let group = resource.kind.group.as_ref();
     let kind = resource.kind.kind.as_ref();
+    if let (Part::Status, Some(old)) = (part, old)
+        && status::check(group, kind, old, new, &mut checks)
+    {
+        return checks.causes;
+    }
     if group == "rbac.authorization.k8s.io" {
         return authorize::check(resource, old, new);
     }

@@ -325,13 +325,15 @@ fn limit_amounts(limit: &Value, at: At<'_>, checks: &mut Checks) {
 
 /// A Namespace.
 pub(super) fn namespace(object: &Value, checks: &mut Checks) {
-    let at = At::root("spec");
-    for name in list(of(object, "spec"), "finalizers") {
+    let spec = At::root("spec");
+    let finalizers = spec.field("finalizers");
+    for (i, name) in list(of(object, "spec"), "finalizers").iter().enumerate() {
         let name = name.as_str().unwrap_or_default();
-        checks.faults(at.field("finalizers"), name, names::qualified(name));
+        let at = finalizers.index(i);
+        checks.faults(at, name, names::qualified(name));
         if !name.contains('/') && !matches!(name, "kubernetes" | "orphan" | "foregroundDeletion") {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";
-            checks.wrong(at.field("finalizers"), name, detail);
+            checks.wrong(at, name, detail);
         }
     }
 }

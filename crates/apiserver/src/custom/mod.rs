@@ -121,7 +121,7 @@ pub(crate) fn convertible(resource: &Resource, given: bool) -> Result<(), Refusa
         return Ok(());
     };
     let from = if given { &resource.api_version } else { kept };
-    Err(Refusal::Internal(format!(
+    Err(Refusal::Failed(format!(
         "conversion webhook for {from}, Kind={} failed: webhooks are not called here",
         resource.kind.kind
     )))

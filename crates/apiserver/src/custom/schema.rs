@@ -198,9 +198,9 @@ fn check_defaults(
             }
         }
         // With and without an old value: rules of change must not refuse it.
-        let mut causes = structural::judge(default, None, schema).causes;
+        let mut causes = structural::judge(default, None, schema, Vec::new()).causes;
         if causes.is_empty() {
-            causes = structural::judge(default, Some(default), schema).causes;
+            causes = structural::judge(default, Some(default), schema, Vec::new()).causes;
         }
         for cause in causes {
             let inner = match cause.field.as_str() {

@@ -158,7 +158,7 @@ fn judge_new(
     track: bool,
     call: &mut Call,
 ) -> Result<(), Refusal> {
-    admit::check(resource, None, object, Vec::new(), call)?;
+    admit::check(resource, Part::Whole, None, object, Vec::new(), call)?;
     if !track {
         let name = path::text(object, &["metadata", "name"]);
         authorize::may_create(state, resource, namespace, name, call)?;

@@ -214,7 +214,7 @@ fn judge_change(
     if part == Part::Binding {
         return Ok(());
     }
-    admit::check(resource, Some(old), new, early, call)?;
+    admit::check(resource, part, Some(old), new, early, call)?;
     let mut asked = Asked {
         state,
         resource,

@@ -18,6 +18,8 @@ struct Place<'a> {
     group: &'a str,
     version: &'a str,
     kind: &'a str,
+    /// The kind that the words are about: that of a scale is what is scaled.
+    of: &'a str,
     /// `apps_v1`, the heading under which documentation shows it.
     heading: String,
     /// `AppsV1NamespacedDeployment`, the end of its operations' names.
@@ -53,10 +55,22 @@ impl<'a> Place<'a> {
             group,
             version,
             kind,
+            of: kind,
             heading: format!("{name}_{version}"),
             ending: format!("{}{}{scope}{kind}", capital(&name), capital(version)),
             custom,
         }
+    }
+
+    /// The name's end of an operation on all objects of the place at once.
+    fn collection(&self, namespaced: bool) -> String {
+        let own = if namespaced {
+            format!("Namespaced{}", self.kind)
+        } else {
+            self.kind.to_owned()
+        };
+        let head = self.ending.strip_suffix(&own).unwrap_or(&self.ending);
+        format!("{head}Collection{own}")
     }
 
     fn content(&self, schema: &str, streams: bool) -> Value {
@@ -65,7 +79,7 @@ impl<'a> Place<'a> {
         if !self.custom {
             forms.push("application/vnd.kubernetes.protobuf");
         }
-        if streams {
+        if streams && !self.custom {
             forms.push("application/json;stream=watch");
             forms.push("application/vnd.kubernetes.protobuf;stream=watch");
         }
@@ -95,7 +109,7 @@ impl<'a> Place<'a> {
         }
         responses.insert("401".to_owned(), json!({"description": "Unauthorized"}));
         let mut out = json!({
-            "tags": [self.heading], "description": format!("{says} {}", self.kind),
+            "tags": [self.heading], "description": format!("{says} {}", self.of),
             "operationId": format!("{verb}{}", self.ending),
             "responses": responses, "x-kubernetes-action": action,
             "x-kubernetes-group-version-kind":
@@ -158,8 +172,17 @@ const OK: (&str, &str) = ("200", "OK");
 const CREATED: (&str, &str) = ("201", "Created");
 const ACCEPTED: (&str, &str) = ("202", "Accepted");
 
-fn body(schema: &str, required: bool) -> Value {
-    let mut out = json!({"content": {"*/*": {"schema": reference(schema)}}});
+fn body(schema: &str, custom: bool, required: bool) -> Value {
+    let forms: &[&str] = if custom {
+        &["application/json", "application/yaml"]
+    } else {
+        &["*/*"]
+    };
+    let content: Map<String, Value> = forms
+        .iter()
+        .map(|form| ((*form).to_owned(), json!({"schema": reference(schema)})))
+        .collect();
+    let mut out = json!({"content": content});
     if required {
         path::set(&mut out, &["required"], true.into());
     }
@@ -215,21 +238,30 @@ pub(super) fn add(
     } else {
         &[]
     };
+    let patched: &[(&str, &str)] = if custom { &[OK] } else { &[OK, CREATED] };
+    // The removal of a namespace gives the namespace, though the document says otherwise.
+    let removed = if resource.returned() && !resource.is("", "Namespace") {
+        name
+    } else {
+        &format!("{META}.Status")
+    };
     let list = format!("{name}List");
     let status = format!("{META}.Status");
-    let options = || Some(body(&format!("{META}.DeleteOptions"), false));
+    let options = || Some(body(&format!("{META}.DeleteOptions"), custom, false));
     let collection = kind.collection_path(kind.namespaced.then_some("{namespace}"));
     let mut common = vec![query(&("pretty", "string"))];
     if kind.namespaced {
-        let says = "object name and auth scope, such as for teams and projects";
-        common.insert(0, in_path("namespace", says));
+        let scope = "object name and auth scope, such as for teams and projects";
+        common.insert(0, in_path("namespace", scope));
         let everywhere = Place {
             ending: format!("{}ForAllNamespaces", place.ending.replace("Namespaced", "")),
             ..Place::new(&kind.group, &kind.version, &kind.kind, false, custom)
         };
         let get = everywhere.operation(("list", "list"), says, None, &list, &[OK], &[]);
-        let mut parameters: Vec<Value> = LISTS.iter().map(query).collect();
-        parameters.push(query(&("pretty", "string")));
+        let mut parameters = LISTS.to_vec();
+        parameters.push(("pretty", "string"));
+        parameters.sort_unstable();
+        let parameters: Vec<Value> = parameters.iter().map(query).collect();
         out.insert(
             kind.collection_path(None),
             json!({"get": get, "parameters": parameters}),
@@ -245,14 +277,12 @@ pub(super) fn add(
         "get": place.operation(("list", "list"), says, None, &list,
             &[OK], &LISTS),
         "post": place.operation(("create", "post"), article("create", &kind.kind),
-            Some(body(name, true)), name, &[OK, CREATED, ACCEPTED], &WRITES),
+            Some(body(name, custom, true)), name, &[OK, CREATED, ACCEPTED], &WRITES),
         "parameters": common,
     });
     if !resource.is("", "Namespace") {
         let delete = Place {
-            ending: place
-                .ending
-                .replacen("Namespaced", "CollectionNamespaced", 1),
+            ending: place.collection(kind.namespaced),
             ..Place::new(
                 &kind.group,
                 &kind.version,
@@ -279,11 +309,11 @@ pub(super) fn add(
         json!({
             "get": place.operation(("read", "get"), "read the specified", None, name, &[OK], reads),
             "put": place.operation(("replace", "put"), "replace the specified",
-                Some(body(name, true)), name, &[OK, CREATED], &WRITES),
+                Some(body(name, custom, true)), name, &[OK, CREATED], &WRITES),
             "delete": place.operation(("delete", "delete"), article("delete", &kind.kind),
-                options(), &status, &[OK, ACCEPTED], &DELETES),
+                options(), removed, &[OK, ACCEPTED], &DELETES),
             "patch": place.operation(("patch", "patch"), "partially update the specified",
-                Some(patch_body(custom)), name, &[OK, CREATED], &PATCHES),
+                Some(patch_body(custom)), name, patched, &PATCHES),
             "parameters": common,
         }),
     );
@@ -293,13 +323,7 @@ pub(super) fn add(
         }
         let (of, of_name) = if part == "scale" {
             schemas.add_named(SCALE);
-            (
-                Place {
-                    ending: format!("{}Scale", place.ending),
-                    ..Place::new("autoscaling", "v1", "Scale", false, custom)
-                },
-                SCALE,
-            )
+            (scale_of(&place), SCALE)
         } else {
             (
                 Place {
@@ -321,22 +345,43 @@ pub(super) fn add(
             json!({
                 "get": of.operation(("read", "get"), &says("read"), None, of_name, &[OK], reads),
                 "put": of.operation(("replace", "put"), &says("replace"),
-                    Some(body(of_name, true)), of_name, &[OK, CREATED], &WRITES),
+                    Some(body(of_name, custom, true)), of_name, &[OK, CREATED], &WRITES),
                 "patch": of.operation(("patch", "patch"), &says("partially update"),
-                    Some(patch_body(custom)), of_name, &[OK, CREATED], &PATCHES),
+                    Some(patch_body(custom)), of_name, patched, &PATCHES),
                 "parameters": common,
             }),
         );
     }
 }
 
+/// The place of what scales a kind. Only a built-in kind's says that it holds a Scale.
+fn scale_of<'a>(place: &Place<'a>) -> Place<'a> {
+    let (group, version, kind) = if place.custom {
+        (place.group, place.version, place.kind)
+    } else {
+        ("autoscaling", "v1", "Scale")
+    };
+    Place {
+        group,
+        version,
+        kind,
+        of: place.of,
+        heading: place.heading.clone(),
+        ending: format!("{}Scale", place.ending),
+        custom: place.custom,
+    }
+}
+
 fn article(verb: &str, kind: &str) -> &'static str {
+    let many = kind.ends_with('s') && !kind.ends_with("ss");
     let vowel = kind.starts_with(['A', 'E', 'I', 'O', 'U']);
-    match (verb, vowel) {
-        ("create", true) => "create an",
-        ("create", false) => "create a",
-        (_, true) => "delete an",
-        (_, false) => "delete a",
+    match (verb, many, vowel) {
+        ("create", true, _) => "create",
+        ("create", _, true) => "create an",
+        ("create", ..) => "create a",
+        (_, true, _) => "delete",
+        (_, _, true) => "delete an",
+        _ => "delete a",
     }
 }
 
@@ -358,13 +403,19 @@ pub(super) fn add_question(info: &'static KindInfo, out: &mut BTreeMap<String, V
     let post = place.operation(
         ("create", "post"),
         article("create", &info.kind),
-        Some(body(name, true)),
+        Some(body(name, false, true)),
         name,
         &[OK, CREATED, ACCEPTED],
-        &WRITES,
+        &[],
     );
+    let mut parameters: Vec<Value> = WRITES.iter().map(query).collect();
+    if info.namespaced {
+        let says = "object name and auth scope, such as for teams and projects";
+        parameters.push(in_path("namespace", says));
+    }
+    parameters.push(query(&("pretty", "string")));
     out.insert(
         kind.collection_path(info.namespaced.then_some("{namespace}")),
-        json!({"post": post}),
+        json!({"post": post, "parameters": parameters}),
     );
 }

@@ -21,8 +21,14 @@ pub(crate) struct Judged {
     pub(crate) warnings: Vec<String>,
 }
 
-/// All that is wrong with an object: against its schema, its lists, and then its rules.
-pub(crate) fn judge(new: &Value, old: Option<&Value>, schema: &Structural) -> Judged {
+/// All that is wrong with an object: against its schema, its lists, what was found of its counts,
+/// and then its rules.
+pub(crate) fn judge(
+    new: &Value,
+    old: Option<&Value>,
+    schema: &Structural,
+    counts: Vec<Cause>,
+) -> Judged {
     let was = old.map(|old| Was { old, schema });
     let mut causes: Vec<Cause> = check(new, schema, "", was)
         .issues
@@ -38,6 +44,7 @@ pub(crate) fn judge(new: &Value, old: Option<&Value>, schema: &Structural) -> Ju
     if before.is_empty() {
         lists::duplicates(new, schema, "", &mut causes);
     }
+    causes.extend(counts);
     let mut warnings = Vec::new();
     if schema.ruled {
         let blocks = |cause: &Cause| {
@@ -255,14 +262,13 @@ fn check_values(value: &Value, schema: &Structural, path: &str, out: &mut Outcom
     if values.iter().any(same) {
         return;
     }
-    let mut supported: Vec<String> = values
+    let supported: Vec<String> = values
         .iter()
         .map(|v| match v {
             Value::String(text) => text.clone(),
             other => other.to_string(),
         })
         .collect();
-    supported.sort();
     let known: Vec<&str> = supported.iter().map(String::as_str).collect();
     let cause = Cause::unsupported(field(path), value, &known);
     let quoted: Vec<String> = known.iter().map(|v| weir_gocompat::quote(v)).collect();

@@ -4,7 +4,7 @@ use super::*;
 use serde_json::json;
 
 fn said(schema: &Value, value: &Value) -> Vec<String> {
-    let causes = judge(value, None, &Structural::read(schema)).causes;
+    let causes = judge(value, None, &Structural::read(schema), Vec::new()).causes;
     causes
         .into_iter()
         .map(|c| format!("{}: {}", c.field, c.message))

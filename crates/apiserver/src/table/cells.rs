@@ -23,6 +23,13 @@ pub(super) fn of(resource: &Resource, object: &Value, now: Timestamp) -> Vec<Val
         ("", "ReplicationController") | ("apps" | "batch", _) => {
             out.extend(workloads::cells(&kind.kind, &row));
         }
+        ("autoscaling", "Scale") => {
+            out.extend([
+                row.number(&["spec", "replicas"]).into(),
+                row.number(&["status", "replicas"]).into(),
+                row.age(),
+            ]);
+        }
         ("autoscaling", _) => {
             let whole = crate::convert::scaler_v2(object);
             out.extend(autoscaling::scaler(&Row {

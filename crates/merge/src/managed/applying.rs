@@ -80,7 +80,7 @@ pub fn apply(
     if changed {
         let owner = Owner::of(writer, Operation::Apply);
         if let Some(share) = table.get_mut(&owner) {
-            share.time = Some(writer.now.to_owned());
+            share.time = writer.time();
         }
         if ty.name().is_some() {
             // Built-in objects are kept in fixed shapes, which have no nulls.

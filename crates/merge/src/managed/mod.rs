@@ -81,6 +81,14 @@ pub struct Writer<'a> {
     pub versions: &'a [(String, TypeRef)],
 }
 
+impl Writer<'_> {
+    /// What is recorded as the time of a share. Kubernetes makes the shares of a scale anew from
+    /// what its face owns, which has no times.
+    fn time(&self) -> Option<String> {
+        (self.subresource != "scale").then(|| self.now.to_owned())
+    }
+}
+
 /// One field that another manager owns with a different value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {

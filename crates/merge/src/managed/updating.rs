@@ -92,7 +92,7 @@ pub(super) fn record(
     });
     share.fields = share.fields.union(&gained);
     writer.api_version.clone_into(&mut share.api_version);
-    share.time = Some(writer.now.to_owned());
+    share.time = writer.time();
     Ok(())
 }
 
