@@ -260,6 +260,10 @@ pub(crate) fn check(
     if group == "rbac.authorization.k8s.io" {
         return authorize::check(resource, old, new);
     }
+    if part == Part::Finalize {
+        others::namespace(new, true, &mut checks);
+        return checks.causes;
+    }
     // Of a DaemonSet it is told first what may not change.
     let change_first = (group, kind) == ("apps", "DaemonSet");
     if let Some(old) = old.filter(|_| change_first) {
@@ -310,7 +314,7 @@ fn rules(group: &str, kind: &str, old: Option<&Value>, new: &Value, checks: &mut
         }
         ("", "ResourceQuota") => others::quota(new, checks),
         ("", "LimitRange") => others::limit_range(new, checks),
-        ("", "Namespace") => others::namespace(new, checks),
+        ("", "Namespace") => others::namespace(new, false, checks),
         ("", "Node") => others::node(new, checks),
         ("node.k8s.io", "RuntimeClass") => others::runtime_class(new, checks),
         _ => {}

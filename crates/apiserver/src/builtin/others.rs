@@ -323,13 +323,17 @@ fn limit_amounts(limit: &Value, at: At<'_>, checks: &mut Checks) {
     }
 }
 
-/// A Namespace.
-pub(super) fn namespace(object: &Value, checks: &mut Checks) {
+/// A Namespace. Which of its finalizers is wrong is said where they alone are written.
+pub(super) fn namespace(object: &Value, finalizing: bool, checks: &mut Checks) {
     let spec = At::root("spec");
     let finalizers = spec.field("finalizers");
     for (i, name) in list(of(object, "spec"), "finalizers").iter().enumerate() {
         let name = name.as_str().unwrap_or_default();
-        let at = finalizers.index(i);
+        let at = if finalizing {
+            finalizers.index(i)
+        } else {
+            finalizers
+        };
         checks.faults(at, name, names::qualified(name));
         if !name.contains('/') && !matches!(name, "kubernetes" | "orphan" | "foregroundDeletion") {
             let detail = "name is neither a standard finalizer name nor is it fully qualified";

@@ -10,6 +10,7 @@ mod controllers_jobs;
 mod controllers_places;
 mod controllers_scale;
 mod controllers_sets;
+mod counts;
 mod definitions;
 mod faults;
 mod forms;
