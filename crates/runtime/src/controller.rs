@@ -88,8 +88,20 @@ impl Controller {
         reconciler: impl Reconciler,
         options: ControllerOptions,
     ) -> Self {
+        Self::over(context, name, WatchOf::all(kind), reconciler, options)
+    }
+
+    /// The same, over a watch that keeps as much of its own objects as `of` says.
+    pub fn over(
+        context: &Context,
+        name: &'static str,
+        of: WatchOf,
+        reconciler: impl Reconciler,
+        options: ControllerOptions,
+    ) -> Self {
         let queue = Arc::new(Queue::new(options.backoff));
-        let store = context.caches.watch(WatchOf::all(kind));
+        let kind = of.kind.clone();
+        let store = context.caches.watch(of);
         let own = queue.clone();
         store.on_change(move |change| {
             if asks_for_work(change) {
@@ -98,7 +110,7 @@ impl Controller {
         });
         let controller = Self {
             name,
-            kind: kind.clone(),
+            kind,
             caches: context.caches.clone(),
             metrics: context.metrics.clone(),
             stop: context.stop.clone(),

@@ -21,8 +21,8 @@ use weir_runtime::http::Http;
 use weir_runtime::kinds::{EVENT, POD};
 use weir_runtime::queue::Backoff;
 use weir_runtime::{
-    ApiClient, Context, Controller, ControllerOptions, EventKind, Outcome, Reconciler, Recorder,
-    SharedClock, Store, WatchOf, Write,
+    ApiClient, Context, Controller, ControllerOptions, EventKind, Outcome, Projection, Reconciler,
+    Recorder, SharedClock, Store, WatchOf, Write,
 };
 
 use crate::addresses::Addresses;
@@ -62,21 +62,23 @@ const RESTART: Backoff = Backoff {
 pub(crate) struct Kubelet {
     store: Arc<Store>,
     node: Arc<Node>,
-    running: Mutex<HashMap<String, (Key, CancellationToken)>>,
+    /// The supervised pods: their uid, and what stops them.
+    running: Mutex<HashMap<Key, (String, CancellationToken)>>,
 }
 
 impl Kubelet {
     pub(crate) fn controller(context: &Context, node: Arc<Node>) -> Controller {
-        let store = context.caches.watch(WatchOf::all(&POD));
+        let of = WatchOf::projected(&POD, Projection::Text);
+        let store = context.caches.watch(of.clone());
         let reconciler = Self {
             store,
             node,
             running: Mutex::default(),
         };
-        Controller::new(
+        Controller::over(
             context,
             "sandbox-kubelet",
-            &POD,
+            of,
             reconciler,
             ControllerOptions::default(),
         )
@@ -92,32 +94,32 @@ impl Reconciler for Kubelet {
             .as_ref()
             .filter(|p| !p.is_deleting())
             .map(|p| p.uid().to_owned());
-        running.retain(|uid, (owner, stop)| {
-            let keep = owner != key || Some(uid) == live.as_ref();
-            if !keep {
-                stop.cancel();
-            }
-            keep
-        });
+        if running
+            .get(key)
+            .is_some_and(|(uid, _)| Some(uid) != live.as_ref())
+            && let Some((_, stop)) = running.remove(key)
+        {
+            stop.cancel();
+        }
         let Some(pod) = pod else { return Outcome::Wait };
         if pod.is_deleting() {
             // A pod that was never started has no supervisor to take it away.
             if pod.text(&["status", "podIP"]).is_empty() {
-                let (node, pod) = (self.node.clone(), pod.clone());
+                let (node, key, uid) = (self.node.clone(), key.clone(), pod.uid().to_owned());
                 self.node
                     .tracker
-                    .spawn(async move { node.remove(&pod).await });
+                    .spawn(async move { node.remove(&key, &uid).await });
             }
-        } else if !running.contains_key(pod.uid())
+        } else if !running.contains_key(key)
             && !matches!(pod.text(&["status", "phase"]), "Succeeded" | "Failed")
             && !awaits_another(&pod)
         {
             let stop = CancellationToken::new();
-            running.insert(pod.uid().to_owned(), (key.clone(), stop.clone()));
+            running.insert(key.clone(), (pod.uid().to_owned(), stop.clone()));
             let node = self.node.clone();
             self.node
                 .tracker
-                .spawn(async move { node.supervise(&pod, stop).await });
+                .spawn(async move { node.supervise(pod, stop).await });
         }
         Outcome::Wait
     }
@@ -201,14 +203,39 @@ impl Running {
 /// Why a container does not run: the reason and message that its status shows.
 struct Waiting(&'static str, String);
 
+/// What came of following a container.
+enum Followed {
+    /// It ended, with a code.
+    Ended(i64),
+    /// The pod ends.
+    Stopped,
+    /// It stays as it is until the pod ends, and nobody need ask it.
+    Settled,
+}
+
 impl Node {
-    async fn supervise(&self, pod: &Object, stop: CancellationToken) {
+    /// Keeps a pod from its start to its removal. What brings it up is on the heap and goes with
+    /// the object once the pod has settled, so that a quiet pod costs little.
+    async fn supervise(&self, pod: Arc<Object>, stop: CancellationToken) {
+        let (key, uid) = (pod.key(), pod.uid().to_owned());
+        let Some(address) = Box::pin(self.bring_up(&pod, &stop)).await else {
+            return;
+        };
+        drop(pod);
+        stop.cancelled().await;
+        self.addresses.release_pod(address);
+        self.logs.forget(&uid);
+        Box::pin(self.remove(&key, &uid)).await;
+    }
+
+    /// Runs a pod until it settles or is to end; answers its address unless the pod is over.
+    async fn bring_up(&self, pod: &Object, stop: &CancellationToken) -> Option<Ipv4Addr> {
         // A pod that is on no node would be gone at once when deleted, with its container running.
         if pod.text(&["spec", "nodeName"]).is_empty() {
             let bound = self.server.store().bind(pod.namespace(), pod.name(), NODE);
             if let Err(refusal) = bound {
                 tracing::debug!(%refusal, pod = %pod.key(), "not bound: the pod went meanwhile");
-                return;
+                return None;
             }
             self.tell_scheduled(pod);
         }
@@ -219,7 +246,7 @@ impl Node {
             self.waiting(pod, None, "NoAddress", "all pod addresses are taken", 0)
                 .await;
             tokio::select! {
-                () = stop.cancelled() => return,
+                () = stop.cancelled() => return None,
                 () = tokio::time::sleep(Duration::from_secs(1)) => {}
             }
         };
@@ -229,12 +256,14 @@ impl Node {
             let wait = match self.start(pod, address).await {
                 Ok(running) => {
                     waits = 0;
-                    let code = self.watch(pod, address, running, ends, &stop).await;
-                    let Some(code) = code else { break };
+                    let code = match self.watch(pod, address, running, ends, stop).await {
+                        Followed::Ended(code) => code,
+                        Followed::Stopped | Followed::Settled => break,
+                    };
                     if !restarts(pod, code) {
                         self.ended(pod, address, code, ends).await;
                         self.addresses.release_pod(address);
-                        return;
+                        return None;
                     }
                     ends += 1;
                     let message = format!("the container ended with code {code}");
@@ -258,9 +287,7 @@ impl Node {
                 () = tokio::time::sleep(wait) => {}
             }
         }
-        self.addresses.release_pod(address);
-        self.logs.forget(pod.uid());
-        self.remove(pod).await;
+        Some(address)
     }
 
     /// Starts the pod's first container; the sandbox runs no others.
@@ -364,7 +391,7 @@ impl Node {
         Ok(env)
     }
 
-    /// Follows a running container until it ends (its exit code) or the pod does (`None`).
+    /// Follows a running container.
     async fn watch(
         &self,
         pod: &Object,
@@ -372,7 +399,7 @@ impl Node {
         mut running: Running,
         ends: u32,
         stop: &CancellationToken,
-    ) -> Option<i64> {
+    ) -> Followed {
         let empty = Value::Null;
         let container = pod.get(&["spec", "containers", "0"]).unwrap_or(&empty);
         let probe = Probe::of(container, IpAddr::from(address));
@@ -387,6 +414,9 @@ impl Node {
                 self.running(pod, address, ready, &since, ends).await;
                 shown = Some(ready);
             }
+            if matches!(running, Running::Simulated) && probe.asks_nothing() {
+                return Followed::Settled;
+            }
             let wait = if ready {
                 probe.period
             } else {
@@ -394,7 +424,7 @@ impl Node {
             };
             tokio::select! {
                 () = stop.cancelled() => break,
-                code = running.ended() => return Some(code),
+                code = running.ended() => return Followed::Ended(code),
                 () = tokio::time::sleep(wait) => {}
             }
         }
@@ -407,7 +437,7 @@ impl Node {
                 .stop(Duration::from_secs(grace.unwrap_or(30).min(30)))
                 .await;
         }
-        None
+        Followed::Stopped
     }
 
     async fn running(&self, pod: &Object, address: Ipv4Addr, ready: bool, since: &str, ends: u32) {
@@ -545,9 +575,9 @@ impl Node {
         }
     }
 
-    async fn remove(&self, pod: &Object) {
+    async fn remove(&self, key: &Key, uid: &str) {
         for attempt in 1..=5 {
-            match self.api.delete_now(&POD, &pod.key(), pod.uid()).await {
+            match self.api.delete_now(&POD, key, uid).await {
                 Ok(_) => return,
                 // Another pod of this name is there by now.
                 Err(failure) if failure.is_conflict() => return,

@@ -10,7 +10,7 @@ use serde_json::Value;
 use weir_object::{Key, Object};
 use weir_runtime::http::Resolve;
 use weir_runtime::kinds::{ENDPOINT_SLICE, POD, SERVICE};
-use weir_runtime::{Caches, Store, WatchOf};
+use weir_runtime::{Caches, Projection, Store, WatchOf};
 
 use crate::proxy::model::Destination;
 
@@ -74,7 +74,7 @@ impl Names {
             own: RwLock::default(),
             services: caches.watch(WatchOf::all(&SERVICE)),
             slices: caches.watch(WatchOf::all(&ENDPOINT_SLICE)),
-            pods: caches.watch(WatchOf::all(&POD)),
+            pods: caches.watch(WatchOf::projected(&POD, Projection::Text)),
             turn: AtomicUsize::new(0),
         }
     }

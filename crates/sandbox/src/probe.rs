@@ -43,6 +43,11 @@ impl Probe {
         }
     }
 
+    /// Whether a running container counts as ready without being asked.
+    pub(crate) fn asks_nothing(&self) -> bool {
+        self.url.is_none()
+    }
+
     /// Whether the container says it is ready.
     pub(crate) async fn ask(&self, http: &Http) -> bool {
         let Some(url) = &self.url else { return true };

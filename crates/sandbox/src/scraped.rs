@@ -1,11 +1,13 @@
 //! Owns what Prometheus scrapes in a sandbox: pods that ask for it by annotation, and the proxy.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddrV4;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use url::Url;
-use weir_object::Object;
+use weir_object::{Key, Object};
 use weir_runtime::kinds::POD;
-use weir_runtime::{Context, WatchOf};
+use weir_runtime::{Context, Projection, WatchOf};
 
 use crate::prometheus::Target;
 
@@ -14,9 +16,20 @@ pub(crate) fn targets(
     context: &Context,
     proxy: SocketAddrV4,
 ) -> impl Fn() -> Vec<Target> + Send + Sync + 'static {
-    let pods = context.caches.watch(WatchOf::all(&POD));
+    let of = WatchOf::projected(&POD, Projection::Text);
+    let pods = Arc::new(Noted::default());
+    let seen = pods.clone();
+    let store = context.caches.watch(of);
+    store.on_change(move |change| {
+        let target = change.after.as_deref().and_then(target);
+        note(&seen, change.key.clone(), target);
+    });
+    for pod in store.list() {
+        note(&pods, pod.key(), target(&pod));
+    }
     move || {
-        let mut out: Vec<Target> = pods.list().iter().filter_map(|pod| target(pod)).collect();
+        let pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out: Vec<Target> = pods.values().cloned().collect();
         if let Ok(url) = Url::parse(&format!("http://{proxy}/metrics")) {
             out.push(Target {
                 url,
@@ -25,6 +38,16 @@ pub(crate) fn targets(
         }
         out
     }
+}
+
+type Noted = Mutex<BTreeMap<Key, Target>>;
+
+fn note(pods: &Noted, key: Key, target: Option<Target>) {
+    let mut pods = pods.lock().unwrap_or_else(PoisonError::into_inner);
+    match target {
+        Some(target) => pods.insert(key, target),
+        None => pods.remove(&key),
+    };
 }
 
 fn target(pod: &Object) -> Option<Target> {

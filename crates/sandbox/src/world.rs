@@ -16,7 +16,8 @@ use weir_object::Object;
 use weir_runtime::http::Http;
 use weir_runtime::kinds::POD;
 use weir_runtime::{
-    ApiFailure, Context, Controller, Secret, SharedClock, SystemClock, VirtualClock, WatchOf,
+    ApiFailure, Context, Controller, Projection, Secret, SharedClock, SystemClock, VirtualClock,
+    WatchOf,
 };
 
 use crate::hands::HandFailure;
@@ -365,7 +366,10 @@ impl Sandbox {
         self.background.cancel();
         // Pods end with the sandbox, but a state file goes on with them.
         self.server.close_file();
-        let pods = self.context.caches.watch(WatchOf::all(&POD));
+        let pods = self
+            .context
+            .caches
+            .watch(WatchOf::projected(&POD, Projection::Text));
         for pod in pods.list() {
             // Deleted pods are ended by their supervisors as at any other time.
             let (key, policy) = (pod.key(), weir_runtime::Propagation::Background);
