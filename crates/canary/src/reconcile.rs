@@ -70,6 +70,7 @@ pub fn controller(context: &Context, options: Options) -> Controller {
     };
     let canaries = stores.canaries.clone();
     Controller::new(context, "canary", &weir_api::canary::KIND, reconciler, run)
+        .freezes()
         .also(WatchOf::all(&DEPLOYMENT), about(workloads))
         .also(WatchOf::all(&SERVICE), about(services))
         .also(WatchOf::all(&HTTP_ROUTE), about(services))

@@ -52,6 +52,7 @@ pub fn controller(context: &Context, options: Options) -> Controller {
     };
     let (by_source, by_dependency, by_canary) = (store.clone(), store.clone(), store);
     Controller::new(context, "kustomization", &KIND, reconciler, settings)
+        .freezes()
         .also(WatchOf::all(&git_repository::KIND), move |change| {
             of_source(change, &by_source)
         })

@@ -46,28 +46,31 @@ impl Default for Options {
     }
 }
 
-/// The controllers of ImageRepository, ImagePolicy and ImageUpdateAutomation.
-pub fn controllers(context: &Context, options: Options) -> Vec<Controller> {
-    let watch = |kind: &Kind| context.caches.watch(WatchOf::all(kind));
-    let namespaces = WatchOf {
-        projection: Projection::Metadata,
-        ..WatchOf::all(&NAMESPACE)
-    };
-    let repositories = watch(&image_repository::KIND);
-    let policies = watch(&image_policy::KIND);
-    let automations = watch(&image_update_automation::KIND);
-    let desk = |kind: Kind, manager: &'static str| Desk {
+fn desk(context: &Context, kind: Kind, manager: &'static str) -> Desk {
+    Desk {
         api: context.api.with_manager(manager),
         events: context.events.named(manager),
         clock: context.clock.clone(),
         kind,
-    };
+    }
+}
+
+fn settings(options: &Options) -> ControllerOptions {
     let mut settings = ControllerOptions {
         workers: options.workers,
         ..ControllerOptions::default()
     };
     settings.backoff.most = options.longest_retry;
+    settings
+}
 
+/// The controllers of ImageRepository and ImagePolicy, which share what was scanned.
+pub fn reflector(context: &Context, options: &Options) -> [Controller; 2] {
+    let watch = |kind: &Kind| context.caches.watch(WatchOf::all(kind));
+    let namespaces = WatchOf::projected(&NAMESPACE, Projection::Metadata);
+    let repositories = watch(&image_repository::KIND);
+    let policies = watch(&image_policy::KIND);
+    let settings = settings(options);
     let tags = Arc::new(TagStore::default());
     let oci = Oci::new(context.http.clone());
     let scan = Controller::new(
@@ -75,7 +78,7 @@ pub fn controllers(context: &Context, options: Options) -> Vec<Controller> {
         "imagerepository",
         &image_repository::KIND,
         ImageRepositories {
-            desk: desk(image_repository::KIND, IMAGE_REFLECTOR_CONTROLLER),
+            desk: desk(context, image_repository::KIND, IMAGE_REFLECTOR_CONTROLLER),
             store: repositories.clone(),
             tags: tags.clone(),
             oci: oci.clone(),
@@ -89,7 +92,7 @@ pub fn controllers(context: &Context, options: Options) -> Vec<Controller> {
         "imagepolicy",
         &image_policy::KIND,
         ImagePolicies {
-            desk: desk(image_policy::KIND, IMAGE_REFLECTOR_CONTROLLER),
+            desk: desk(context, image_policy::KIND, IMAGE_REFLECTOR_CONTROLLER),
             store: policies.clone(),
             repositories,
             namespaces: context.caches.watch(namespaces.clone()),
@@ -120,17 +123,29 @@ pub fn controllers(context: &Context, options: Options) -> Vec<Controller> {
             queue.add(key);
         }
     });
+    [scan, choose]
+}
 
+/// The controller of ImageUpdateAutomation.
+pub fn automation(context: &Context, options: &Options) -> Controller {
+    let watch = |kind: &Kind| context.caches.watch(WatchOf::all(kind));
+    let policies = watch(&image_policy::KIND);
+    let automations = watch(&image_update_automation::KIND);
     let (of_policy, of_source) = (automations.clone(), automations.clone());
     let git = options
         .git
+        .clone()
         .unwrap_or_else(|| Git::new(context.http.clone()));
-    let update = Controller::new(
+    Controller::new(
         context,
         "imageupdateautomation",
         &image_update_automation::KIND,
         ImageUpdateAutomations {
-            desk: desk(image_update_automation::KIND, IMAGE_AUTOMATION_CONTROLLER),
+            desk: desk(
+                context,
+                image_update_automation::KIND,
+                IMAGE_AUTOMATION_CONTROLLER,
+            ),
             store: automations,
             policies,
             sources: watch(&git_repository::KIND),
@@ -138,8 +153,9 @@ pub fn controllers(context: &Context, options: Options) -> Vec<Controller> {
             no_cross_namespace_refs: options.no_cross_namespace_refs,
             attempts: options.push_attempts.max(1),
         },
-        settings,
+        settings(options),
     )
+    .freezes()
     .also(WatchOf::all(&image_policy::KIND), move |change| {
         let (chosen, labels) = (["status", "latestRef"], ["metadata", "labels"]);
         if differs(change, &chosen) || differs(change, &labels) {
@@ -155,8 +171,7 @@ pub fn controllers(context: &Context, options: Options) -> Vec<Controller> {
         } else {
             Vec::new()
         }
-    });
-    vec![scan, choose, update]
+    })
 }
 
 /// Whether a part of the object changed, appeared or went.

@@ -19,4 +19,4 @@ mod trouble;
 mod update;
 mod verdict;
 
-pub use controllers::{Options, controllers};
+pub use controllers::{Options, automation, reflector};

@@ -105,15 +105,7 @@ impl ApiClient {
         let mut out = Vec::new();
         let mut token = String::new();
         for _page in 0..20 {
-            let mut query = url::form_urlencoded::Serializer::new(String::new());
-            query.append_pair("limit", "500");
-            if !labels.is_empty() {
-                query.append_pair("labelSelector", labels);
-            }
-            if !token.is_empty() {
-                query.append_pair("continue", &token);
-            }
-            let request = http::Request::get(format!("{path}?{}", query.finish()));
+            let request = http::Request::get(format!("{path}?{}", page_query(labels, &token)));
             let mut page = self.call("list", &target, request, None).await?;
             weir_object::path::text(&page, &["metadata", "continue"]).clone_into(&mut token);
             if let Some(Value::Array(items)) = weir_object::path::remove(&mut page, &["items"]) {
@@ -290,4 +282,15 @@ fn reference(kind: &Kind, key: &Key) -> ObjectRef {
         namespace: key.namespace.clone(),
         name: key.name.clone(),
     }
+}
+/// The query of one page of a list.
+fn page_query(labels: &str, token: &str) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.append_pair("limit", "500");
+    for (name, value) in [("labelSelector", labels), ("continue", token)] {
+        if !value.is_empty() {
+            query.append_pair(name, value);
+        }
+    }
+    query.finish()
 }

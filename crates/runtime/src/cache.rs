@@ -395,6 +395,16 @@ impl Caches {
             .len()
     }
 
+    /// What is watched and not yet complete, by kind.
+    pub fn incomplete(&self) -> Vec<String> {
+        let stores = self.0.stores.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = stores.values().filter(|store| !store.is_synced());
+        let mut kinds: Vec<String> = waiting.map(|store| store.of.kind.to_string()).collect();
+        kinds.sort();
+        kinds.dedup();
+        kinds
+    }
+
     /// Feeds a write's reply to every store that holds objects of its kind.
     pub(crate) fn observe(&self, kind: &Kind, object: &Object) {
         for store in self.of_kind(kind) {

@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use crate::http::Http;
-use crate::{ApiClient, Caches, Metrics, Recorder, SharedClock};
+use crate::{ApiClient, Caches, Gate, Metrics, Recorder, SharedClock};
 
 /// Everything a reconciler stands on. Cheap to clone.
 #[derive(Clone)]
@@ -20,6 +20,8 @@ pub struct Context {
     pub events: Recorder,
     /// Metrics.
     pub metrics: Metrics,
+    /// What frozen work has to pass; open unless it is set.
+    pub gate: Gate,
     /// Cancelled when the process is to stop.
     pub stop: CancellationToken,
 }
@@ -53,6 +55,7 @@ impl Context {
             clock,
             events,
             metrics: Metrics::new(),
+            gate: Gate::default(),
             stop,
         }
     }

@@ -8,7 +8,8 @@
 //! 3. [`Outcome`] decides when the key comes again; any change brings it back earlier.
 //!
 //! # Guarantees
-//! One key is never worked on by two workers. A panic is contained, told, and backed off like a
+//! A [frozen](Controller::freezes) reconciliation is dropped where it stands, as a crash would, and
+//! comes again when work goes on. One key is never worked on by two workers. A panic is contained, told, and backed off like a
 //! failure. Stopping waits for the work in hand, at most [`ControllerOptions::grace`].
 
 use std::sync::Arc;
@@ -20,7 +21,7 @@ use tokio_util::task::AbortOnDropHandle;
 use weir_object::{Key, Kind, Object};
 
 use crate::queue::{Backoff, Queue};
-use crate::{Caches, Change, Context, Metrics, Projection, Store, WatchOf};
+use crate::{Caches, Change, Context, Gate, Metrics, Projection, Store, WatchOf};
 
 /// When a key is to come again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -72,6 +73,8 @@ pub struct Controller {
     caches: Caches,
     metrics: Metrics,
     stop: tokio_util::sync::CancellationToken,
+    /// The context's gate, and the one that this controller's work has to pass.
+    gates: (Gate, Gate),
     queue: Arc<Queue<Key>>,
     stores: Vec<Arc<Store>>,
     reconciler: Arc<dyn Reconciler>,
@@ -114,6 +117,7 @@ impl Controller {
             caches: context.caches.clone(),
             metrics: context.metrics.clone(),
             stop: context.stop.clone(),
+            gates: (context.gate.clone(), Gate::default()),
             queue,
             stores: vec![store.clone()],
             reconciler: Arc::new(reconciler),
@@ -123,6 +127,13 @@ impl Controller {
             controller.queue.add(object.key());
         }
         controller
+    }
+
+    /// Its work passes the context's gate: it changes workloads, traffic or repositories.
+    #[must_use]
+    pub fn freezes(mut self) -> Self {
+        self.gates.1 = self.gates.0.clone();
+        self
     }
 
     /// Also asks for the keys that `map` names when an object of another kind changes.
@@ -174,15 +185,20 @@ impl Controller {
         }
         let mut workers = JoinSet::new();
         for _ in 0..self.options.workers.max(1) {
-            workers.spawn(work(
-                self.name,
-                self.kind.kind.to_string(),
-                self.queue.clone(),
-                self.stores[0].clone(),
-                self.reconciler.clone(),
-                self.metrics.clone(),
-                self.options.limit,
-            ));
+            workers.spawn(
+                Worker {
+                    name: self.name,
+                    kind: self.kind.kind.to_string(),
+                    queue: self.queue.clone(),
+                    own: self.stores[0].clone(),
+                    reconciler: self.reconciler.clone(),
+                    metrics: self.metrics.clone(),
+                    gate: self.gates.1.clone(),
+                    stop: self.stop.clone(),
+                    limit: self.options.limit,
+                }
+                .work(),
+            );
         }
         self.stop.cancelled().await;
         self.queue.close();
@@ -199,47 +215,76 @@ impl Controller {
     }
 }
 
-async fn work(
+/// What one worker stands on.
+struct Worker {
     name: &'static str,
     kind: String,
     queue: Arc<Queue<Key>>,
     own: Arc<Store>,
     reconciler: Arc<dyn Reconciler>,
     metrics: Metrics,
+    gate: Gate,
+    stop: tokio_util::sync::CancellationToken,
     limit: Duration,
-) {
-    while let Some(key) = queue.take().await {
-        metrics.depth(name, queue.depth().0);
-        let started = Instant::now();
-        let (task, at) = (reconciler.clone(), key.clone());
+}
+
+impl Worker {
+    async fn work(self) {
+        let Self {
+            name,
+            queue,
+            metrics,
+            ..
+        } = &self;
+        while let Some(key) = queue.take().await {
+            tokio::select! {
+                () = self.gate.open() => {}
+                () = self.stop.cancelled() => return,
+            }
+            metrics.depth(name, queue.depth().0);
+            let started = Instant::now();
+            let outcome = self.reconcile(&key).await;
+            let result = match &outcome {
+                Outcome::Wait => {
+                    queue.done(&key, None);
+                    "success"
+                }
+                Outcome::After(wait) => {
+                    queue.done(&key, Some(*wait));
+                    "requeue_after"
+                }
+                Outcome::Retry(why) => {
+                    let wait = queue.failed(&key);
+                    tracing::warn!(controller = name, %key, why, ?wait, "reconciliation failed");
+                    "error"
+                }
+            };
+            metrics.reconciled(name, &self.kind, &key, result, started.elapsed());
+            if self.own.get(&key).is_none() {
+                queue.forget(&key);
+                metrics.forget(&self.kind, &key);
+            }
+        }
+    }
+
+    async fn reconcile(&self, key: &Key) -> Outcome {
+        let (task, at) = (self.reconciler.clone(), key.clone());
         // A task of its own, so that a panic in one object's work ends neither worker nor process.
         // It ends with the worker: a stopped process does nothing more.
         let mut task =
             AbortOnDropHandle::new(tokio::spawn(async move { task.reconcile(&at).await }));
-        let outcome = match tokio::time::timeout(limit, &mut task).await {
-            Ok(Ok(outcome)) => outcome,
-            Ok(Err(e)) => Outcome::Retry(format!("the reconciliation ended abnormally: {e}")),
-            Err(_) => Outcome::Retry(format!("the reconciliation took more than {limit:?}")),
-        };
-        let result = match &outcome {
-            Outcome::Wait => {
-                queue.done(&key, None);
-                "success"
-            }
-            Outcome::After(wait) => {
-                queue.done(&key, Some(*wait));
-                "requeue_after"
-            }
-            Outcome::Retry(why) => {
-                let wait = queue.failed(&key);
-                tracing::warn!(controller = name, %key, why, ?wait, "reconciliation failed");
-                "error"
-            }
-        };
-        metrics.reconciled(name, &kind, &key, result, started.elapsed());
-        if own.get(&key).is_none() {
-            queue.forget(&key);
-            metrics.forget(&kind, &key);
+        tokio::select! {
+            // What is done meanwhile counts, also when both are so at once.
+            biased;
+            ended = tokio::time::timeout(self.limit, &mut task) => match ended {
+                Ok(Ok(outcome)) => outcome,
+                Ok(Err(e)) => Outcome::Retry(format!("the reconciliation ended abnormally: {e}")),
+                Err(_) => {
+                    Outcome::Retry(format!("the reconciliation took more than {:?}", self.limit))
+                }
+            },
+            // Every write leaves a state from which work goes on, so it may end after any.
+            () = self.gate.freeze() => Outcome::After(Duration::ZERO),
         }
     }
 }

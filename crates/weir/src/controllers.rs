@@ -1,14 +1,15 @@
-//! Owns the wiring of the reconcilers: all of them on one context, so on one set of caches.
+//! Owns the wiring of the reconcilers: all of them on one context, so on one set of caches, each
+//! under the name of the controller whose kinds it serves.
 
 use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use axum::Router;
-use axum::routing::get;
 use tokio::task::JoinSet;
+use weir_api::names;
 use weir_artifact::{Retention, Storage};
 use weir_git::Git;
+use weir_object::Kind;
 use weir_runtime::{Context, Controller, SharedClock};
 
 /// What the reconcilers need to know of their process.
@@ -22,10 +23,113 @@ pub struct Options {
     pub metrics_server: String,
 }
 
+/// A part that a process can play, one at a time in a cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// GitRepository.
+    Source,
+    /// Kustomization.
+    Kustomize,
+    /// ImageRepository and ImagePolicy.
+    ImageReflector,
+    /// ImageUpdateAutomation.
+    ImageAutomation,
+    /// Canary.
+    Canary,
+}
+
+impl Role {
+    /// All roles.
+    pub const ALL: [Self; 5] = [
+        Self::Source,
+        Self::Kustomize,
+        Self::ImageReflector,
+        Self::ImageAutomation,
+        Self::Canary,
+    ];
+
+    /// The name of the controller that is known for the role's kinds.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Source => names::SOURCE_CONTROLLER,
+            Self::Kustomize => names::KUSTOMIZE_CONTROLLER,
+            Self::ImageReflector => names::IMAGE_REFLECTOR_CONTROLLER,
+            Self::ImageAutomation => names::IMAGE_AUTOMATION_CONTROLLER,
+            Self::Canary => names::FLAGGER,
+        }
+    }
+
+    /// The name of the Lease that stands for the role, also for others who play it.
+    pub fn lease(self) -> String {
+        format!("{}-leader-election", self.name())
+    }
+
+    /// The kinds that are worked on.
+    pub fn kinds(self) -> Vec<Kind> {
+        use weir_api::{canary, git_repository, kustomization};
+        use weir_api::{image_policy, image_repository, image_update_automation};
+        match self {
+            Self::Source => vec![git_repository::KIND],
+            Self::Kustomize => vec![kustomization::KIND],
+            Self::ImageReflector => vec![image_repository::KIND, image_policy::KIND],
+            Self::ImageAutomation => vec![image_update_automation::KIND],
+            Self::Canary => vec![canary::KIND],
+        }
+    }
+
+    /// The role's controllers, not yet running.
+    pub fn controllers(
+        self,
+        context: &Context,
+        artifacts: &Storage,
+        options: &Options,
+    ) -> Vec<Controller> {
+        match self {
+            Self::Source => vec![weir_source::controller(
+                context,
+                weir_source::Options::new(
+                    artifacts.clone(),
+                    options.artifact_base_url.as_str(),
+                    Git::new(context.http.clone()),
+                ),
+            )],
+            Self::Kustomize => vec![weir_deliver::controller(
+                context,
+                weir_deliver::Options::default(),
+            )],
+            Self::ImageReflector => {
+                weir_image::reflector(context, &weir_image::Options::default()).into()
+            }
+            Self::ImageAutomation => {
+                vec![weir_image::automation(
+                    context,
+                    &weir_image::Options::default(),
+                )]
+            }
+            Self::Canary => vec![weir_canary::controller(
+                context,
+                weir_canary::Options {
+                    min_analysis_interval: options.min_analysis_interval,
+                    metrics_server: options.metrics_server.clone(),
+                    ..weir_canary::Options::default()
+                },
+            )],
+        }
+    }
+}
+
 /// Controllers under way.
+#[derive(Default)]
 pub struct Running(JoinSet<()>);
 
 impl Running {
+    /// Starts more.
+    pub fn start(&mut self, controllers: Vec<Controller>) {
+        for controller in controllers {
+            self.0.spawn(controller.run());
+        }
+    }
+
     /// Waits until all have stopped, which they do when their context's `stop` is cancelled.
     pub async fn stopped(mut self) {
         while self.0.join_next().await.is_some() {}
@@ -42,57 +146,11 @@ pub fn artifacts(dir: &Path, clock: SharedClock) -> anyhow::Result<Storage> {
     })
 }
 
-/// All controllers, not yet running.
-pub fn all(context: &Context, artifacts: &Storage, options: &Options) -> Vec<Controller> {
-    let mut all = vec![
-        weir_source::controller(
-            context,
-            weir_source::Options::new(
-                artifacts.clone(),
-                options.artifact_base_url.as_str(),
-                Git::new(context.http.clone()),
-            ),
-        ),
-        weir_deliver::controller(context, weir_deliver::Options::default()),
-        weir_canary::controller(
-            context,
-            weir_canary::Options {
-                min_analysis_interval: options.min_analysis_interval,
-                metrics_server: options.metrics_server.clone(),
-                ..weir_canary::Options::default()
-            },
-        ),
-    ];
-    all.extend(weir_image::controllers(
-        context,
-        weir_image::Options::default(),
-    ));
-    all
-}
-
-/// Starts all controllers.
+/// Starts the controllers of all roles at once, where nobody else can play them.
 pub fn start(context: &Context, artifacts: &Storage, options: &Options) -> Running {
-    let mut running = JoinSet::new();
-    for controller in all(context, artifacts, options) {
-        running.spawn(controller.run());
+    let mut running = Running::default();
+    for role in Role::ALL {
+        running.start(role.controllers(context, artifacts, options));
     }
-    Running(running)
-}
-
-/// Metrics and health of the process.
-pub fn observability(context: &Context) -> Router {
-    let metrics = context.metrics.clone();
-    Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(|| async { "ok\n" }))
-        .route(
-            "/metrics",
-            get(move || async move {
-                let media = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-                (
-                    [(axum::http::header::CONTENT_TYPE, media)],
-                    metrics.encode(),
-                )
-            }),
-        )
+    running
 }

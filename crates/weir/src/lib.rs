@@ -7,6 +7,8 @@
 mod cli;
 pub mod controllers;
 mod demo;
+pub mod health;
+pub mod leaders;
 mod program;
 
 pub use program::main;

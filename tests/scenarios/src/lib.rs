@@ -9,4 +9,4 @@ mod record;
 mod stage;
 
 pub use faults::{Fault, Faults};
-pub use stage::{Stage, app_manifests};
+pub use stage::{HOME, Replica, Stage, app_manifests};

@@ -6,12 +6,14 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use weir::controllers;
+use weir::controllers::{self, Role};
+use weir::leaders::{self, Seats, Standings};
 use weir_apiserver::ApiServer;
 use weir_object::{Key, Kind, Object};
 use weir_runtime::http::Request;
 use weir_runtime::kinds::{DEPLOYMENT, EVENT, HTTP_ROUTE};
-use weir_runtime::{ApiClient, Caches, Context, SharedClock, VirtualClock, Write};
+use weir_runtime::lease::{LEASE, Terms};
+use weir_runtime::{ApiClient, Caches, Context, Gate, SharedClock, VirtualClock, Write};
 use weir_sandbox::{Load, Sandbox};
 
 use crate::faults::{Faults, Faulty};
@@ -35,6 +37,42 @@ struct Process {
     stop: CancellationToken,
     task: tokio::task::JoinHandle<()>,
 }
+
+/// One of several Weirs that share their work out by Leases.
+pub struct Replica {
+    /// Who it is in its Leases.
+    pub identity: String,
+    /// The faults between it and the API.
+    pub faults: Faults,
+    stop: CancellationToken,
+    task: tokio::task::JoinHandle<Result<(), String>>,
+}
+
+impl Replica {
+    /// Ends it where it stands, as a killed process would.
+    pub async fn kill(self) {
+        self.task.abort();
+        self.stop.cancel();
+        // Aborted on purpose.
+        let _ = self.task.await;
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub async fn end(self) {
+        self.stop.cancel();
+        let ended = self.task.await.expect("no panic");
+        ended.expect("it ends well");
+    }
+
+    /// Waits until it ended by itself; says why.
+    pub async fn ended(&mut self) -> String {
+        let ended = (&mut self.task).await.expect("no panic");
+        ended.expect_err("nobody asked it to end")
+    }
+}
+
+/// The namespace of the controllers themselves.
+pub const HOME: &str = "default";
 
 /// The example's manifests that live in Git, changed by `edit`.
 pub fn app_manifests(edit: impl Fn(&str, String) -> String) -> Vec<(String, Vec<u8>)> {
@@ -60,6 +98,13 @@ pub fn app_manifests(edit: impl Fn(&str, String) -> String) -> Vec<(String, Vec<
 impl Stage {
     /// A sandbox with Weir's controllers running in it, and nothing else yet.
     pub async fn set() -> Self {
+        let mut stage = Self::empty().await;
+        stage.start_controllers();
+        stage
+    }
+
+    /// A sandbox without controllers.
+    pub async fn empty() -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let epoch = jiff::Timestamp::from_second(EPOCH).expect("in range");
         let clock: SharedClock = Arc::new(VirtualClock::starting_at(epoch));
@@ -74,16 +119,14 @@ impl Stage {
         let client = sandbox.client();
         let caches = Caches::new(client.clone(), CancellationToken::new());
         let api = ApiClient::new(client, caches, "kubectl");
-        let mut stage = Self {
+        Self {
             sandbox,
             clock,
             api,
             dir,
             faults: Faults::default(),
             process: None,
-        };
-        stage.start_controllers();
-        stage
+        }
     }
 
     /// The first act: version 1.0.0 is in the registry, the configuration in Git, the cluster's
@@ -95,11 +138,7 @@ impl Stage {
     /// The same with the files in Git changed by `edit`.
     pub async fn with_app_edited(edit: impl Fn(&str, String) -> String) -> Self {
         let stage = Self::set().await;
-        stage.push_image("1.0.0", "0").await;
-        stage
-            .push(app_manifests(edit), "Deploy the application")
-            .await;
-        stage.apply_cluster().await;
+        stage.deploy(edit).await;
         stage
             .until("the Canary is initialised", async |s| {
                 s.phase().await == "Initialized"
@@ -108,27 +147,80 @@ impl Stage {
         stage
     }
 
+    /// Puts version 1.0.0 into the registry, the configuration into Git and the cluster's objects
+    /// into the API.
+    pub async fn deploy(&self, edit: impl Fn(&str, String) -> String) {
+        self.push_image("1.0.0", "0").await;
+        self.push(app_manifests(edit), "Deploy the application")
+            .await;
+        self.apply_cluster().await;
+    }
+
+    /// What a process works with, against the API with these faults.
+    fn context(&self, faults: &Faults, stop: &CancellationToken) -> Context {
+        let service = Faulty::new(self.sandbox.server().clone(), faults.clone());
+        let client = kube::Client::new(service, "default");
+        let (http, clock) = (self.sandbox.http(), self.clock.clone());
+        let mut context = Context::new(client, http, clock, stop.clone());
+        context.gate = Gate::watching(&context.caches, HOME);
+        context
+    }
+
+    fn wiring() -> controllers::Options {
+        controllers::Options {
+            artifact_base_url: "http://artifacts.sandbox:9091".to_owned(),
+            min_analysis_interval: Duration::from_secs(1),
+            metrics_server: "http://prometheus.sandbox:9090".to_owned(),
+        }
+    }
+
+    /// Starts a Weir that works only while it holds the Lease of a role. All share their artifacts.
+    pub fn start_replica(&self, name: &str) -> Replica {
+        let stop = CancellationToken::new();
+        let faults = Faults::default();
+        let context = self.context(&faults, &stop);
+        let artifacts =
+            controllers::artifacts(&self.dir.path().join("artifacts"), self.clock.clone())
+                .expect("artifacts");
+        let seats = Seats {
+            namespace: HOME.to_owned(),
+            identity: leaders::identity(name),
+            terms: Terms::default(),
+            artifacts: None,
+        };
+        let identity = seats.identity.clone();
+        let task = tokio::spawn(async move {
+            let standings = Standings::default();
+            let played =
+                leaders::play(&context, &artifacts, &Self::wiring(), &seats, &standings).await;
+            played.map_err(|why| why.to_string())
+        });
+        Replica {
+            identity,
+            faults,
+            stop,
+            task,
+        }
+    }
+
+    /// Who holds the Lease of a role.
+    pub async fn holder(&self, role: Role) -> String {
+        let key = Key::new(HOME, role.lease());
+        let lease = self.api.get(&LEASE, &key).await.expect("the API answers");
+        let lease = lease.unwrap_or_default();
+        lease.text(&["spec", "holderIdentity"]).to_owned()
+    }
+
     /// Starts Weir's controllers in a "process" of their own.
     pub fn start_controllers(&mut self) {
         let stop = CancellationToken::new();
         let crash = CancellationToken::new();
         self.faults.crash_by(crash.clone());
-        let service = Faulty::new(self.sandbox.server().clone(), self.faults.clone());
-        let client = kube::Client::new(service, "default");
-        let context = Context::new(
-            client,
-            self.sandbox.http(),
-            self.clock.clone(),
-            stop.clone(),
-        );
+        let context = self.context(&self.faults, &stop);
         let artifacts =
             controllers::artifacts(&self.dir.path().join("artifacts"), self.clock.clone())
                 .expect("artifacts");
-        let options = controllers::Options {
-            artifact_base_url: "http://artifacts.sandbox:9091".to_owned(),
-            min_analysis_interval: Duration::from_secs(1),
-            metrics_server: "http://prometheus.sandbox:9090".to_owned(),
-        };
+        let options = Self::wiring();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
             let running = controllers::start(&context, &artifacts, &options);

@@ -130,9 +130,11 @@ impl World {
     }
 
     fn run(&self) {
-        for controller in weir_image::controllers(&self.context, weir_image::Options::default()) {
+        let options = weir_image::Options::default();
+        for controller in weir_image::reflector(&self.context, &options) {
             tokio::spawn(controller.run());
         }
+        tokio::spawn(weir_image::automation(&self.context, &options).run());
     }
 
     /// Stops all controllers and starts new ones, which remember nothing.

@@ -1,9 +1,11 @@
 //! Owns the command line: what can be typed, and nothing of what it does.
 
 pub(crate) mod access;
+pub(crate) mod check;
 pub(crate) mod events;
 pub(crate) mod get;
 pub(crate) mod output;
+pub(crate) mod pause;
 pub(crate) mod reference;
 pub(crate) mod run;
 pub(crate) mod sandbox;
@@ -42,6 +44,12 @@ pub(crate) enum Command {
     Get(get::Options),
     /// Show what happened to them
     Events(events::Options),
+    /// Freeze all applies, canaries and commits where they stand
+    Pause(pause::Options),
+    /// Let frozen work go on
+    Resume(pause::ResumeOptions),
+    /// Check that a cluster has what Weir needs, and that nobody else does its work
+    Check(check::Options),
     /// Show the version
     Version(version::Options),
     /// Print a shell's completion script

@@ -10,10 +10,12 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 use tokio_util::sync::CancellationToken;
 use weir_runtime::http::Http;
-use weir_runtime::{Context, SystemClock};
+use weir_runtime::lease::Terms;
+use weir_runtime::{Context, Gate, SystemClock};
 
 use super::access::Access;
-use crate::controllers;
+use crate::leaders::{self, Seats, Standings};
+use crate::{controllers, health};
 
 /// The form of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -49,46 +51,113 @@ pub(crate) struct Options {
     /// Prometheus for the built-in checks of Canaries that name none
     #[arg(long, value_name = "URL", default_value = "http://prometheus:9090")]
     metrics_server: String,
+    /// Work only while holding the Lease of each role, as several replicas must
+    #[arg(long)]
+    enable_leader_election: bool,
+    /// Where the Leases and the emergency stop are; otherwise $RUNTIME_NAMESPACE, or flux-system
+    #[arg(long, value_name = "NAME")]
+    leader_election_namespace: Option<String>,
+    /// How long others wait for a holder that gives no sign
+    #[arg(long, value_name = "DURATION", default_value = "15s", value_parser = duration)]
+    leader_election_lease_duration: Duration,
+    /// How long a holder tries to renew before it stops
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    leader_election_renew_deadline: Duration,
+    /// Between two attempts to take or renew a Lease
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    leader_election_retry_period: Duration,
     /// The form of the log
     #[arg(long, value_enum, default_value = "json")]
     pub(crate) log_format: LogFormat,
 }
 
-/// Runs until SIGTERM or Ctrl-C.
+/// A duration as Go writes it: `15s`, `1m30s`.
+fn duration(text: &str) -> Result<Duration, String> {
+    weir_gocompat::parse_duration(text).map_err(|e| e.to_string())
+}
+
+impl Options {
+    /// The namespace of the controllers themselves.
+    fn namespace(&self) -> String {
+        let own = || std::env::var("RUNTIME_NAMESPACE").ok();
+        let given = self.leader_election_namespace.clone().or_else(own);
+        given.unwrap_or_else(|| "flux-system".to_owned())
+    }
+
+    fn seats(&self) -> anyhow::Result<Seats> {
+        let host = std::env::var("POD_NAME").ok();
+        let host = host.or_else(|| std::fs::read_to_string("/proc/sys/kernel/hostname").ok());
+        let address = match std::env::var("POD_IP") {
+            Ok(text) => Some(text.parse().with_context(|| {
+                format!("POD_IP is `{text}`, which is no address; take it from `status.podIP`")
+            })?),
+            Err(_) => None,
+        };
+        let terms = Terms {
+            duration: self.leader_election_lease_duration,
+            renew: self.leader_election_renew_deadline,
+            retry: self.leader_election_retry_period,
+        };
+        Ok(Seats {
+            namespace: self.namespace(),
+            identity: leaders::identity(host.as_deref().unwrap_or("weir").trim()),
+            terms: terms.checked()?,
+            artifacts: address.map(|address| (address, self.storage_addr.port())),
+        })
+    }
+}
+
+/// Runs until SIGTERM or Ctrl-C, or until a Lease is lost.
 pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<ExitCode> {
+    let seats = options.seats()?;
     let (client, _) = access.client().await?;
     let stop = CancellationToken::new();
-    let context = Context::new(
+    let mut context = Context::new(
         client,
         Http::system(None),
         Arc::new(SystemClock),
         stop.clone(),
     );
+    context.gate = Gate::watching(&context.caches, &seats.namespace);
+    let standings = Standings::default();
     let artifacts = controllers::artifacts(&options.storage_path, context.clock.clone())?;
-    let served = serve(options.storage_addr, artifacts.router(), stop.clone()).await?;
-    let metrics = serve(
-        options.metrics_addr,
-        controllers::observability(&context),
-        stop.clone(),
-    )
-    .await?;
-    let running = controllers::start(
-        &context,
-        &artifacts,
-        &controllers::Options {
-            artifact_base_url: format!("http://{}", options.storage_adv_addr),
-            min_analysis_interval: Duration::from_secs(options.min_analysis_interval),
-            metrics_server: options.metrics_server,
-        },
+    // Servers outlive the work, so that what is under way can still be fetched and looked at.
+    let close = CancellationToken::new();
+    let served = serve(options.storage_addr, artifacts.router(), close.clone()).await?;
+    let health = health::router(&context, &standings);
+    let metrics = serve(options.metrics_addr, health, close.clone()).await?;
+    let wiring = controllers::Options {
+        artifact_base_url: format!("http://{}", options.storage_adv_addr),
+        min_analysis_interval: Duration::from_secs(options.min_analysis_interval),
+        metrics_server: options.metrics_server.clone(),
+    };
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        identity = seats.identity,
+        "running"
     );
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), "running");
-    stopped().await?;
-    tracing::info!("stopping");
-    stop.cancel();
-    running.stopped().await;
+    let signal = tokio::spawn({
+        let stop = stop.clone();
+        async move {
+            let told = stopped().await;
+            tracing::info!("stopping");
+            stop.cancel();
+            told
+        }
+    });
+    let ended = if options.enable_leader_election {
+        leaders::play(&context, &artifacts, &wiring, &seats, &standings).await
+    } else {
+        controllers::start(&context, &artifacts, &wiring)
+            .stopped()
+            .await;
+        Ok(())
+    };
+    signal.abort();
+    close.cancel();
     // Both end by the same token.
     let _ = tokio::join!(served, metrics);
-    Ok(ExitCode::SUCCESS)
+    ended.map(|()| ExitCode::SUCCESS)
 }
 
 /// Waits for SIGTERM or Ctrl-C.

@@ -1,5 +1,6 @@
 //! The scenarios. Each is one situation a team meets, told as given, when, then.
 
 mod bad_input;
+mod leaders;
 mod story;
 mod trouble;
