@@ -420,3 +420,114 @@ fn kubectl_explains_what_is_served_and_creates_by_its_own_types() {
     let top = refused("top pods");
     assert!(top.contains("Metrics API not available"), "{top}");
 }
+
+/// A port that was free a moment ago.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address").port()
+}
+
+/// Asks a health endpoint until it answers 200; fails after a minute.
+fn until_ready(port: u16) {
+    use std::io::{Read as _, Write as _};
+    let start = std::time::Instant::now();
+    let mut last = String::new();
+    while start.elapsed().as_secs() < 60 {
+        if let Ok(mut stream) = std::net::TcpStream::connect(("127.0.0.1", port)) {
+            let request = "GET /readyz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+            stream.write_all(request.as_bytes()).expect("sent");
+            last.clear();
+            stream.read_to_string(&mut last).expect("an answer");
+            if last.starts_with("HTTP/1.1 200") {
+                return;
+            }
+        }
+        std::thread::yield_now();
+    }
+    panic!("not ready within a minute: {last}");
+}
+
+#[test]
+fn an_elected_weir_holds_its_leases_until_it_is_stopped_and_can_be_paused() {
+    let sandbox = Sandbox::start();
+    let weir = |args: &[&str]| {
+        let output = Command::new(WEIR)
+            .args(args)
+            .env("KUBECONFIG", &sandbox.kubeconfig)
+            .output()
+            .expect("weir runs");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.success(), text)
+    };
+    let check = || -> (bool, Vec<String>) {
+        let (good, text) = weir(&["check", "-n", "default", "-o", "json"]);
+        let told: Value = serde_json::from_str(&text).expect("JSON");
+        let findings = told["findings"].as_array().expect("findings");
+        let of = |f: &Value| ["lease", "pause"].iter().any(|c| f["check"] == *c);
+        let messages = findings
+            .iter()
+            .filter(|f| of(f))
+            .map(|f| f["message"].to_string());
+        (good, messages.collect())
+    };
+    assert!(
+        check().1.iter().all(|m| m.contains("nobody holds")),
+        "{:?}",
+        check()
+    );
+
+    // Elected, it is ready and holds the Lease of each role
+    let dir = tempfile::tempdir().expect("a directory");
+    let health = free_port();
+    let mut process = Command::new(WEIR)
+        .args(["run", "--enable-leader-election", "--log-format", "text"])
+        .args(["--leader-election-namespace", "default"])
+        .args(["--storage-addr", "127.0.0.1:0", "--storage-path"])
+        .arg(dir.path())
+        .args(["--metrics-addr", &format!("127.0.0.1:{health}")])
+        .env("KUBECONFIG", &sandbox.kubeconfig)
+        .env("POD_NAME", "weir-a")
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("weir runs");
+    until_ready(health);
+    let (good, held) = check();
+    assert!(good, "{held:?}");
+    assert_eq!(held.len(), 5, "{held:?}");
+    let by_it = |m: &String| m.contains("held by weir-a_") && m.contains("a Weir");
+    assert!(held.iter().all(by_it), "{held:?}");
+
+    // Paused, it says so; resumed, no more
+    let (paused, told) = weir(&["pause", "--all", "--reason", "drill"]);
+    assert!(paused && told.contains("namespace default"), "{told}");
+    let (_, messages) = check();
+    let last = messages.last().expect("findings");
+    assert!(last.contains("is paused: drill"), "{messages:?}");
+    assert!(weir(&["resume", "--all"]).0);
+    assert_eq!(check().1.len(), 5);
+
+    // Stopped, it ends well and lets go
+    let id = process.id().to_string();
+    let told = Command::new("kill").args(["-TERM", &id]).status();
+    assert!(told.expect("kill runs").success());
+    assert!(process.wait().expect("it ends").success());
+    let (_, messages) = check();
+    assert!(
+        messages.iter().all(|m| m.contains("nobody holds")),
+        "{messages:?}"
+    );
+}
+
+#[test]
+fn times_under_which_two_could_lead_are_refused() {
+    let output = Command::new(WEIR)
+        .args(["run", "--leader-election-lease-duration", "5s"])
+        .output()
+        .expect("weir runs");
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success());
+    assert!(
+        told.contains("lease duration 5s must be longer than the renew deadline 10s"),
+        "{told}"
+    );
+}
