@@ -24,17 +24,22 @@ pub struct Options {
 }
 
 /// A part that a process can play, one at a time in a cluster.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, clap::ValueEnum)]
 pub enum Role {
-    /// GitRepository.
+    /// GitRepository
+    #[value(name = names::SOURCE_CONTROLLER)]
     Source,
-    /// Kustomization.
+    /// Kustomization
+    #[value(name = names::KUSTOMIZE_CONTROLLER)]
     Kustomize,
-    /// ImageRepository and ImagePolicy.
+    /// ImageRepository and ImagePolicy
+    #[value(name = names::IMAGE_REFLECTOR_CONTROLLER)]
     ImageReflector,
-    /// ImageUpdateAutomation.
+    /// ImageUpdateAutomation
+    #[value(name = names::IMAGE_AUTOMATION_CONTROLLER)]
     ImageAutomation,
-    /// Canary.
+    /// Canary
+    #[value(name = names::FLAGGER)]
     Canary,
 }
 
@@ -77,22 +82,23 @@ impl Role {
         }
     }
 
-    /// The role's controllers, not yet running.
+    /// The role's controllers, not yet running. That of the sources needs somewhere to keep
+    /// artifacts, and is not there without.
     pub fn controllers(
         self,
         context: &Context,
-        artifacts: &Storage,
+        artifacts: Option<&Storage>,
         options: &Options,
     ) -> Vec<Controller> {
         match self {
-            Self::Source => vec![weir_source::controller(
-                context,
-                weir_source::Options::new(
-                    artifacts.clone(),
-                    options.artifact_base_url.as_str(),
-                    Git::new(context.http.clone()),
-                ),
-            )],
+            Self::Source => {
+                let controller = |artifacts: &Storage| {
+                    let (artifacts, url) = (artifacts.clone(), options.artifact_base_url.as_str());
+                    let git = Git::new(context.http.clone());
+                    weir_source::controller(context, weir_source::Options::new(artifacts, url, git))
+                };
+                artifacts.map(controller).into_iter().collect()
+            }
             Self::Kustomize => vec![weir_deliver::controller(
                 context,
                 weir_deliver::Options::default(),
@@ -146,10 +152,15 @@ pub fn artifacts(dir: &Path, clock: SharedClock) -> anyhow::Result<Storage> {
     })
 }
 
-/// Starts the controllers of all roles at once, where nobody else can play them.
-pub fn start(context: &Context, artifacts: &Storage, options: &Options) -> Running {
+/// Starts the controllers of these roles at once, where nobody else can play them.
+pub fn start(
+    context: &Context,
+    roles: &[Role],
+    artifacts: Option<&Storage>,
+    options: &Options,
+) -> Running {
     let mut running = Running::default();
-    for role in Role::ALL {
+    for role in roles {
         running.start(role.controllers(context, artifacts, options));
     }
     running

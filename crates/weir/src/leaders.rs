@@ -31,6 +31,8 @@ const LOOK: Duration = Duration::from_secs(30);
 /// How roles are shared out.
 #[derive(Clone, Debug)]
 pub struct Seats {
+    /// The roles that this process may play.
+    pub roles: Vec<Role>,
     /// Where the Leases are.
     pub namespace: String,
     /// Who this process is, and nobody else.
@@ -74,13 +76,13 @@ impl Standings {
 /// A Lease that was held is lost. Everything has stopped then, and the process should end.
 pub async fn play(
     context: &Context,
-    artifacts: &Storage,
+    artifacts: Option<&Storage>,
     options: &Options,
     seats: &Seats,
     standings: &Standings,
 ) -> anyhow::Result<()> {
     let mut campaigns = JoinSet::new();
-    for role in Role::ALL {
+    for role in seats.roles.iter().copied() {
         let key = Key::new(&*seats.namespace, role.lease());
         let election = Election::new(
             context.api.clone(),

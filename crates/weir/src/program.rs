@@ -10,7 +10,7 @@ use crate::cli::{Command, Line};
 
 /// Reads the command line and does what it says.
 pub fn main() -> ExitCode {
-    let line = Line::parse();
+    let line = Line::parse_from(crate::cli::called::arguments(std::env::args_os()));
     weir_runtime::tls::init();
     log(&line);
     let runtime = match runtime(&line) {

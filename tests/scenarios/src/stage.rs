@@ -183,6 +183,7 @@ impl Stage {
             controllers::artifacts(&self.dir.path().join("artifacts"), self.clock.clone())
                 .expect("artifacts");
         let seats = Seats {
+            roles: Role::ALL.to_vec(),
             namespace: HOME.to_owned(),
             identity: leaders::identity(name),
             terms: Terms::default(),
@@ -191,8 +192,14 @@ impl Stage {
         let identity = seats.identity.clone();
         let task = tokio::spawn(async move {
             let standings = Standings::default();
-            let played =
-                leaders::play(&context, &artifacts, &Self::wiring(), &seats, &standings).await;
+            let played = leaders::play(
+                &context,
+                Some(&artifacts),
+                &Self::wiring(),
+                &seats,
+                &standings,
+            )
+            .await;
             played.map_err(|why| why.to_string())
         });
         Replica {
@@ -223,7 +230,7 @@ impl Stage {
         let options = Self::wiring();
         let stopped = stop.clone();
         let task = tokio::spawn(async move {
-            let running = controllers::start(&context, &artifacts, &options);
+            let running = controllers::start(&context, &Role::ALL, Some(&artifacts), &options);
             tokio::select! {
                 () = running.stopped() => {}
                 // A crash: everything is dropped where it stands.

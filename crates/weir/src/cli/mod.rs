@@ -1,6 +1,7 @@
 //! Owns the command line: what can be typed, and nothing of what it does.
 
 pub(crate) mod access;
+pub(crate) mod called;
 pub(crate) mod check;
 pub(crate) mod events;
 pub(crate) mod get;

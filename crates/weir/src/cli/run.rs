@@ -14,8 +14,9 @@ use weir_runtime::lease::Terms;
 use weir_runtime::{Context, Gate, SystemClock};
 
 use super::access::Access;
+use crate::controllers::{self, Role};
+use crate::health;
 use crate::leaders::{self, Seats, Standings};
-use crate::{controllers, health};
 
 /// The form of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -29,6 +30,9 @@ pub(crate) enum LogFormat {
 /// Options of `weir run`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Options {
+    /// Which controllers to be; all by default
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Role::ALL, value_name = "NAME")]
+    roles: Vec<Role>,
     /// Where artifacts are kept
     #[arg(long, value_name = "DIR", default_value = "/data")]
     storage_path: PathBuf,
@@ -52,7 +56,8 @@ pub(crate) struct Options {
     #[arg(long, value_name = "URL", default_value = "http://prometheus:9090")]
     metrics_server: String,
     /// Work only while holding the Lease of each role, as several replicas must
-    #[arg(long)]
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(default_value = "false", action = clap::ArgAction::Set, hide_possible_values = true)]
     enable_leader_election: bool,
     /// Where the Leases and the emergency stop are; otherwise $RUNTIME_NAMESPACE, or flux-system
     #[arg(long, value_name = "NAME")]
@@ -99,6 +104,7 @@ impl Options {
             retry: self.leader_election_retry_period,
         };
         Ok(Seats {
+            roles: self.roles.clone(),
             namespace: self.namespace(),
             identity: leaders::identity(host.as_deref().unwrap_or("weir").trim()),
             terms: terms.checked()?,
@@ -120,10 +126,14 @@ pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<Exi
     );
     context.gate = Gate::watching(&context.caches, &seats.namespace);
     let standings = Standings::default();
-    let artifacts = controllers::artifacts(&options.storage_path, context.clock.clone())?;
     // Servers outlive the work, so that what is under way can still be fetched and looked at.
     let close = CancellationToken::new();
-    let served = serve(options.storage_addr, artifacts.router(), close.clone()).await?;
+    let (mut artifacts, mut served) = (None, None);
+    if seats.roles.contains(&Role::Source) {
+        let kept = controllers::artifacts(&options.storage_path, context.clock.clone())?;
+        served = Some(serve(options.storage_addr, kept.router(), close.clone()).await?);
+        artifacts = Some(kept);
+    }
     let health = health::router(&context, &standings);
     let metrics = serve(options.metrics_addr, health, close.clone()).await?;
     let wiring = controllers::Options {
@@ -146,9 +156,9 @@ pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<Exi
         }
     });
     let ended = if options.enable_leader_election {
-        leaders::play(&context, &artifacts, &wiring, &seats, &standings).await
+        leaders::play(&context, artifacts.as_ref(), &wiring, &seats, &standings).await
     } else {
-        controllers::start(&context, &artifacts, &wiring)
+        controllers::start(&context, &seats.roles, artifacts.as_ref(), &wiring)
             .stopped()
             .await;
         Ok(())
@@ -156,7 +166,9 @@ pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<Exi
     signal.abort();
     close.cancel();
     // Both end by the same token.
-    let _ = tokio::join!(served, metrics);
+    for server in [served, Some(metrics)].into_iter().flatten() {
+        let _ = server.await;
+    }
     ended.map(|()| ExitCode::SUCCESS)
 }
 

@@ -69,7 +69,8 @@ impl World {
             .await?;
         let running = controllers::start(
             &context,
-            &artifacts,
+            &controllers::Role::ALL,
+            Some(&artifacts),
             &controllers::Options {
                 artifact_base_url: format!("http://{}:{}", ARTIFACTS.0, ARTIFACTS.1),
                 min_analysis_interval,

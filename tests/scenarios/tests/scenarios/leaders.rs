@@ -49,12 +49,12 @@ async fn a_leader_killed_in_the_middle_of_a_step_is_followed_from_the_same_step(
     let weights = std::cell::RefCell::new(vec![40]);
     stage
         .until("it is promoted", async |s| {
-            let weight = s.route().await.1;
+            let (weight, phase) = (s.route().await.1, s.phase().await);
             let mut weights = weights.borrow_mut();
             if weights.last() != Some(&weight) {
                 weights.push(weight);
             }
-            s.phase().await == "Succeeded"
+            phase == "Succeeded"
         })
         .await;
     assert_eq!(weights.into_inner(), [40, 60, 0]);
