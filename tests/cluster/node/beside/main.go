@@ -1,4 +1,4 @@
-// What stands beside Kubernetes in the test cluster and is too small to install: `beside dns|git [flags]`.
+// What stands beside Kubernetes in the test cluster and is too small to install: `beside dns|git|targets [flags]`.
 package main
 
 import (
@@ -7,9 +7,9 @@ import (
 )
 
 func main() {
-	parts := map[string]func([]string) error{"dns": serveDNS, "git": serveGit}
+	parts := map[string]func([]string) error{"dns": serveDNS, "git": serveGit, "targets": serveTargets}
 	if len(os.Args) < 2 || parts[os.Args[1]] == nil {
-		fmt.Fprintln(os.Stderr, "usage: beside dns|git [flags]")
+		fmt.Fprintln(os.Stderr, "usage: beside dns|git|targets [flags]")
 		os.Exit(2)
 	}
 	if err := parts[os.Args[1]](os.Args[2:]); err != nil {
