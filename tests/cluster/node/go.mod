@@ -1,4 +1,4 @@
-// The real control plane that the sandbox is compared with. Versions are pinned; nothing here is part of Weir.
+// The real Kubernetes that the sandbox is compared with and that runs Weir in tests. Versions are pinned; nothing here is part of Weir.
 module weir/tests/cluster/node
 
 go 1.24.0
