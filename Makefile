@@ -31,7 +31,7 @@ fuzz: check-tools ## feed the sandbox's API hostile requests, patches and applie
 
 gen: check-tools ## write the generated files: crds/ and the chart's, docs/cli.md
 	$(CARGO) run --locked --quiet -p weir-api --features schema --bin weir-gen-crds
-	rm -rf charts/weir/crds && cp -r crds charts/weir/crds
+	rm -rf charts/weir/files/crds && cp -r crds charts/weir/files/crds
 	$(CARGO) run --locked --quiet -p weir -- reference > docs/cli.md
 
 fmt: ## format the code
