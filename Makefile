@@ -24,6 +24,7 @@ lint: check-tools $(TOOLS)/bin/cargo-deny chart ## format, clippy, dependencies,
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(TOOLS)/bin/cargo-deny --log-level error check bans licenses sources
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
+	./tests/image/check
 	./.ci/generated
 
 fuzz: check-tools ## feed the sandbox's API hostile requests, patches and applies, from a fixed seed
