@@ -5,10 +5,10 @@ CARGO ?= cargo
 # Tools that the checks need and a new machine lacks go here, not into the system.
 TOOLS := target/tools
 
-.PHONY: help demo test lint fuzz gen fmt bench conform image chart
+.PHONY: help demo test lint fuzz gen fmt bench conform image chart chart-install
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 demo: check-tools ## build, then tell the story of a good and a faulty release, live; no cluster needed
 	$(CARGO) build --locked
@@ -51,6 +51,9 @@ image: check-tools ## build the container image, without an engine, into target/
 
 chart: $(TOOLS)/bin/helm $(TOOLS)/pyyaml ## lint the Helm chart, and check what it renders and refuses
 	$(TOOLS)/bin/python ./tests/chart/check $(TOOLS)/bin/helm
+
+chart-install: $(TOOLS)/bin/helm $(TOOLS)/bin/kubectl ## install, upgrade and uninstall the chart on a real control plane
+	./tests/chart/install $(TOOLS)/bin/helm $(TOOLS)/bin/kubectl
 
 .PHONY: check-tools
 check-tools:
