@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Tools that the checks need and a new machine lacks go here, not into the system.
 TOOLS := target/tools
 
-.PHONY: help demo test lint fuzz gen fmt bench conform image chart chart-install
+.PHONY: help demo test lint fuzz gen fmt bench conform image chart chart-install e2e
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ chart: $(TOOLS)/bin/helm $(TOOLS)/pyyaml ## lint the Helm chart, and check what 
 
 chart-install: $(TOOLS)/bin/helm $(TOOLS)/bin/kubectl ## install, upgrade and uninstall the chart on a real control plane
 	./tests/chart/install $(TOOLS)/bin/helm $(TOOLS)/bin/kubectl
+
+e2e: check-tools $(TOOLS)/bin/helm ## the story of a release on a real Kubernetes node, with Weir installed by its chart; needs root
+	./tests/e2e/run
 
 .PHONY: check-tools
 check-tools:
