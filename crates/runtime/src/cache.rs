@@ -7,6 +7,7 @@
 //! `managedFields` are cut off at decode. It refuses to hold Secrets: ask for those when needed.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -93,6 +94,8 @@ pub struct Store {
     listeners: RwLock<Vec<Listener>>,
     synced: flag::Sender<bool>,
     changes: flag::Sender<u64>,
+    /// The API server does not serve the kind, as far as is known.
+    unserved: AtomicBool,
 }
 
 /// An object as a store holds it.
@@ -159,6 +162,7 @@ impl Store {
             listeners: RwLock::default(),
             synced,
             changes,
+            unserved: AtomicBool::new(false),
         }
     }
 
@@ -395,10 +399,12 @@ impl Caches {
             .len()
     }
 
-    /// What is watched and not yet complete, by kind.
+    /// What is watched and not yet complete, by kind. A kind that the API server does not serve is
+    /// not waited for: whoever needs it works once it is there.
     pub fn incomplete(&self) -> Vec<String> {
         let stores = self.0.stores.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiting = stores.values().filter(|store| !store.is_synced());
+        let unserved = |store: &Store| store.unserved.load(Ordering::Relaxed);
+        let waiting = stores.values().filter(|s| !s.is_synced() && !unserved(s));
         let mut kinds: Vec<String> = waiting.map(|store| store.of.kind.to_string()).collect();
         kinds.sort();
         kinds.dedup();
@@ -455,10 +461,13 @@ async fn follow(client: kube::Client, store: Arc<Store>, stop: CancellationToken
         };
         match event {
             None => return,
+            // A list begins, which says nothing of how it ends.
+            Some(Ok(Event::Init)) => listing.clear(),
             Some(Ok(event)) => {
                 failures = 0;
+                store.unserved.store(false, Ordering::Relaxed);
                 match event {
-                    Event::Init => listing.clear(),
+                    Event::Init => {}
                     Event::InitApply(o) => listing.push(project(o.into_object(of), of.projection)),
                     Event::InitDone => store.replace(std::mem::take(&mut listing)),
                     Event::Apply(o) => store.put(project(o.into_object(of), of.projection), true),
@@ -468,6 +477,9 @@ async fn follow(client: kube::Client, store: Arc<Store>, stop: CancellationToken
             Some(Err(e)) => {
                 failures += 1;
                 let wait = backoff.after(failures);
+                if let watcher::Error::InitialListFailed(kube::Error::Api(status)) = &e {
+                    store.unserved.store(status.code == 404, Ordering::Relaxed);
+                }
                 tracing::warn!(kind = %of.kind, %e, ?wait, "watch interrupted");
                 tokio::select! {
                     () = stop.cancelled() => return,
@@ -573,6 +585,35 @@ mod tests {
         store.remove(&mk("y", 10));
         store.observe(&mk("y", 8)); // a late reply to a write before the deletion
         assert_eq!(versions(&store), [("x".into(), 9)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_of_what_is_not_served_is_tried_less_and_less_often() {
+        let asked = Arc::new(Mutex::new(0));
+        let count = asked.clone();
+        let service = tower::service_fn(move |_: http::Request<kube::client::Body>| {
+            *count.lock().expect("lock") += 1;
+            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {},
+                "status": "Failure", "reason": "NotFound", "code": 404, "message": "nothing"});
+            let answer = http::Response::builder().status(404);
+            let body = kube::client::Body::from(status.to_string().into_bytes());
+            std::future::ready(answer.body(body))
+        });
+        let client = kube::Client::new(service, "default");
+        let caches = Caches::new(client, CancellationToken::new());
+        let store = caches.watch(WatchOf::all(&CONFIG_MAP));
+        tokio::time::sleep(Duration::from_mins(5)).await;
+        let asked = *asked.lock().expect("lock");
+        assert!(
+            (10..20).contains(&asked),
+            "asked {asked} times in five minutes"
+        );
+        assert!(!store.is_synced());
+        assert_eq!(
+            caches.incomplete(),
+            Vec::<String>::new(),
+            "it is not waited for"
+        );
     }
 
     #[test]

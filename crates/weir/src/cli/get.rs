@@ -186,6 +186,7 @@ pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<Exi
         return Ok(ExitCode::SUCCESS);
     }
     if found.iter().all(|(_, objects)| objects.is_empty()) {
+        let what = if several { "objects" } else { what };
         match &options.name {
             Some(name) => bail!("`{name}` was not found among {what} in {place}"),
             None => bail!("no {what} were found in {place}"),
