@@ -109,6 +109,8 @@ pub struct Election {
     standing: watch::Sender<Standing>,
     /// The Lease as last seen, and since when it is so.
     seen: Option<(Seen, Instant)>,
+    /// The Lease as this process last wrote it, while it is the holder.
+    held: Option<Object>,
 }
 
 /// What a Lease says.
@@ -199,6 +201,7 @@ impl Election {
             terms,
             standing,
             seen: None,
+            held: None,
         }
     }
 
@@ -268,8 +271,21 @@ impl Election {
         Leadership { lost, let_go, task }
     }
 
-    /// Looks, decides and writes, once; whether the Lease is this process's now.
+    /// Renews, or looks, decides and writes, once; whether the Lease is this process's now.
     async fn attempt(&mut self) -> Result<bool, ApiFailure> {
+        // What was written last is the precondition, so that renewing takes one call and not two:
+        // with a slow API server that is the difference between holding and losing.
+        if let Some(held) = self.held.take() {
+            let write = Write::Replace(self.filled(held, None, true));
+            match self.api.write(&LEASE, &self.key, write).await {
+                Ok(object) => {
+                    self.held = Some(object);
+                    return Ok(true);
+                }
+                Err(failure) if failure.is_conflict() || failure.is_not_found() => {}
+                Err(failure) => return Err(failure),
+            }
+        }
         let live = self.api.get(&LEASE, &self.key).await?;
         let seen = live.as_ref().map(Seen::read);
         let now = Instant::now();
@@ -301,6 +317,7 @@ impl Election {
         match self.api.write(&LEASE, &self.key, write).await {
             Ok(object) => {
                 self.seen = Some((Seen::read(&object), now));
+                self.held = Some(object);
                 if let Step::Take(Some(holder)) = step {
                     tracing::warn!(lease = %self.key, holder,
                         "took a leftover lease, whose holder gave no sign for its whole duration");
