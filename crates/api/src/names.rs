@@ -190,3 +190,12 @@ pub const NAMESPACE_PATTERN: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 /// Pattern of a listener's name.
 pub const SECTION_PATTERN: &str =
     r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+
+/// Annotations that ask something of a Canary: `canary.weir.dev/VERB`. The value is a token, and
+/// each token acts once.
+pub mod ask {
+    /// What they begin with.
+    pub const GROUP: &str = "canary.weir.dev";
+    /// Who asks. The chart's admission policy holds it to the name of who writes it.
+    pub const BY: &str = "canary.weir.dev/requested-by";
+}

@@ -3,12 +3,15 @@
 
 use std::time::Duration;
 
-use weir_api::canary::{Metric, Provider, Spec, TargetKind};
+use weir_api::canary::{Analysis, Metric, Provider, Spec, TargetKind, Webhook, WebhookType};
 use weir_api::metric_template::{self, ProviderKind};
 use weir_api::names::reason::UNSUPPORTED;
 use weir_api::{GoDuration, MetricTemplate};
 use weir_object::{Key, Object};
-use weir_rollout::{Limits, Refusal, Strategy, weighted_steps};
+use weir_rollout::{
+    Affinity, Course, HookKind, Limits, Refusal, Step, Strategy, StrategyError, rising,
+    weighted_steps,
+};
 
 use crate::Options;
 
@@ -20,12 +23,7 @@ const WINDOW: Duration = Duration::from_mins(1);
 pub(crate) fn strategy(spec: &Spec, options: &Options) -> (Strategy, Option<Refusal>) {
     let analysis = &spec.analysis;
     let mut refusal = unsupported(spec, options).or_else(|| invalid(spec));
-    let steps = weighted_steps(
-        analysis.step_weight.unwrap_or_default(),
-        &analysis.step_weights,
-        analysis.max_weight.unwrap_or_default(),
-    )
-    .unwrap_or_else(|e| {
+    let course = course(analysis).unwrap_or_else(|e| {
         if !spec.skip_analysis {
             refusal.get_or_insert(Refusal {
                 reason: "Invalid",
@@ -33,7 +31,10 @@ pub(crate) fn strategy(spec: &Spec, options: &Options) -> (Strategy, Option<Refu
                 message: e.to_string(),
             });
         }
-        Vec::new()
+        Course::Weighted {
+            steps: Vec::new(),
+            mirror: false,
+        }
     });
     let interval = analysis
         .interval
@@ -45,7 +46,8 @@ pub(crate) fn strategy(spec: &Spec, options: &Options) -> (Strategy, Option<Refu
         .filter(|s| *s > 0)
         .unwrap_or(600);
     let strategy = Strategy {
-        steps,
+        course,
+        routed: true,
         promotion_step: percent(analysis.step_weight_promotion),
         limits: Limits::all(analysis.threshold.unwrap_or_default()),
         interval: interval.max(options.min_analysis_interval),
@@ -57,8 +59,70 @@ pub(crate) fn strategy(spec: &Spec, options: &Options) -> (Strategy, Option<Refu
             .unwrap_or_default(),
         progress_deadline: Duration::from_secs(deadline.unsigned_abs()),
         skip_analysis: spec.skip_analysis,
+        hooks: analysis.webhooks.iter().filter_map(hook_kind).collect(),
+        affinity: analysis.session_affinity.as_ref().map(|a| Affinity {
+            cookie: a.cookie_name.clone(),
+            primary_cookie: (a.primary_cookie_name.clone()).filter(|c| !c.is_empty()),
+        }),
+        bake: analysis.bake_time.as_ref().and_then(|b| b.get().ok()),
+        rollback_window: usize::try_from(analysis.rollback_window.unwrap_or_default().clamp(0, 10))
+            .unwrap_or_default(),
     };
     (strategy, refusal)
+}
+
+/// The course of an analysis. Rounds that are counted come before weights, as people know it.
+fn course(analysis: &Analysis) -> Result<Course, StrategyError> {
+    if let Some(iterations) = analysis.iterations.filter(|i| *i > 0) {
+        let iterations = u32::try_from(iterations).unwrap_or(u32::MAX);
+        return Ok(if analysis.matches.is_empty() {
+            Course::BlueGreen {
+                iterations,
+                mirror: analysis.mirror,
+            }
+        } else {
+            Course::Matched { iterations }
+        });
+    }
+    let steps = if analysis.steps.is_empty() {
+        weighted_steps(
+            analysis.step_weight.unwrap_or_default(),
+            &analysis.step_weights,
+            analysis.max_weight.unwrap_or_default(),
+        )?
+    } else {
+        let steps = analysis.steps.iter().map(|step| {
+            let asked = Step {
+                weight: 0,
+                hold: step.hold.as_ref().and_then(|h| h.get().ok()),
+                manual: step.manual,
+                min_requests: step
+                    .min_requests
+                    .and_then(|n| u64::try_from(n).ok())
+                    .unwrap_or_default(),
+            };
+            (step.weight, asked)
+        });
+        rising("analysis.steps", steps)?
+    };
+    Ok(Course::Weighted {
+        steps,
+        mirror: analysis.mirror,
+    })
+}
+
+/// The kind of a hook that is asked; events are only told.
+pub(crate) fn hook_kind(webhook: &Webhook) -> Option<HookKind> {
+    Some(match webhook.kind.unwrap_or_default() {
+        WebhookType::Unset | WebhookType::Rollout => HookKind::Rollout,
+        WebhookType::ConfirmRollout => HookKind::ConfirmRollout,
+        WebhookType::PreRollout => HookKind::PreRollout,
+        WebhookType::ConfirmTrafficIncrease => HookKind::ConfirmTrafficIncrease,
+        WebhookType::ConfirmPromotion => HookKind::ConfirmPromotion,
+        WebhookType::PostRollout => HookKind::PostRollout,
+        WebhookType::Rollback => HookKind::Rollback,
+        WebhookType::Event => return None,
+    })
 }
 
 fn percent(value: Option<i64>) -> u8 {
@@ -190,6 +254,16 @@ fn invalid(spec: &Spec) -> Option<Refusal> {
     if let Some(refusal) = unreadable("analysis.interval".into(), interval) {
         return Some(refusal);
     }
+    if let Some(refusal) = unreadable("analysis.bakeTime".into(), spec.analysis.bake_time.as_ref())
+    {
+        return Some(refusal);
+    }
+    for (i, step) in spec.analysis.steps.iter().enumerate() {
+        let field = format!("analysis.steps[{i}].hold");
+        if let Some(refusal) = unreadable(field, step.hold.as_ref()) {
+            return Some(refusal);
+        }
+    }
     for (i, metric) in spec.analysis.metrics.iter().enumerate() {
         let field = format!("analysis.metrics[{i}]");
         if let Some(refusal) = unreadable(format!("{field}.interval"), metric.interval.as_ref()) {
@@ -259,6 +333,7 @@ pub(crate) const METRIC_TEMPLATE: &weir_object::Kind = &metric_template::KIND;
 mod tests {
     use super::*;
     use serde_json::{Value, json};
+    use std::collections::BTreeSet;
     use weir_api::Canary;
 
     fn spec(change: impl FnOnce(&mut Value)) -> Spec {
@@ -286,7 +361,11 @@ mod tests {
     fn a_strategy_by_its_whole_value() {
         let (found, refusal) = strategy(&spec(|_| {}), &Options::default());
         let expected = Strategy {
-            steps: vec![10, 20, 30, 40, 50],
+            course: Course::Weighted {
+                steps: [10, 20, 30, 40, 50].map(Step::at).to_vec(),
+                mirror: false,
+            },
+            routed: true,
             promotion_step: 0,
             limits: Limits {
                 failed: 5,
@@ -297,6 +376,10 @@ mod tests {
             longest_window: Duration::from_mins(2),
             progress_deadline: Duration::from_mins(10),
             skip_analysis: false,
+            hooks: BTreeSet::new(),
+            affinity: None,
+            bake: None,
+            rollback_window: 0,
         };
         assert_eq!((found, refusal), (expected, None));
         let quick = spec(|s| s["analysis"]["interval"] = "1s".into());

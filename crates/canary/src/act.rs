@@ -76,7 +76,7 @@ impl Actor {
             Effect::ReplacePrimaryTemplate { revision } => {
                 self.replace_template(facts, revision).await?;
             }
-            Effect::SetWeight { canary } => self.route(facts, Lead::Split(*canary)).await?,
+            Effect::Route { to } => self.route(facts, Lead::Split(to.canary)).await?,
             Effect::ReleaseRoute => self.route(facts, Lead::Apex).await?,
         }
         Ok(())
@@ -178,14 +178,9 @@ impl Actor {
     }
 
     async fn prune(&self, facts: &Facts) -> Result<(), Failure> {
-        let state = facts.state.as_ref();
-        let run = state
-            .and_then(|s| s.run.as_ref())
-            .map(|r| r.revision.as_str());
-        let promoted = state.and_then(|s| s.last_promoted_spec.as_deref());
         for record in &facts.records {
-            let id = Some(record.text(&["data", "revision"]));
-            if id != run && id != promoted {
+            let id = record.text(&["data", "revision"]);
+            if !template::is_needed(facts.state.as_ref(), id) {
                 let uid = Some(record.uid());
                 let key = record.key();
                 self.api

@@ -14,8 +14,8 @@ use prometheus_http_query::response::{Data, PromqlResult};
 use serde::Deserialize;
 use serde_json::Value;
 use url::Url;
-use weir_api::MetricTemplate;
 use weir_api::canary::{Metric, Spec};
+use weir_api::{GoDuration, MetricTemplate};
 use weir_gotmpl::{Funcs, MissingKey, Template};
 use weir_object::{Key, Object, path};
 use weir_rollout::{Check, Judge, Measurement, Reading, Rule};
@@ -65,25 +65,60 @@ enum Answer {
 }
 
 impl Measurer {
-    /// One round: every metric of the analysis, all at once.
+    /// One round: every metric of the analysis, all at once. `names` are those of the workload that
+    /// is measured.
     pub(crate) async fn measure(
         &self,
         spec: &Spec,
         names: &Names,
         at: Timestamp,
-        revision: String,
-        weight: u8,
+        (revision, point): (String, String),
+        count_since: Option<Timestamp>,
     ) -> Measurement {
         let checks = spec
             .analysis
             .metrics
             .iter()
             .map(|metric| self.check(spec, names, metric));
+        let requests = async {
+            match count_since {
+                None => None,
+                Some(since) => self.requests(spec, names, since, at).await,
+            }
+        };
+        let (checks, requests) = futures::join!(join_all(checks), requests);
         Measurement {
             at,
             revision,
-            weight,
-            checks: join_all(checks).await,
+            point,
+            requests,
+            checks,
+        }
+    }
+
+    /// How many requests the workload answered in a time. What can't be counted is none: it is
+    /// waited for more.
+    async fn requests(
+        &self,
+        spec: &Spec,
+        names: &Names,
+        since: Timestamp,
+        at: Timestamp,
+    ) -> Option<f64> {
+        let seconds = at.duration_since(since).as_secs().max(1);
+        let metric = Metric {
+            name: "request-count".to_owned(),
+            interval: Some(GoDuration(format!("{seconds}s"))),
+            ..Metric::default()
+        };
+        let query = COUNT.replace("PODS", PODS);
+        match self.ask_default(spec, names, &metric, &query).await {
+            Ok(Answer::Value(value, _)) => Some(value),
+            Ok(Answer::NoData(_)) => None,
+            Err(why) => {
+                tracing::debug!(canary = %names.key(&names.canary), why, "requests were not counted");
+                None
+            }
         }
     }
 
@@ -256,6 +291,9 @@ fn built_in(metric: &Metric) -> Option<(&'static str, Judge, f64)> {
 const SUCCESS_RATE: &str = r#"
     sum(rate(http_request_duration_seconds_count{PODS,status!~"5.*"}[{{ interval }}]))
     / sum(rate(http_request_duration_seconds_count{PODS}[{{ interval }}])) * 100"#;
+
+/// How many requests were answered.
+const COUNT: &str = r"sum(increase(http_request_duration_seconds_count{PODS}[{{ interval }}]))";
 
 /// The duration that 99 of 100 requests stay under, in seconds.
 const DURATION: &str = r"

@@ -35,6 +35,14 @@ impl Names {
         }
     }
 
+    /// The same with the primary as what is measured.
+    pub(crate) fn of_primary(&self) -> Self {
+        Self {
+            target: self.primary.clone(),
+            ..self.clone()
+        }
+    }
+
     /// A name in the Canary's namespace.
     pub(crate) fn key(&self, name: &str) -> Key {
         Key::new(self.namespace.clone(), name)

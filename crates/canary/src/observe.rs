@@ -6,12 +6,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::Value;
 use weir_api::canary::{Service, Spec};
-use weir_api::names::CANARY_FINALIZER;
+use weir_api::names::{CANARY_FINALIZER, ask};
 use weir_api::{Canary, DecodeFailure};
 use weir_object::{Key, Object};
 use weir_rollout::{
-    Apex, Backends, Measurement, Observation, Piece, Primary, Records, Refusal, Revision, Route,
-    State, Target,
+    Apex, Backends, Evidence, Observation, Piece, Primary, Records, Refusal, Request, Revision,
+    Route, State, Target, Verb,
 };
 use weir_runtime::kinds::{CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
 use weir_runtime::{Context, Store, WatchOf};
@@ -174,7 +174,7 @@ impl Facts {
         options: &Options,
         now: Timestamp,
         claimed: bool,
-        measurement: Option<Measurement>,
+        evidence: Evidence,
     ) -> Observation {
         let (strategy, refusal) = accept::strategy(&self.spec, options);
         let refusal = refusal.or_else(|| self.refusal(stores, options));
@@ -190,9 +190,12 @@ impl Facts {
             .as_ref()
             .and_then(|s| s.last_promoted_spec.as_deref());
         let stored = |revision: Option<&str>| template::find(&self.records, revision?);
+        let earlier: &[String] = self.state.as_ref().map_or(&[], |s| &s.previous);
+        let previous = earlier.iter().filter(|id| stored(Some(id)).is_some());
+        let previous = previous.cloned().collect();
         let stale = self.records.iter().any(|o| {
-            let id = Some(o.text(&["data", "revision"]));
-            id != run && id != promoted
+            let id = o.text(&["data", "revision"]);
+            !template::is_needed(self.state.as_ref(), id)
         });
         let target = self.target.as_ref().map(|object| Target {
             kind: "Deployment".to_owned(),
@@ -256,13 +259,50 @@ impl Facts {
             records: Records {
                 promoted: stored(promoted).is_some(),
                 run: stored(run).is_some(),
+                previous,
                 stale,
             },
             canary_service,
             primary_service,
             apex,
             route,
-            measurement,
+            requests: requests(&self.canary),
+            turn: turn(stores, options, &self.canary),
+            evidence,
         }
     }
+}
+
+/// What people ask for, by the annotations of the Canary.
+fn requests(canary: &Object) -> Vec<Request> {
+    let text = |name: &str| canary.text(&["metadata", "annotations", name]);
+    let by = Some(text(ask::BY)).filter(|by| !by.is_empty());
+    Verb::ALL
+        .iter()
+        .map(|verb| (*verb, text(&annotation(*verb))))
+        .filter(|(_, token)| !token.is_empty())
+        .map(|(verb, token)| Request {
+            verb,
+            // Longer tokens than anyone needs are not kept in the status.
+            token: token.chars().take(128).collect(),
+            by: by.map(|by| by.chars().take(256).collect()),
+        })
+        .collect()
+}
+
+/// The annotation that asks for a verb.
+pub(crate) fn annotation(verb: Verb) -> String {
+    format!("{}/{}", ask::GROUP, verb.as_str())
+}
+
+/// Why a new run has to wait, if as many as may run do.
+pub(crate) fn turn(stores: &Stores, options: &Options, canary: &Object) -> Option<String> {
+    let most = options.max_running.filter(|most| *most > 0)?;
+    let runs = |c: &Arc<Object>| {
+        let phase = c.text(&["status", "phase"]);
+        let running = ["Progressing", "WaitingPromotion", "Promoting", "Finalising"];
+        c.key() != canary.key() && running.contains(&phase)
+    };
+    let others = stores.canaries.list().iter().filter(|c| runs(c)).count();
+    (others >= most).then(|| format!("its turn: {others} canaries run, and no more may at once"))
 }

@@ -19,6 +19,8 @@ pub struct Options {
     pub query_timeout: Duration,
     /// How many Canaries are worked on at once.
     pub workers: usize,
+    /// How many Canaries may have a run under way at once; as many as want where it is not set.
+    pub max_running: Option<usize>,
 }
 
 impl Default for Options {
@@ -33,6 +35,7 @@ impl Default for Options {
             include_label_prefix: Vec::new(),
             query_timeout: Duration::from_secs(5),
             workers: 16,
+            max_running: None,
         }
     }
 }

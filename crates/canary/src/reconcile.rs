@@ -6,13 +6,16 @@
 //! A measurement is judged on a fresh observation, so that a push during it is seen.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::sync::Mutex;
 use weir_api::names::FLAGGER;
 use weir_object::{Key, Object};
 use weir_rollout::{
-    Effect, Event, Measurement, Observation, Plan, Status, Summary, decide, summarise,
+    Answer, Backend, Effect, Event, Evidence, Measurement, Observation, Phase, Plan, State, Status,
+    Summary, decide, summarise,
 };
 use weir_runtime::kinds::{CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
 use weir_runtime::{
@@ -23,7 +26,7 @@ use weir_runtime::{
 use crate::act::Actor;
 use crate::failure::Failure;
 use crate::measure::Measurer;
-use crate::observe::{Facts, Stores};
+use crate::observe::{Facts, Stores, turn};
 use crate::telemetry::Telemetry;
 use crate::{Options, accept, status};
 
@@ -32,6 +35,9 @@ const REASON: &str = "Synced";
 
 /// How many decisions one pass may take before it lets others have their turn.
 const ROUNDS: usize = 64;
+
+/// How often a Canary that waits for its turn looks whether it has come.
+const TURN: Duration = Duration::from_secs(5);
 
 /// The controller of Canaries: its watches are open when this returns, and it works when it is run.
 pub fn controller(context: &Context, options: Options) -> Controller {
@@ -59,6 +65,7 @@ pub fn controller(context: &Context, options: Options) -> Controller {
         stores: stores.clone(),
         api,
         options,
+        places: Mutex::new(()),
     };
     let about = |names: fn(&Object) -> Vec<String>| {
         let canaries = stores.canaries.clone();
@@ -125,6 +132,15 @@ struct Canaries {
     clock: SharedClock,
     api: ApiClient,
     options: Options,
+    /// Held while a run starts, where only so many may run.
+    places: Mutex<()>,
+}
+
+/// Whether recording `next` starts a run.
+fn starts(before: Option<&State>, next: &State) -> bool {
+    let idle = |phase| matches!(phase, Phase::Initialized | Phase::Succeeded | Phase::Failed);
+    next.phase == Phase::Progressing
+        && before.is_some_and(|s| idle(s.phase) || s.phase == Phase::Waiting)
 }
 
 #[async_trait::async_trait]
@@ -134,38 +150,39 @@ impl Reconciler for Canaries {
             &key.namespace,
             self.stores.canaries.list_in(&key.namespace).len(),
         );
-        let mut measurement = None;
+        let mut evidence = Evidence::default();
         for _ in 0..ROUNDS {
             let Some(canary) = self.stores.canaries.get(key) else {
                 self.telemetry.forget(key);
                 return Outcome::Wait;
             };
-            match self.round(canary.clone(), measurement.take()).await {
-                Ok(Next::Measured(round)) => measurement = Some(round),
+            match self.round(canary.clone(), evidence.clone()).await {
+                Ok(Next::Measured(round)) => evidence.measurement = Some(round),
+                Ok(Next::Answered(answer)) => evidence.answers.push(answer),
+                // What was found out is part of what was recorded now.
+                Ok(Next::Recorded) => evidence = Evidence::default(),
                 Ok(Next::Again) => {}
                 Ok(Next::Wait(outcome)) => return outcome,
                 Err(failure) => return self.failed(&canary, &failure).await,
             }
         }
         // More changes than one pass is for; the next pass goes on where this one stopped.
-        Outcome::After(std::time::Duration::ZERO)
+        Outcome::After(Duration::ZERO)
     }
 }
 
 /// What follows a round.
 enum Next {
     Again,
+    Recorded,
     Measured(Measurement),
+    Answered(Answer),
     Wait(Outcome),
 }
 
 impl Canaries {
     /// One observation, one decision, and what it calls for.
-    async fn round(
-        &self,
-        canary: Arc<Object>,
-        measurement: Option<Measurement>,
-    ) -> Result<Next, Failure> {
+    async fn round(&self, canary: Arc<Object>, evidence: Evidence) -> Result<Next, Failure> {
         let facts = match Facts::gather(&self.stores, &self.options, canary.clone()) {
             Ok(facts) => facts,
             Err(unreadable) => {
@@ -180,7 +197,7 @@ impl Canaries {
         // Asked only before the first step: from then on the canary owns what it applied.
         let unclaimed = facts.state.is_none() && !facts.canary.is_deleting();
         let claimed = !unclaimed || self.actor.claimed(&facts).await?;
-        let o = facts.observation(&self.stores, &self.options, now, claimed, measurement);
+        let o = facts.observation(&self.stores, &self.options, now, claimed, evidence);
         let plan = decide(&o);
         tracing::debug!(canary = %facts.canary.key(), ?plan, "decided");
         match plan {
@@ -188,18 +205,34 @@ impl Canaries {
                 ref state,
                 ref events,
             } => {
+                let before = facts.state.as_ref();
+                // Two that start at the same moment would both find a free place.
+                let _place = match starts(before, state) && self.options.max_running.is_some() {
+                    false => None,
+                    true => {
+                        let place = self.places.lock().await;
+                        if let Some(why) = turn(&self.stores, &self.options, &facts.canary) {
+                            return Ok(Next::Wait(Outcome::Retry(why)));
+                        }
+                        Some(place)
+                    }
+                };
                 let conditions = summarise(&o, state, &plan);
-                let before = facts.state.as_ref().map(|s| s.phase);
                 let next = status::compose(&facts.canary, Some(state), &conditions, now);
                 let kind = &weir_api::canary::KIND;
                 let written = patch_status(&self.api, kind, &facts.canary, &next).await?;
                 self.publish(&written, events);
                 self.telemetry.stands(&facts.names, state);
-                if before != Some(state.phase) && state.last_promoted_spec.is_some() {
+                if before.map(|s| s.phase) != Some(state.phase)
+                    && state.last_promoted_spec.is_some()
+                {
+                    let skipped = o.strategy.skip_analysis
+                        || state.run.as_ref().is_some_and(|r| r.unanalysed.is_some());
+                    let course = &o.strategy.course;
                     self.telemetry
-                        .ended(&facts.names, state.phase, o.strategy.skip_analysis);
+                        .ended(&facts.names, state.phase, course, skipped);
                 }
-                Ok(Next::Again)
+                Ok(Next::Recorded)
             }
             Plan::Act { effects, events } => {
                 for effect in &effects {
@@ -214,14 +247,27 @@ impl Canaries {
                 }
                 Ok(Next::Again)
             }
-            Plan::Measure { revision, weight } => {
+            Plan::Measure {
+                revision,
+                point,
+                of,
+                count_since,
+            } => {
                 let (spec, names) = (&facts.spec, &facts.names);
+                let measured = match of {
+                    Backend::Target => names.clone(),
+                    Backend::Primary => names.of_primary(),
+                };
                 let round = self
                     .measurer
-                    .measure(spec, names, now, revision, weight)
+                    .measure(spec, &measured, now, (revision, point), count_since)
                     .await;
                 self.telemetry.measured(names, &round);
                 Ok(Next::Measured(round))
+            }
+            Plan::Ask { .. } => {
+                let why = "this version asks no hooks".to_owned();
+                Ok(Next::Wait(Outcome::Retry(why)))
             }
             Plan::Wait { until, .. } => {
                 self.settle(&facts, &o, &plan).await?;
@@ -231,6 +277,7 @@ impl Canaries {
                 self.settle(&facts, &o, &plan).await?;
                 Ok(Next::Wait(match until {
                     Some(until) => Outcome::After(self.clock.until(until)),
+                    None if o.turn.is_some() => Outcome::After(TURN),
                     None => Outcome::Wait,
                 }))
             }

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value, json};
 use weir_api::canary::{GatewayReference, Service};
 use weir_object::{Object, path};
-use weir_rollout::{Backends, InForce, Route, Weights};
+use weir_rollout::{Backends, InForce, Route, Traffic};
 
 use crate::deployment::{is_owned, owner};
 use crate::names::Names;
@@ -31,10 +31,10 @@ impl Maker<'_> {
     fn backends(&self, lead: Lead, port: &Value) -> Value {
         match lead {
             Lead::Split(canary) => {
-                let weights = Weights::canary(canary);
+                let canary = u32::from(canary.min(100));
                 json!([
-                    backend(&self.names.apex_primary, port, weights.primary),
-                    backend(&self.names.apex_canary, port, weights.canary),
+                    backend(&self.names.apex_primary, port, 100 - canary),
+                    backend(&self.names.apex_canary, port, canary),
                 ])
             }
             Lead::Apex => json!([backend(&self.names.apex, port, 1)]),
@@ -117,8 +117,10 @@ impl Maker<'_> {
                 if path::text(primary, &["name"]) == self.names.apex_primary
                     && path::text(canary, &["name"]) == self.names.apex_canary =>
             {
-                match (weight(primary), weight(canary)) {
-                    (Some(primary), Some(canary)) => Backends::Split(Weights { primary, canary }),
+                match (weight(primary), weight(canary).map(u8::try_from)) {
+                    (Some(primary), Some(Ok(canary))) if primary + u32::from(canary) == 100 => {
+                        Backends::Split(Traffic::canary(canary))
+                    }
                     _ => Backends::Other,
                 }
             }
@@ -407,10 +409,7 @@ mod tests {
             let mut live = maker.generated(Lead::Split(30));
             live.set(&["metadata", "generation"], 4.into());
             let present = |in_force| Route::Present {
-                backends: Backends::Split(Weights {
-                    primary: 70,
-                    canary: 30,
-                }),
+                backends: Backends::Split(Traffic::canary(30)),
                 current: true,
                 in_force,
             };
@@ -485,10 +484,7 @@ mod tests {
             assert!(matches!(
                 maker.observed(Some(&live)),
                 Route::Present {
-                    backends: Backends::Split(Weights {
-                        primary: 70,
-                        canary: 1
-                    }),
+                    backends: Backends::Other,
                     ..
                 }
             ));

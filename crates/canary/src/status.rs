@@ -39,7 +39,7 @@ pub(crate) fn compose(
         for (field, value) in known.as_object().into_iter().flatten() {
             let mut value = value.clone();
             without_nulls(&mut value);
-            if value.is_null() {
+            if value.is_null() || value.as_array().is_some_and(Vec::is_empty) {
                 path::remove(&mut status, &[field]);
             } else {
                 path::set(&mut status, &[field], value);

@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use weir_object::Key;
-use weir_rollout::{Measurement, Phase, Reading, State};
+use weir_rollout::{Course, Measurement, Phase, Reading, State};
 use weir_runtime::Metrics;
 
 use crate::names::Names;
@@ -138,8 +138,8 @@ impl Telemetry {
     }
 
     /// Counts a run that ended.
-    pub(crate) fn ended(&self, names: &Names, phase: Phase, skipped: bool) {
-        let labels = ended(names, skipped);
+    pub(crate) fn ended(&self, names: &Names, phase: Phase, course: &Course, skipped: bool) {
+        let labels = ended(names, course.name(), skipped);
         match phase {
             Phase::Succeeded => drop(self.successes.get_or_create(&labels).inc()),
             Phase::Failed => drop(self.failures.get_or_create(&labels).inc()),
@@ -179,10 +179,12 @@ impl Telemetry {
         for metric in metrics {
             self.analysis.remove(&measured(metric, &names));
         }
-        for skipped in [true, false] {
-            let labels = ended(&names, skipped);
-            self.successes.remove(&labels);
-            self.failures.remove(&labels);
+        for course in ["canary", "ab-testing", "blue-green"] {
+            for skipped in [true, false] {
+                let labels = ended(&names, course, skipped);
+                self.successes.remove(&labels);
+                self.failures.remove(&labels);
+            }
         }
     }
 }
@@ -202,11 +204,11 @@ fn measured(metric: String, names: &Names) -> Measured {
     }
 }
 
-fn ended(names: &Names, skipped: bool) -> Ended {
+fn ended(names: &Names, course: &'static str, skipped: bool) -> Ended {
     Ended {
         name: names.target.clone(),
         namespace: names.namespace.clone(),
-        deployment_strategy: "canary",
+        deployment_strategy: course,
         analysis_status: if skipped { "skipped" } else { "completed" },
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use weir_object::Object;
-use weir_rollout::Revision;
+use weir_rollout::{Revision, State};
 
 use crate::deployment::{is_owned, owner};
 
@@ -48,6 +48,16 @@ pub(crate) fn find<'a>(records: &'a [Arc<Object>], revision: &str) -> Option<&'a
         .find(|o| o.text(&["data", "revision"]) == revision)?
         .get(&["data", "template"])?;
     (Revision::of(template).id == revision).then_some(template)
+}
+
+/// Whether a revision's stored template may still be needed.
+pub(crate) fn is_needed(state: Option<&State>, revision: &str) -> bool {
+    state.is_some_and(|state| {
+        let run = state.run.as_ref();
+        run.is_some_and(|r| r.revision == revision || r.before.as_deref() == Some(revision))
+            || state.last_promoted_spec.as_deref() == Some(revision)
+            || state.previous.iter().any(|r| r == revision)
+    })
 }
 
 #[cfg(test)]

@@ -18,9 +18,13 @@
 //! the world, or marked in the state (`inForceSince`) where the world does not tell.
 
 mod borrow;
+mod course;
 mod decide;
+mod explain;
+mod hook;
 mod observation;
 mod plan;
+mod request;
 mod revision;
 mod state;
 mod strategy;
@@ -28,14 +32,18 @@ mod summary;
 mod verdict;
 
 pub use borrow::borrowed_fields;
+pub use course::{Cookies, Course, Position, Step, Traffic, rising, weighted_steps};
 pub use decide::decide;
+pub use explain::explain;
+pub use hook::{Answer, HookKind, HookResult};
 pub use observation::{
-    Apex, Backends, InForce, Observation, Piece, Primary, Readiness, Records, Refusal, Route,
-    Target, Weights,
+    Apex, Backends, Evidence, InForce, Observation, Piece, Primary, Readiness, Records, Refusal,
+    Route, Target,
 };
-pub use plan::{Backend, Effect, Event, Plan};
+pub use plan::{Alert, Backend, Effect, Event, Plan, Severity};
+pub use request::{Handled, Request, Verb};
 pub use revision::{Revision, normalised};
-pub use state::{Decision, Ending, Phase, Run, Source, State};
-pub use strategy::{Limits, Strategy, StrategyError, weighted_steps};
+pub use state::{Decision, Ending, HISTORY, Past, Phase, Run, Source, State};
+pub use strategy::{Affinity, Limits, Strategy, StrategyError};
 pub use summary::{Status, Summary, summarise};
 pub use verdict::{Check, Judge, Measurement, Reading, Round, Rule, judge};

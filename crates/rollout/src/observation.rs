@@ -3,7 +3,7 @@
 
 use jiff::Timestamp;
 
-use crate::{Measurement, Revision, State, Strategy};
+use crate::{Answer, HookKind, Measurement, Request, Revision, State, Strategy, Traffic};
 
 /// Everything a decision is made from.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,8 +40,36 @@ pub struct Observation {
     pub apex: Apex,
     /// The route.
     pub route: Route,
-    /// A round of measurements, right after one was asked for.
+    /// What people ask for.
+    pub requests: Vec<Request>,
+    /// Why a new run has to wait for its turn, if it has.
+    pub turn: Option<String>,
+    /// What was found out since the last record.
+    pub evidence: Evidence,
+}
+
+/// What was found out by asking, since the last record. It is never stored as it is: what follows
+/// from it is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Evidence {
+    /// What hooks answered.
+    pub answers: Vec<Answer>,
+    /// A round of measurements.
     pub measurement: Option<Measurement>,
+}
+
+impl Evidence {
+    /// What the hooks of a kind answered at a point.
+    pub fn answer(&self, kind: HookKind, point: &str) -> Option<&Answer> {
+        self.answers
+            .iter()
+            .find(|a| a.kind == kind && a.point == point)
+    }
+
+    /// The round that was measured at a point.
+    pub fn measurement(&self, point: &str) -> Option<&Measurement> {
+        self.measurement.as_ref().filter(|m| m.point == point)
+    }
 }
 
 /// What the Canary asks for that can't be done.
@@ -109,12 +137,14 @@ pub enum Readiness {
 }
 
 /// Which templates are stored, each with its right digest.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Records {
     /// The promoted revision's.
     pub promoted: bool,
     /// The run's.
     pub run: bool,
+    /// Those of revisions promoted earlier that can be gone back to, by id.
+    pub previous: Vec<String>,
     /// Others, which nothing needs any more.
     pub stale: bool,
 }
@@ -143,26 +173,6 @@ pub enum Apex {
     Other,
 }
 
-/// Percentages of traffic; they sum to 100.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Weights {
-    /// The primary's.
-    pub primary: u32,
-    /// The canary's.
-    pub canary: u32,
-}
-
-impl Weights {
-    /// The weights with this share for the canary.
-    pub fn canary(weight: u8) -> Self {
-        let canary = u32::from(weight.min(100));
-        Self {
-            primary: 100 - canary,
-            canary,
-        }
-    }
-}
-
 /// The route.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Route {
@@ -180,10 +190,10 @@ pub enum Route {
 }
 
 /// Where a route sends what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Backends {
-    /// To primary and canary by weight.
-    Split(Weights),
+    /// To primary and canary.
+    Split(Traffic),
     /// To the apex Service.
     Apex,
     /// Elsewhere.

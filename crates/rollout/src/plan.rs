@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::{Source, State};
+use crate::{HookKind, Phase, Source, State, Traffic};
 
 /// What comes next. Exactly one of these, and never an effect together with a new state.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -56,8 +56,25 @@ pub enum Plan {
     Measure {
         /// The revision that is measured.
         revision: String,
-        /// The canary's weight it is measured at.
-        weight: u8,
+        /// The point of the run, which the round carries.
+        point: String,
+        /// The workload whose pods run it.
+        of: Backend,
+        /// Since when its requests are to be counted, where their number matters.
+        count_since: Option<Timestamp>,
+    },
+    /// Ask every hook of a kind now, then decide again from a fresh observation that carries the
+    /// answers.
+    Ask {
+        /// The kind.
+        kind: HookKind,
+        /// The point of the run, which the answers carry. The same point is the same question:
+        /// asked again after a crash, it has the same idempotency key.
+        point: String,
+        /// The revision it is about.
+        revision: String,
+        /// The phase to tell them.
+        phase: Phase,
     },
 }
 
@@ -106,10 +123,10 @@ pub enum Effect {
         /// How many.
         replicas: u32,
     },
-    /// Make the route send this share to the canary and the rest to the primary.
-    SetWeight {
-        /// The canary's percentage.
-        canary: u8,
+    /// Make the route send traffic there.
+    Route {
+        /// Where.
+        to: Traffic,
     },
     /// Make the route send everything to the apex Service, and let go of it.
     ReleaseRoute,
@@ -132,6 +149,66 @@ pub struct Event {
     pub warning: bool,
     /// The text, as people know it.
     pub message: String,
+    /// What to tell those who are alerted, if they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alert: Option<Alert>,
+}
+
+/// What to tell those who are alerted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Alert {
+    /// How grave it is.
+    pub severity: Severity,
+    /// The text, as people know it.
+    pub message: String,
+    /// Whether the target and the limits of the run are told too.
+    pub details: bool,
+}
+
+/// How grave an alert is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Severity {
+    /// All is well.
+    Info,
+    /// Somebody is waited for.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+impl Alert {
+    /// All is well.
+    pub fn info(message: impl Into<String>) -> Self {
+        Self::of(Severity::Info, message)
+    }
+
+    /// Somebody is waited for.
+    pub fn warn(message: impl Into<String>) -> Self {
+        Self::of(Severity::Warn, message)
+    }
+
+    /// Something failed.
+    pub fn error(message: impl Into<String>) -> Self {
+        Self::of(Severity::Error, message)
+    }
+
+    /// The same with the target and the limits of the run.
+    #[must_use]
+    pub fn detailed(self) -> Self {
+        Self {
+            details: true,
+            ..self
+        }
+    }
+
+    fn of(severity: Severity, message: impl Into<String>) -> Self {
+        Self {
+            severity,
+            message: message.into(),
+            details: false,
+        }
+    }
 }
 
 impl Event {
@@ -140,6 +217,7 @@ impl Event {
         Self {
             warning: false,
             message: message.into(),
+            alert: None,
         }
     }
 
@@ -148,6 +226,16 @@ impl Event {
         Self {
             warning: true,
             message: message.into(),
+            alert: None,
+        }
+    }
+
+    /// The same, and those who are alerted are told.
+    #[must_use]
+    pub fn alerting(self, alert: Alert) -> Self {
+        Self {
+            alert: Some(alert),
+            ..self
         }
     }
 }

@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{Reading, Revision};
+use crate::{Handled, HookKind, Position, Reading, Revision};
 
 /// Where a canary stands, in the words people know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -69,6 +69,12 @@ pub struct State {
     pub canary_weight: u8,
     /// Iterations of this run; 0 for weighted runs.
     pub iterations: u32,
+    /// The cookie of the current run, `name=value`.
+    pub session_affinity_cookie: Option<String>,
+    /// The cookie of the last run, which is to be forgotten.
+    pub previous_session_affinity_cookie: Option<String>,
+    /// The primary's cookie.
+    pub primary_session_affinity_cookie: Option<String>,
     /// The last revision that was taken up.
     pub last_applied_spec: Option<String>,
     /// The revision the primary is to run.
@@ -77,6 +83,54 @@ pub struct State {
     pub last_transition_time: Option<Timestamp>,
     /// The run that is under way, or the last one.
     pub run: Option<Run>,
+    /// Runs that ended, the latest first; [`HISTORY`] of them.
+    pub history: Vec<Past>,
+    /// Revisions that were promoted before the current one, the latest first.
+    pub previous: Vec<String>,
+    /// What people asked for last, one of each verb.
+    pub requests: Vec<Handled>,
+}
+
+/// How many runs that ended are remembered.
+pub const HISTORY: usize = 10;
+
+/// A run that ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Past {
+    /// The revision.
+    pub revision: String,
+    /// When it started.
+    pub started: Option<Timestamp>,
+    /// When it ended.
+    pub ended: Option<Timestamp>,
+    /// How it ended.
+    pub ending: Option<Ending>,
+    /// Why.
+    pub reason: Option<String>,
+    /// The weights it walked.
+    pub weights: Vec<u8>,
+    /// The iterations it began, where it counted any.
+    pub iterations: u32,
+    /// Rounds that were judged.
+    pub rounds: u32,
+    /// Rounds in which a check failed.
+    pub failed_checks: u32,
+    /// The last round's readings.
+    pub readings: Vec<Reading>,
+}
+
+impl State {
+    /// Where the run stands on its course.
+    pub fn position(&self) -> Position {
+        let run = self.run.as_ref();
+        Position {
+            weight: self.canary_weight,
+            iterations: self.iterations,
+            mirror: self.canary_weight == 0 && run.is_some_and(|r| r.mirror),
+            matched: self.canary_weight > 0 && run.is_some_and(|r| r.matched),
+        }
+    }
 }
 
 /// Where a revision's template was taken from.
@@ -95,6 +149,8 @@ pub enum Decision {
     /// Make the primary and give it all traffic.
     #[default]
     Initialize,
+    /// Ask whether the run may start.
+    Approve,
     /// Scale the target up and keep traffic off it until it is ready.
     ScaleUp,
     /// Give the canary its weight and measure.
@@ -105,6 +161,8 @@ pub enum Decision {
     GiveBack,
     /// Give all traffic to the primary and scale the target down.
     Finish,
+    /// Watch what was promoted for a while.
+    Bake,
     /// Put the promoted template back on the primary, which did not come up on the new one.
     Restore,
     /// Give all traffic to the primary and scale the target down: the run failed.
@@ -129,6 +187,8 @@ pub enum Ending {
     RolledBack,
     /// The target went back to what was promoted.
     Aborted,
+    /// A newer revision took its place.
+    Superseded,
     /// The first deployment never came up.
     NeverReady,
 }
@@ -164,6 +224,27 @@ pub struct Run {
     pub provider_failures: u32,
     /// The last round's readings.
     pub readings: Vec<Reading>,
+    /// Rounds of the run so far, of whatever outcome; tells one point of the run from the next.
+    pub rounds: u32,
+    /// Whether the canary gets copies of requests.
+    pub mirror: bool,
+    /// Whether the canary's weight is that of matching requests alone.
+    pub matched: bool,
+    /// Whether the hooks before the first traffic agreed.
+    pub prepared: bool,
+    /// Whether the promotion was agreed to.
+    pub confirmed: bool,
+    /// Whether a person let the current step go on.
+    pub approved: bool,
+    /// Whether a person ended the analysis, or the revision was promoted before: it is promoted as
+    /// soon as its pods are ready.
+    pub unanalysed: Option<String>,
+    /// Since when a person holds it at its weight.
+    pub paused: Option<Timestamp>,
+    /// What the primary ran before the promotion.
+    pub before: Option<String>,
+    /// Hooks that are still to be told of the end.
+    pub owed: Vec<HookKind>,
     /// When the run ended.
     pub ended: Option<Timestamp>,
     /// How the run ended.

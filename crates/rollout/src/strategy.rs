@@ -1,13 +1,19 @@
-//! Owns how a canary is to proceed: the weights it walks, how often it is judged, and how much it
-//! is forgiven. It refuses a walk that can't end.
+//! Owns how a canary is to proceed: the course it takes, how often it is judged, and how much it
+//! is forgiven.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
+
+use crate::{Course, HookKind};
 
 /// How one canary proceeds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Strategy {
-    /// The canary's weights in order, strictly rising, each 1 to 100.
-    pub steps: Vec<u8>,
+    /// How traffic moves.
+    pub course: Course,
+    /// Whether there is a route that shares traffic. Without one the canary is judged unseen, and
+    /// users meet the new revision when the primary has it.
+    pub routed: bool,
     /// How much weight goes back to the primary at a time after the copy; 0 is all at once.
     pub promotion_step: u8,
     /// How many rounds of each bad kind end the run.
@@ -21,6 +27,24 @@ pub struct Strategy {
     pub progress_deadline: Duration,
     /// Promote as soon as the canary's pods are ready, without measuring.
     pub skip_analysis: bool,
+    /// The kinds of hooks there are to ask.
+    pub hooks: BTreeSet<HookKind>,
+    /// What keeps a user at the side that first answered.
+    pub affinity: Option<Affinity>,
+    /// For how long a promoted revision is still watched, and taken back if it turns bad.
+    pub bake: Option<Duration>,
+    /// How many revisions promoted before the current one can be gone back to without a new
+    /// analysis.
+    pub rollback_window: usize,
+}
+
+/// The names of the cookies that keep a user at a side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Affinity {
+    /// The canary's.
+    pub cookie: String,
+    /// The primary's.
+    pub primary_cookie: Option<String>,
 }
 
 /// How many rounds of each bad kind end the run. Each is at least 1.
@@ -46,7 +70,14 @@ impl Limits {
     }
 }
 
-/// Weights that can't be walked. Terminal until the Canary changes.
+impl Strategy {
+    /// Whether there are hooks of this kind.
+    pub fn asks(&self, kind: HookKind) -> bool {
+        self.hooks.contains(&kind)
+    }
+}
+
+/// A course that can't be walked. Terminal until the Canary changes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StrategyError {
     /// Neither `stepWeight` nor `stepWeights` says where to go.
@@ -64,8 +95,10 @@ pub enum StrategyError {
         weight: i64,
     },
     /// The weights stand still or fall.
-    #[error("`analysis.stepWeights` must rise from step to step, but {next} follows {previous}")]
+    #[error("`{field}` must rise from step to step, but {next} follows {previous}")]
     NotRising {
+        /// The field at fault.
+        field: &'static str,
         /// The weight before.
         previous: i64,
         /// The weight that does not exceed it.
@@ -77,65 +110,10 @@ impl StrategyError {
     /// The field a person has to change.
     pub fn field(&self) -> &'static str {
         match self {
-            Self::NoSteps { field } | Self::OutOfRange { field, .. } => field,
-            Self::NotRising { .. } => "analysis.stepWeights",
+            Self::NoSteps { field }
+            | Self::OutOfRange { field, .. }
+            | Self::NotRising { field, .. } => field,
         }
-    }
-}
-
-/// The weights to walk. `stepWeights` are taken as they are; `stepWeight` is repeated until
-/// `maxWeight` (100 when 0) is reached, which may pass it: 20 up to 50 walks 20, 40, 60.
-/// `stepWeight` wins where both are given, as people know it.
-pub fn weighted_steps(
-    step_weight: i64,
-    step_weights: &[i64],
-    max_weight: i64,
-) -> Result<Vec<u8>, StrategyError> {
-    let percent = |field: &'static str, weight: i64| match u8::try_from(weight) {
-        Ok(w @ 1..=100) => Ok(w),
-        _ => Err(StrategyError::OutOfRange { field, weight }),
-    };
-    if step_weight != 0 {
-        let step = percent("analysis.stepWeight", step_weight)?;
-        let max = if max_weight == 0 {
-            100
-        } else {
-            percent("analysis.maxWeight", max_weight)?
-        };
-        let mut steps = Vec::new();
-        let mut at = 0u8;
-        while at < max {
-            at = at.saturating_add(step).min(100);
-            steps.push(at);
-        }
-        return Ok(steps);
-    }
-    let mut steps: Vec<u8> = Vec::with_capacity(step_weights.len());
-    for &weight in step_weights {
-        let next = percent("analysis.stepWeights", weight)?;
-        if let Some(&previous) = steps.last()
-            && next <= previous
-        {
-            return Err(StrategyError::NotRising {
-                previous: previous.into(),
-                next: weight,
-            });
-        }
-        steps.push(next);
-    }
-    if steps.is_empty() {
-        return Err(StrategyError::NoSteps {
-            field: "analysis.stepWeight",
-        });
-    }
-    Ok(steps)
-}
-
-impl Strategy {
-    /// The weight after `weight`, if the walk goes on. Steps that were edited mid-run never make
-    /// the weight jump: it is the next one above.
-    pub fn next_step(&self, weight: u8) -> Option<u8> {
-        self.steps.iter().copied().find(|step| *step > weight)
     }
 }
 
@@ -144,67 +122,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn steps_walk_as_people_know_them() {
-        assert_eq!(weighted_steps(20, &[], 50), Ok(vec![20, 40, 60]));
-        assert_eq!(weighted_steps(30, &[], 0), Ok(vec![30, 60, 90, 100]));
-        assert_eq!(weighted_steps(100, &[], 0), Ok(vec![100]));
-        assert_eq!(
-            weighted_steps(0, &[1, 2, 10, 80], 0),
-            Ok(vec![1, 2, 10, 80])
-        );
-    }
-
-    #[test]
-    fn r14_weights_that_cannot_be_walked_are_refused() {
-        assert_eq!(
-            weighted_steps(0, &[10, 10], 0),
-            Err(StrategyError::NotRising {
-                previous: 10,
-                next: 10
-            })
-        );
-        assert_eq!(
-            weighted_steps(0, &[], 50),
-            Err(StrategyError::NoSteps {
-                field: "analysis.stepWeight"
-            })
-        );
-        assert_eq!(
-            weighted_steps(-5, &[], 50),
-            Err(StrategyError::OutOfRange {
-                field: "analysis.stepWeight",
-                weight: -5
-            })
-        );
-        assert_eq!(
-            weighted_steps(5, &[], 500),
-            Err(StrategyError::OutOfRange {
-                field: "analysis.maxWeight",
-                weight: 500
-            })
-        );
-    }
-
-    #[test]
-    fn r14_edited_steps_go_on_at_the_next_weight_above() {
-        let strategy = Strategy {
-            steps: vec![10, 20, 50],
-            promotion_step: 0,
-            limits: Limits::all(0),
-            interval: Duration::ZERO,
-            longest_window: Duration::ZERO,
-            progress_deadline: Duration::ZERO,
-            skip_analysis: false,
+    fn a_threshold_is_at_least_one() {
+        let of = |n| Limits {
+            failed: n,
+            no_data: n,
+            provider: n,
         };
-        assert_eq!(strategy.next_step(15), Some(20));
-        assert_eq!(strategy.next_step(50), None);
-        assert_eq!(
-            strategy.limits,
-            Limits {
-                failed: 1,
-                no_data: 1,
-                provider: 1
-            }
-        );
+        assert_eq!(Limits::all(0), of(1));
+        assert_eq!(Limits::all(-3), of(1));
+        assert_eq!(Limits::all(5), of(5));
     }
 }

@@ -14,8 +14,10 @@ pub struct Measurement {
     pub at: Timestamp,
     /// The revision it was taken for.
     pub revision: String,
-    /// The canary's weight it was taken at.
-    pub weight: u8,
+    /// The point of the run it was taken at; it counts for that point alone.
+    pub point: String,
+    /// How many requests the pods answered since the step began, where that was asked for.
+    pub requests: Option<f64>,
     /// One check per metric.
     pub checks: Vec<Check>,
 }
@@ -207,7 +209,8 @@ mod tests {
         Measurement {
             at: Timestamp::UNIX_EPOCH,
             revision: "v1:a".into(),
-            weight: 10,
+            point: "p".into(),
+            requests: None,
             checks,
         }
     }

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use super::StringMatch;
 use crate::{GoDuration, NamespacedObjectReference};
 
-/// How a change is judged. Exactly one of `iterations`, `stepWeight` and `stepWeights` is set.
+/// How a change is judged. Exactly one of `iterations`, `stepWeight`, `stepWeights` and `steps` is
+/// set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "schema", schemars(extend("oneOf" = [{"required": ["interval", "threshold", "iterations"]}, {"required": ["interval", "threshold", "stepWeight"]}, {"required": ["interval", "threshold", "stepWeights"]}])))]
+#[cfg_attr(feature = "schema", schemars(extend("oneOf" = [{"required": ["interval", "threshold", "iterations"]}, {"required": ["interval", "threshold", "stepWeight"]}, {"required": ["interval", "threshold", "stepWeights"]}, {"required": ["interval", "threshold", "steps"]}])))]
 pub struct Analysis {
     /// How often the checks run; 60 s where it is not set, and not less than the program's minimum.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,10 +33,21 @@ pub struct Analysis {
     /// The canary's shares at each step, in percent.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub step_weights: Vec<i64>,
+    /// The canary's steps, each with what it asks for beside its share.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<AnalysisStep>,
     /// By how much the primary's share grows at each step of the promotion; all at once where it
     /// is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub step_weight_promotion: Option<i64>,
+    /// For how long a promoted revision is still measured, and taken back if its checks fail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bake_time: Option<GoDuration>,
+    /// How many revisions promoted before the current one can be gone back to without a new
+    /// analysis; none where it is not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0, max = 10)))]
+    pub rollback_window: Option<i64>,
     /// Whether the canary first gets copies of requests.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub mirror: bool,
@@ -63,6 +75,26 @@ pub struct Analysis {
     /// Keeps a user at the side that first answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub session_affinity: Option<SessionAffinity>,
+}
+
+/// One step of a run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct AnalysisStep {
+    /// The canary's share in percent; it must rise from step to step.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 100)))]
+    pub weight: i64,
+    /// How long the step lasts at least, measured again and again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<GoDuration>,
+    /// Whether a person has to let the run go on, by `weir canary promote`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub manual: bool,
+    /// How many requests the canary must have answered at this step before it is judged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
+    pub min_requests: Option<i64>,
 }
 
 /// Requests that go to the canary in an A/B test.

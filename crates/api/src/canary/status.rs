@@ -60,6 +60,97 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     #[cfg_attr(feature = "schema", schemars(schema_with = "crate::schema::free_form"))]
     pub run: Map<String, Value>,
+    /// The last runs that ended, the latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub history: Vec<PastRun>,
+    /// Revisions promoted before the current one, the latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous: Vec<String>,
+    /// What people asked for last, and what came of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<HandledRequest>,
+}
+
+/// A run that ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PastRun {
+    /// The revision.
+    #[serde(default)]
+    pub revision: String,
+    /// When it started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started: Option<Time>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Time>,
+    /// How it ended: `Initialized`, `Promoted`, `RolledBack`, `Aborted`, `Superseded` or
+    /// `NeverReady`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<String>,
+    /// Why, as a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The shares it walked, in percent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<i64>,
+    /// The iterations it began, where it counted any.
+    #[serde(default)]
+    pub iterations: i64,
+    /// Rounds that were judged.
+    #[serde(default)]
+    pub rounds: i64,
+    /// Rounds in which a check failed.
+    #[serde(default)]
+    pub failed_checks: i64,
+    /// What the last round measured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub readings: Vec<RunReading>,
+}
+
+/// What came back for one metric.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct RunReading {
+    /// `value`, `noData` or `providerFailed`.
+    #[serde(default)]
+    pub result: String,
+    /// The metric.
+    #[serde(default)]
+    pub name: String,
+    /// Its value, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// Why there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// What the provider warned of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+}
+
+/// What a person asked for, and what came of it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct HandledRequest {
+    /// What: `promote`, `promoteFull`, `pause`, `resume`, `abort`, `retry` or `rollback`.
+    #[serde(default)]
+    pub verb: String,
+    /// The token that tells it from other requests.
+    #[serde(default)]
+    pub token: String,
+    /// Who asked, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// When it was taken up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Time>,
+    /// What came of it.
+    #[serde(default)]
+    pub outcome: String,
 }
 
 /// Where a run is.

@@ -198,5 +198,6 @@ async fn stored_templates_are_those_that_are_needed() {
     let (stored, _) = stage
         .store
         .list(&CONTROLLER_REVISION, Some("demo"), &Selector::default());
-    assert_eq!(stored.len(), 1);
+    // The promoted one, and the one before it, which can be gone back to.
+    assert_eq!(stored.len(), 2);
 }

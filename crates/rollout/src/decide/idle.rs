@@ -1,14 +1,14 @@
 //! Owns the time between runs, and the way down after one: the primary serves what is promoted, the
 //! target is at zero, and a new revision starts a run.
 
-use super::{Way, act, hold, not_ready, refuse};
-use crate::{Decision, Effect, Event, Phase, Plan, Run};
+use super::{Way, act, gate, hold, not_ready, refuse, waiting};
+use crate::{Decision, Effect, Event, HookKind, Phase, Plan, Run};
 
 pub(super) fn decide(way: &Way<'_>) -> Plan {
     let (o, state, target) = (way.o, way.state, way.target);
     // Traffic first: after a failed run this is the rollback itself, and it waits for nothing.
     if o.primary.is_some()
-        && let Some(plan) = way.keep_weight()
+        && let Some(plan) = way.keep_traffic()
     {
         return plan;
     }
@@ -16,7 +16,7 @@ pub(super) fn decide(way: &Way<'_>) -> Plan {
         Ok(primary) => primary,
         Err(plan) => return plan,
     };
-    if let Some(plan) = way.keep_services().or_else(|| way.keep_weight()) {
+    if let Some(plan) = way.keep_services().or_else(|| way.keep_traffic()) {
         return plan;
     }
     let revision = Some(target.revision.id.as_str());
@@ -24,7 +24,7 @@ pub(super) fn decide(way: &Way<'_>) -> Plan {
         // Compared with what was taken up in a run, never with what was only seen: a new revision
         // is new until its run is recorded.
         if revision != state.last_applied_spec.as_deref() {
-            return refuse(o).unwrap_or_else(|| way.start(false));
+            return refuse(o).unwrap_or_else(|| take_up(way));
         }
     } else if state.phase == Phase::Failed && state.canary_weight == 0 {
         return back_at_promoted(way);
@@ -43,6 +43,9 @@ pub(super) fn decide(way: &Way<'_>) -> Plan {
             None => act(Effect::ScaleTarget { replicas: 0 }),
         };
     }
+    if let Some(plan) = owed(way) {
+        return plan;
+    }
     if o.records.stale {
         return act(Effect::PruneTemplates);
     }
@@ -51,6 +54,42 @@ pub(super) fn decide(way: &Way<'_>) -> Plan {
             Phase::Failed => "the last run was rolled back; a new revision starts the next".into(),
             _ => "the primary runs what is promoted; a new revision starts a run".into(),
         },
+    })
+}
+
+/// A new revision: it starts when it is its turn and whoever has to agree does.
+pub(super) fn take_up(way: &Way<'_>) -> Plan {
+    if let Some(why) = &way.o.turn {
+        return hold(why.clone());
+    }
+    if !way.o.strategy.asks(HookKind::ConfirmRollout) {
+        return way.start(false, vec![]);
+    }
+    // The run does not exist yet, so the question belongs to the revision.
+    let point = format!("{}/start", way.target.revision.id);
+    match gate::ask(way, HookKind::ConfirmRollout, &point) {
+        Err(plan) => plan,
+        Ok(answer) if answer.all() => way.start(false, answer.events(&way.subject())),
+        Ok(answer) => waiting::begin(way, answer.events(&way.subject())),
+    }
+}
+
+/// What hooks are still to be told of the last run, now that its end is in force.
+pub(super) fn owed(way: &Way<'_>) -> Option<Plan> {
+    let mut run = way.run();
+    let kind = run.owed.first().copied()?;
+    if !way.o.strategy.asks(kind) {
+        run.owed.clear();
+        return Some(way.record(run, |_| {}, vec![]));
+    }
+    let point = way.point();
+    Some(match gate::ask_in(way, kind, &point, Phase::Failed) {
+        Err(plan) => plan,
+        Ok(answer) => {
+            run.owed.retain(|k| *k != kind);
+            run.rounds += 1;
+            way.record(run, |_| {}, answer.events(&way.subject()))
+        }
     })
 }
 

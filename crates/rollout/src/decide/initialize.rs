@@ -4,7 +4,7 @@
 
 use super::{Way, act, hold, not_ready, refuse};
 use crate::{
-    Decision, Effect, Ending, Event, Observation, Phase, Plan, Run, Source, State, Target,
+    Alert, Decision, Effect, Ending, Event, Observation, Phase, Plan, Run, Source, State, Target,
 };
 
 /// Takes the canary up. The finalizer comes before anything is borrowed, and the target's replicas
@@ -82,7 +82,7 @@ pub(super) fn decide(way: &Way<'_>) -> Plan {
         return way.wait_for(format!("the primary to be ready: {why}"));
     }
     // Only now is anything led to the primary: it can serve.
-    if let Some(plan) = way.keep_services().or_else(|| way.keep_weight()) {
+    if let Some(plan) = way.keep_services().or_else(|| way.keep_traffic()) {
         return plan;
     }
     if let Some(why) = way.not_in_force() {
@@ -138,7 +138,7 @@ fn never_ready(way: &Way<'_>, mut run: Run, why: &str) -> Plan {
     way.record(
         run,
         |state| state.phase = Phase::Failed,
-        vec![Event::warning(event)],
+        vec![Event::warning(event.clone()).alerting(Alert::error(event).detailed())],
     )
 }
 
@@ -149,6 +149,10 @@ fn initialized(way: &Way<'_>, mut run: Run) -> Plan {
     run.decision = Decision::Finish;
     let promoted = run.revision.clone();
     let event = format!("Initialization done! {}", way.subject());
+    let alert = format!(
+        "New {} detected, initialization completed.",
+        way.target.kind
+    );
     way.record(
         run,
         |state| {
@@ -158,6 +162,6 @@ fn initialized(way: &Way<'_>, mut run: Run) -> Plan {
             state.last_promoted_spec = Some(promoted.clone());
             state.last_applied_spec = Some(promoted);
         },
-        vec![Event::normal(event)],
+        vec![Event::normal(event).alerting(Alert::info(alert).detailed())],
     )
 }

@@ -2,19 +2,24 @@
 //! way. What holds everywhere is here: who goes first, what every running stretch keeps in place,
 //! and how long it may stand still.
 
+mod bake;
+mod gate;
 mod idle;
 mod initialize;
 mod progress;
 mod promote;
 mod release;
+mod requests;
+mod waiting;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use crate::{
-    Apex, Backend, Backends, Decision, Effect, Ending, Event, InForce, Observation, Phase, Piece,
-    Plan, Primary, Readiness, Revision, Route, Run, Source, State, Target, Weights,
+    Alert, Apex, Backend, Backends, Cookies, Decision, Effect, Ending, Event, HISTORY, HookKind,
+    InForce, Observation, Past, Phase, Piece, Plan, Position, Primary, Readiness, Revision, Route,
+    Run, Source, State, Target, Traffic,
 };
 
 /// Decides what comes next.
@@ -40,11 +45,15 @@ pub fn decide(o: &Observation) -> Plan {
         return act(Effect::AddFinalizer);
     }
     let way = Way { o, target, state };
+    if let Some(plan) = requests::decide(&way) {
+        return plan;
+    }
     match state.phase {
         Phase::New | Phase::Initializing => initialize::decide(&way),
         Phase::Failed if state.last_promoted_spec.is_none() => initialize::failed(&way),
         Phase::Initialized | Phase::Succeeded | Phase::Failed => idle::decide(&way),
-        Phase::Waiting | Phase::Progressing | Phase::WaitingPromotion => progress::decide(&way),
+        Phase::Waiting => waiting::decide(&way),
+        Phase::Progressing | Phase::WaitingPromotion => progress::decide(&way),
         Phase::Promoting => promote::promoting(&way),
         Phase::Finalising => promote::finalising(&way),
         // The deletion was undone by nobody we know; the primary is what serves, so start from it.
@@ -59,32 +68,153 @@ fn without_target(o: &Observation) -> Plan {
     let Some(state) = o.state.as_ref().filter(|s| s.last_promoted_spec.is_some()) else {
         return missing;
     };
-    if state.canary_weight > 0 {
-        let mut next = state.clone();
-        next.phase = Phase::Failed;
-        next.canary_weight = 0;
-        next.last_transition_time = Some(o.now);
-        let mut run = next.run.unwrap_or_default();
+    if state.canary_weight > 0 || state.position().mirror {
+        let mut run = state.run.clone().unwrap_or_default();
         run.decision = Decision::RollBack;
+        run.mirror = false;
         run.ended = Some(o.now);
         run.ending = Some(Ending::RolledBack);
         run.reason = Some("the target was deleted during the run".to_owned());
-        next.run = Some(run);
         let text = format!(
             "Canary failed! The target of {}.{} was deleted",
             o.name, o.namespace
         );
-        return Plan::Record {
-            state: Box::new(next),
-            events: vec![Event::warning(text)],
-        };
+        return record(
+            o,
+            state,
+            run,
+            |state| {
+                state.phase = Phase::Failed;
+                state.canary_weight = 0;
+            },
+            vec![Event::warning(text.clone()).alerting(Alert::error(text))],
+        );
     }
     match &o.route {
         Route::Present {
-            backends: Backends::Split(weights),
+            backends: Backends::Split(traffic),
             ..
-        } if weights.canary > 0 => act(Effect::SetWeight { canary: 0 }),
+        } if traffic.canary > 0 || traffic.mirror => act(Effect::Route {
+            to: traffic_of(o, state),
+        }),
         _ => missing,
+    }
+}
+
+/// The next state: what is given, at this time. What follows from it alone is settled here: the
+/// cookies that belong to the weight, and the run's place in the history once it ended.
+fn record(
+    o: &Observation,
+    before: &State,
+    run: Run,
+    change: impl FnOnce(&mut State),
+    events: Vec<Event>,
+) -> Plan {
+    let mut state = before.clone();
+    state.run = Some(run);
+    state.last_transition_time = Some(o.now);
+    change(&mut state);
+    cookies(o, &mut state);
+    if let Some(run) = state.run.as_ref().filter(|r| r.ended.is_some()) {
+        let known = |past: &Past| past.started == run.started && past.revision == run.revision;
+        if !state.history.iter().any(known) {
+            let past = past(&state, run);
+            remember(&mut state, past);
+        }
+    }
+    Plan::Record {
+        state: Box::new(state),
+        events,
+    }
+}
+
+fn past(state: &State, run: &Run) -> Past {
+    Past {
+        revision: run.revision.clone(),
+        started: run.started,
+        ended: run.ended,
+        ending: run.ending,
+        reason: run.reason.clone(),
+        weights: run.weights.clone(),
+        iterations: state.iterations,
+        rounds: run.rounds,
+        failed_checks: state.failed_checks,
+        readings: run.readings.clone(),
+    }
+}
+
+fn remember(state: &mut State, past: Past) {
+    state.history.insert(0, past);
+    state.history.truncate(HISTORY);
+}
+
+/// A run's cookie is made with its first share and forgotten with its last. It follows from the
+/// run, so that it is the same however often it is made.
+fn cookies(o: &Observation, state: &mut State) {
+    let Some(affinity) = &o.strategy.affinity else {
+        state.session_affinity_cookie = None;
+        state.primary_session_affinity_cookie = None;
+        return;
+    };
+    if state.canary_weight == 0 {
+        if let Some(cookie) = state.session_affinity_cookie.take() {
+            state.previous_session_affinity_cookie = Some(cookie);
+        }
+        return;
+    }
+    let run = state.run.as_ref();
+    let started = run.and_then(|r| r.started).map(|t| t.as_millisecond());
+    let of = run.map_or("", |r| r.digest.as_str());
+    let make = |name: &str| {
+        let seed = format!("{}/{}/{name}/{of}/{started:?}", o.namespace, o.name);
+        let hash = weir_object::digest(&serde_json::Value::String(seed));
+        let letters: String = hash
+            .bytes()
+            .skip("sha256:".len())
+            .take(20)
+            .collect::<Vec<_>>()
+            .chunks(2)
+            .filter_map(|pair| {
+                let pair = std::str::from_utf8(pair).ok()?;
+                let byte = u8::from_str_radix(pair, 16).ok()?;
+                Some(char::from(b'a' + byte % 26))
+            })
+            .collect();
+        format!("{name}={letters}")
+    };
+    let ours = |cookie: &Option<String>, name: &str| {
+        let named = |c: &String| c.split_once('=').is_some_and(|(n, _)| n == name);
+        cookie.as_ref().is_some_and(named)
+    };
+    if !ours(&state.session_affinity_cookie, &affinity.cookie) {
+        state.session_affinity_cookie = Some(make(&affinity.cookie));
+    }
+    match &affinity.primary_cookie {
+        Some(name) if !ours(&state.primary_session_affinity_cookie, name) => {
+            state.primary_session_affinity_cookie = Some(make(name));
+        }
+        Some(_) => {}
+        None => state.primary_session_affinity_cookie = None,
+    }
+}
+
+/// Where traffic is to go by what is recorded.
+fn traffic_of(o: &Observation, state: &State) -> Traffic {
+    let Position {
+        weight,
+        mirror,
+        matched,
+        ..
+    } = state.position();
+    Traffic {
+        canary: weight,
+        mirror,
+        matched,
+        cookies: o.strategy.affinity.as_ref().map(|_| Cookies {
+            canary: state.session_affinity_cookie.clone(),
+            previous: state.previous_session_affinity_cookie.clone(),
+            primary: state.primary_session_affinity_cookie.clone(),
+        }),
     }
 }
 
@@ -135,14 +265,22 @@ impl Way<'_> {
 
     /// The next state: what is given, at this time.
     fn record(&self, run: Run, change: impl FnOnce(&mut State), events: Vec<Event>) -> Plan {
-        let mut state = self.state.clone();
-        state.run = Some(run);
-        state.last_transition_time = Some(self.o.now);
-        change(&mut state);
-        Plan::Record {
-            state: Box::new(state),
-            events,
-        }
+        record(self.o, self.state, run, change, events)
+    }
+
+    /// The point of the run at which something is found out: what is found counts for it alone, and
+    /// a question that is asked again after a crash is asked at the same point.
+    fn point(&self) -> String {
+        let run = self.state.run.as_ref();
+        let started = run.and_then(|r| r.started).unwrap_or(self.o.now);
+        let rounds = run.map_or(0, |r| r.rounds);
+        format!("{}/{rounds}", started.as_millisecond())
+    }
+
+    /// When the next round is due, one interval after the last one.
+    fn next_round(&self, run: &Run) -> Option<Timestamp> {
+        let due = after(run.measured_at?, self.o.strategy.interval);
+        (self.o.now < due).then_some(due)
     }
 
     /// The Services in front of canary and primary, and the apex. The two come first: a route or an
@@ -213,23 +351,29 @@ impl Way<'_> {
         }
     }
 
-    /// The route is there and at the recorded weight.
-    fn keep_weight(&self) -> Option<Plan> {
-        let weight = self.state.canary_weight;
-        (!self.route_at(weight)).then(|| act(Effect::SetWeight { canary: weight }))
-    }
-
-    fn route_at(&self, weight: u8) -> bool {
-        match &self.o.route {
+    /// The route is there and sends traffic where it is recorded to go.
+    fn keep_traffic(&self) -> Option<Plan> {
+        if !self.o.strategy.routed {
+            return None;
+        }
+        let to = traffic_of(self.o, self.state);
+        let there = match &self.o.route {
             Route::Absent => false,
             Route::Present {
-                backends, current, ..
-            } => *current && *backends == Backends::Split(Weights::canary(weight)),
-        }
+                backends: Backends::Split(traffic),
+                current,
+                ..
+            } => *current && *traffic == to,
+            Route::Present { .. } => false,
+        };
+        (!there).then(|| act(Effect::Route { to }))
     }
 
     /// Why the route is not in force, if it isn't.
     fn not_in_force(&self) -> Option<String> {
+        if !self.o.strategy.routed {
+            return None;
+        }
         match &self.o.route {
             Route::Absent => Some("the route does not exist yet".to_owned()),
             Route::Present {
@@ -252,33 +396,44 @@ impl Way<'_> {
     /// Traffic goes off the target first, because its pods now change to something nobody has
     /// measured; only where the primary has no pod at all it stays, since the alternative is an
     /// outage.
-    fn start(&self, restart: bool) -> Plan {
-        let before = self.run();
+    fn start(&self, restart: bool, mut events: Vec<Event>) -> Plan {
         let weight = if self.primary_available() {
             0
         } else {
             self.state.canary_weight
         };
-        let mut run = Run::start(&self.target.revision, Source::Target, self.o.now);
+        let before = self.run();
+        let mut run = self.new_run();
         run.decision = Decision::ScaleUp;
-        run.idle = match self.state.phase {
-            phase @ (Phase::Initialized | Phase::Succeeded) => phase,
-            _ if before.idle == Phase::New => Phase::Initialized,
-            _ => before.idle,
-        };
         // The revision before may have had traffic until now.
         run.clean_from = if restart {
             Some(self.o.now)
+        } else if self.state.phase == Phase::Waiting {
+            before.clean_from
         } else {
             before.ended
         };
+        run.matched = weight > 0 && before.matched;
+        if self.state.previous.contains(&run.revision) && self.o.strategy.rollback_window > 0 {
+            run.unanalysed = Some("it was promoted before".to_owned());
+        }
         let what = if restart {
             "Restarting analysis for"
         } else {
             "Scaling up"
         };
         let event = format!("New revision detected! {what} {}", self.target_name());
+        events.push(Event::normal(event).alerting(
+            Alert::info("New revision detected, progressing canary analysis.").detailed(),
+        ));
         let applied = self.target.revision.id.clone();
+        let superseded = restart.then(|| {
+            let mut past = past(self.state, &before);
+            past.ended = Some(self.o.now);
+            past.ending = Some(Ending::Superseded);
+            past.reason = Some(format!("superseded by {applied}"));
+            past
+        });
         self.record(
             run,
             |state| {
@@ -287,10 +442,44 @@ impl Way<'_> {
                 state.iterations = 0;
                 state.canary_weight = weight;
                 state.last_applied_spec = Some(applied);
+                if let Some(past) = superseded {
+                    remember(state, past);
+                }
             },
-            vec![Event::normal(event)],
+            events,
         )
     }
+
+    /// A run of the target's live revision, with what is to be known of the time before it.
+    fn new_run(&self) -> Run {
+        let before = self.run();
+        let mut run = Run::start(&self.target.revision, Source::Target, self.o.now);
+        run.idle = match self.state.phase {
+            phase @ (Phase::Initialized | Phase::Succeeded) => phase,
+            _ if before.idle == Phase::New => Phase::Initialized,
+            _ => before.idle,
+        };
+        run
+    }
+
+    /// The run as it ends, with what is still owed to hooks.
+    fn ended(&self, mut run: Run, ending: Ending, why: Option<String>) -> Run {
+        run.ended = Some(self.o.now);
+        run.ending = Some(ending);
+        run.reason = why;
+        run.mirror = false;
+        run.paused = None;
+        if self.o.strategy.asks(HookKind::PostRollout) {
+            run.owed = vec![HookKind::PostRollout];
+        }
+        run
+    }
+}
+
+/// What a round told, as one reason.
+fn gather(events: &[Event]) -> String {
+    let texts: Vec<&str> = events.iter().map(|e| e.message.as_str()).collect();
+    texts.join("; ")
 }
 
 fn act(effect: Effect) -> Plan {

@@ -2,8 +2,8 @@
 //! the primary runs exactly that, give traffic back, scale the target down. A primary that does not
 //! come up on it is put back on what it ran before.
 
-use super::{Way, act, after, hold, not_ready};
-use crate::{Decision, Effect, Ending, Event, Phase, Plan, Run, Source};
+use super::{Way, act, after, bake, gate, hold, not_ready};
+use crate::{Alert, Decision, Effect, Ending, Event, HookKind, Phase, Plan, Run, Source};
 
 pub(super) fn promoting(way: &Way<'_>) -> Plan {
     let (o, state, target) = (way.o, way.state, way.target);
@@ -22,7 +22,7 @@ pub(super) fn promoting(way: &Way<'_>) -> Plan {
         );
     }
     if o.primary.is_some()
-        && let Some(plan) = way.keep_weight()
+        && let Some(plan) = way.keep_traffic()
     {
         return plan;
     }
@@ -63,7 +63,7 @@ pub(super) fn promoting(way: &Way<'_>) -> Plan {
         }
         primary
     };
-    if let Some(plan) = way.keep_services().or_else(|| way.keep_weight()) {
+    if let Some(plan) = way.keep_services().or_else(|| way.keep_traffic()) {
         return plan;
     }
     if let Some((why, exceeded)) = not_ready(&primary.readiness) {
@@ -73,7 +73,7 @@ pub(super) fn promoting(way: &Way<'_>) -> Plan {
         if restoring {
             return hold_on_canary(way, run, why);
         }
-        return restore(way, run, why);
+        return restore(way, run, &format!("primary not ready: {why}"));
     }
     if restoring {
         return failed(way, run);
@@ -90,7 +90,8 @@ pub(super) fn promoting(way: &Way<'_>) -> Plan {
 fn give_back(way: &Way<'_>, mut run: Run) -> Plan {
     let (o, weight) = (way.o, way.state.canary_weight);
     let step = o.strategy.promotion_step;
-    if weight == 0 || step == 0 || o.strategy.skip_analysis {
+    // Matching requests go back all at once: their weight is not everybody's.
+    if weight == 0 || step == 0 || run.matched || o.strategy.skip_analysis {
         let events = if weight > 0 {
             vec![Event::normal("Routing all traffic to primary")]
         } else {
@@ -127,73 +128,93 @@ fn finalising_from(way: &Way<'_>, mut run: Run, events: Vec<Event>) -> Plan {
     run.decision = Decision::Finish;
     run.in_force_since = None;
     let promoted = run.revision.clone();
+    run.before = way.promoted().map(str::to_owned);
+    let kept = way.o.strategy.rollback_window.max(1);
     way.record(
         run,
         |state| {
             state.phase = Phase::Finalising;
             state.canary_weight = 0;
             // From here on a lost primary comes back as this.
-            state.last_promoted_spec = Some(promoted);
+            if let Some(before) = state.last_promoted_spec.replace(promoted.clone()) {
+                state.previous.insert(0, before);
+            }
+            state.previous.retain(|r| *r != promoted);
+            state.previous.dedup();
+            state.previous.truncate(kept);
         },
         events,
     )
 }
 
 pub(super) fn finalising(way: &Way<'_>) -> Plan {
-    let (target, mut run) = (way.target, way.run());
+    let mut run = way.run();
     if way.o.primary.is_some()
-        && let Some(plan) = way.keep_weight()
+        && let Some(plan) = way.keep_traffic()
     {
         return plan;
     }
     if let Err(plan) = way.keep_primary() {
         return plan;
     }
-    if let Some(plan) = way.keep_services().or_else(|| way.keep_weight()) {
+    if let Some(plan) = way.keep_services().or_else(|| way.keep_traffic()) {
         return plan;
     }
     if let Some(why) = way.not_in_force() {
         return hold(why);
     }
-    // A target that already moved on keeps its pods for the next run.
-    if target.revision.id == run.revision && target.replicas > 0 {
-        return act(Effect::ScaleTarget { replicas: 0 });
+    if let Some(plan) = bake::scale_down(way, &run).or_else(|| bake::decide(way)) {
+        return plan;
+    }
+    let mut events = Vec::new();
+    if way.o.strategy.asks(HookKind::PostRollout) {
+        match gate::ask_in(way, HookKind::PostRollout, &way.point(), Phase::Succeeded) {
+            Err(plan) => return plan,
+            Ok(answer) => events = answer.events(&way.subject()),
+        }
     }
     run.ended = Some(way.o.now);
     run.ending = Some(Ending::Promoted);
     run.idle = Phase::Succeeded;
-    run.reason = None;
-    let event = if way.o.strategy.skip_analysis {
-        format!(
-            "Promotion completed! Canary analysis was skipped for {}",
-            way.target_name()
+    run.rounds += 1;
+    // Why nothing was analysed, where nothing was.
+    run.reason = run.unanalysed.clone();
+    let (event, alert) = if way.o.strategy.skip_analysis || run.unanalysed.is_some() {
+        (
+            format!(
+                "Promotion completed! Canary analysis was skipped for {}",
+                way.target_name()
+            ),
+            "Canary analysis was skipped, promotion finished.",
         )
     } else {
-        format!("Promotion completed! Scaling down {}", way.target_name())
+        (
+            format!("Promotion completed! Scaling down {}", way.target_name()),
+            "Canary analysis completed successfully, promotion finished.",
+        )
     };
-    way.record(
-        run,
-        |state| state.phase = Phase::Succeeded,
-        vec![Event::normal(event)],
-    )
+    events.push(Event::normal(event).alerting(Alert::info(alert)));
+    way.record(run, |state| state.phase = Phase::Succeeded, events)
 }
 
 /// The primary did not come up on what was analysed: it goes back to what it ran before. Traffic
 /// stays on the canary meanwhile, which passed.
-fn restore(way: &Way<'_>, mut run: Run, why: &str) -> Plan {
+pub(super) fn restore(way: &Way<'_>, mut run: Run, why: &str) -> Plan {
     run.decision = Decision::Restore;
-    run.reason = Some(format!("primary not ready: {why}"));
-    let event = format!(
-        "Promotion of {} failed, primary not ready: {why}",
-        way.target_name()
-    );
-    way.record(run, |_| {}, vec![Event::warning(event)])
+    run.reason = Some(why.to_owned());
+    let event = format!("Promotion of {} failed, {why}", way.target_name());
+    let alert = format!("Promotion failed, {why}");
+    way.record(
+        run,
+        |_| {},
+        vec![Event::warning(event).alerting(Alert::error(alert))],
+    )
 }
 
-fn failed(way: &Way<'_>, mut run: Run) -> Plan {
+fn failed(way: &Way<'_>, run: Run) -> Plan {
+    let why = run.reason.clone();
+    let mut run = way.ended(run, Ending::RolledBack, why);
     run.decision = Decision::RollBack;
-    run.ended = Some(way.o.now);
-    run.ending = Some(Ending::RolledBack);
     let event = format!("Canary failed! Scaling down {}", way.subject());
     way.record(
         run,
@@ -206,10 +227,10 @@ fn failed(way: &Way<'_>, mut run: Run) -> Plan {
 }
 
 /// Neither revision comes up on the primary. The canary passed and serves: all it has stays on it.
-fn hold_on_canary(way: &Way<'_>, mut run: Run, why: &str) -> Plan {
+fn hold_on_canary(way: &Way<'_>, run: Run, why: &str) -> Plan {
+    let reason = run.reason.clone();
+    let mut run = way.ended(run, Ending::RolledBack, reason);
     run.decision = Decision::HoldOnCanary;
-    run.ended = Some(way.o.now);
-    run.ending = Some(Ending::RolledBack);
     let event = format!(
         "Promotion of {} failed and the primary did not come back: {why}. Traffic stays where it \
          is; push a revision whose pods become ready",
@@ -218,6 +239,6 @@ fn hold_on_canary(way: &Way<'_>, mut run: Run, why: &str) -> Plan {
     way.record(
         run,
         |state| state.phase = Phase::Failed,
-        vec![Event::warning(event)],
+        vec![Event::warning(event.clone()).alerting(Alert::error(event))],
     )
 }

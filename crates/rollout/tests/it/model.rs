@@ -3,9 +3,14 @@
 //! here it is asserted that everything comes to rest in the right place.
 
 use proptest::prelude::*;
-use weir_rollout::{Backends, Plan, Weights, decide};
+use std::collections::BTreeSet;
+use std::time::Duration;
 
-use crate::world::{Quality, World};
+use weir_rollout::{
+    Backends, Course, Evidence, HookKind, Plan, Request, Step, Traffic, Verb, decide,
+};
+
+use crate::world::{Quality, World, split, weighted};
 
 #[derive(Clone, Debug)]
 enum Action {
@@ -24,6 +29,39 @@ enum Action {
     Suspend(bool),
     LoseTemplates,
     Provider(bool),
+    Hook(HookKind, bool),
+    Ask(Verb, u8),
+    Served(u16),
+}
+
+const HOOKS: [HookKind; 7] = [
+    HookKind::ConfirmRollout,
+    HookKind::PreRollout,
+    HookKind::Rollout,
+    HookKind::ConfirmTrafficIncrease,
+    HookKind::ConfirmPromotion,
+    HookKind::PostRollout,
+    HookKind::Rollback,
+];
+
+fn hook() -> impl Strategy<Value = HookKind> {
+    prop::sample::select(HOOKS.to_vec())
+}
+
+fn course() -> impl Strategy<Value = Course> {
+    prop_oneof![
+        3 => Just(weighted(&[10, 50])),
+        1 => Just(Course::Weighted {
+            steps: vec![
+                Step { hold: Some(Duration::from_secs(35)), ..Step::at(20) },
+                Step { min_requests: 100, ..Step::at(100) },
+            ],
+            mirror: true,
+        }),
+        1 => (1u32..4).prop_map(|iterations| Course::Matched { iterations }),
+        2 => (1u32..4, any::<bool>())
+            .prop_map(|(iterations, mirror)| Course::BlueGreen { iterations, mirror }),
+    ]
 }
 
 fn action() -> impl Strategy<Value = Action> {
@@ -43,6 +81,10 @@ fn action() -> impl Strategy<Value = Action> {
         1 => any::<bool>().prop_map(Action::Suspend),
         1 => Just(Action::LoseTemplates),
         1 => any::<bool>().prop_map(Action::Provider),
+        2 => (hook(), any::<bool>()).prop_map(|(kind, closed)| Action::Hook(kind, closed)),
+        2 => (prop::sample::select(Verb::ALL.to_vec()), 0u8..4)
+            .prop_map(|(verb, token)| Action::Ask(verb, token)),
+        1 => (0u16..200).prop_map(Action::Served),
     ]
 }
 
@@ -76,11 +118,15 @@ fn play(world: &mut World, action: &Action) {
         }
         Action::Route(weight) => {
             if world.route.is_some() {
-                world.route = Some(Backends::Split(Weights::canary(*weight)));
+                world.route = Some(Backends::Split(Traffic {
+                    mirror: *weight == 1,
+                    matched: *weight > 90,
+                    ..Traffic::canary(*weight)
+                }));
             }
         }
         Action::RouteGone => world.route = None,
-        Action::LoseMeasurement => world.measured = None,
+        Action::LoseMeasurement => world.evidence = Evidence::default(),
         Action::Suspend(suspended) => world.suspended = *suspended,
         Action::LoseTemplates => {
             let state = world.state();
@@ -94,6 +140,17 @@ fn play(world: &mut World, action: &Action) {
             }
         }
         Action::Provider(up) => world.provider_up = *up,
+        Action::Hook(kind, true) => drop(world.closed.insert(*kind)),
+        Action::Hook(kind, false) => drop(world.closed.remove(kind)),
+        Action::Ask(verb, token) => {
+            world.requests.retain(|r| r.verb != *verb);
+            world.requests.push(Request {
+                verb: *verb,
+                token: token.to_string(),
+                by: None,
+            });
+        }
+        Action::Served(requests) => world.served = f64::from(*requests),
     }
 }
 
@@ -106,8 +163,16 @@ proptest! {
         qualities in prop::collection::vec(0u8..4, 6),
         skip in prop::bool::weighted(0.1),
         promotion_step in prop_oneof![Just(0u8), Just(30u8)],
+        course in course(),
+        hooks in prop::collection::btree_set(hook(), 0..4),
+        (routed, bake, window) in (prop::bool::weighted(0.8), any::<bool>(), 0usize..3),
     ) {
         let mut world = World::new();
+        world.strategy.routed = routed || course.iterations().is_none();
+        world.strategy.course = course;
+        world.strategy.hooks = hooks;
+        world.strategy.bake = bake.then_some(Duration::from_secs(45));
+        world.strategy.rollback_window = window;
         for (n, quality) in qualities.iter().enumerate().skip(2) {
             let quality = match quality {
                 0 => Quality::Faulty,
@@ -123,7 +188,11 @@ proptest! {
         }
         world.suspended = false;
         world.provider_up = true;
-        world.measured = None;
+        world.closed = BTreeSet::new();
+        world.served = 1000.0;
+        // Whoever paused has to let it go on.
+        world.requests = vec![Request { verb: Verb::Resume, token: "last".into(), by: None }];
+        world.evidence = Evidence::default();
         world.cluster();
         let last = world.settle();
 
@@ -146,7 +215,9 @@ proptest! {
                 "{} is lost: {:#?}", live, state
             );
             if state.canary_weight == 0 {
-                prop_assert_eq!(world.route, Some(Backends::Split(Weights::canary(0))));
+                if world.strategy.routed {
+                    prop_assert_eq!(world.route, split(0));
+                }
                 prop_assert_eq!(target.replicas, 0);
                 prop_assert!(matches!(last, Plan::Rest { .. }), "{:?}", last);
             }
@@ -168,7 +239,7 @@ proptest! {
                 // A crash loses what was only in memory: the effects of this step and the round.
                 let plan = world.step((crash == Some(n)).then_some(0));
                 if crash == Some(n) {
-                    world.measured = None;
+                    world.evidence = Evidence::default();
                 }
                 match plan {
                     Plan::Wait { until, .. } => world.now = until,

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use weir_rollout::{
-    Apex, Backend, Backends, Check, Effect, Event, InForce, Judge, Limits, Measurement,
-    Observation, Piece, Plan, Primary, Readiness, Reading, Records, Refusal, Revision, Route, Rule,
-    Source, State, Strategy, Target, Weights, decide,
+    Answer, Apex, Backend, Backends, Check, Course, Effect, Event, Evidence, HookKind, HookResult,
+    InForce, Judge, Limits, Measurement, Observation, Piece, Plan, Position, Primary, Readiness,
+    Reading, Records, Refusal, Request, Revision, Route, Rule, Source, State, Step, Strategy,
+    Target, Traffic, decide,
 };
 
 /// How a revision's pods behave.
@@ -49,12 +50,21 @@ pub(crate) struct World {
     pub(crate) quality: BTreeMap<u32, Quality>,
     pub(crate) provider_up: bool,
     pub(crate) traffic: bool,
-    pub(crate) measured: Option<Measurement>,
+    /// What was found out since the last record; a crash loses it.
+    pub(crate) evidence: Evidence,
+    /// Kinds of hooks that refuse; all others agree, but for the one that would roll back.
+    pub(crate) closed: BTreeSet<HookKind>,
+    /// Every question that was asked, with the point it was asked at.
+    pub(crate) asked: Vec<(HookKind, String)>,
+    pub(crate) requests: Vec<Request>,
+    pub(crate) turn: Option<String>,
+    /// How many requests the canary has answered at its step.
+    pub(crate) served: f64,
     pub(crate) events: Vec<String>,
     /// Revisions that passed at the last weight.
     pub(crate) passed: BTreeSet<u32>,
-    /// The weight the last passing round was measured at, for the current run.
-    pub(crate) passed_at: Option<(String, u8)>,
+    /// Where the last passing round was measured, for the current run.
+    pub(crate) passed_at: Option<(String, Position)>,
 }
 
 pub(crate) fn revision(n: u32) -> Revision {
@@ -72,14 +82,31 @@ pub(crate) fn number(id: &str) -> u32 {
 
 pub(crate) fn strategy() -> Strategy {
     Strategy {
-        steps: vec![10, 50],
+        course: weighted(&[10, 50]),
+        routed: true,
         promotion_step: 0,
         limits: Limits::all(2),
         interval: Duration::from_secs(10),
         longest_window: Duration::from_secs(30),
         progress_deadline: Duration::from_mins(10),
         skip_analysis: false,
+        hooks: BTreeSet::new(),
+        affinity: None,
+        bake: None,
+        rollback_window: 0,
     }
+}
+
+pub(crate) fn weighted(weights: &[u8]) -> Course {
+    Course::Weighted {
+        steps: weights.iter().copied().map(Step::at).collect(),
+        mirror: false,
+    }
+}
+
+/// A route that splits by weight.
+pub(crate) fn split(weight: u8) -> Option<Backends> {
+    Some(Backends::Split(Traffic::canary(weight)))
 }
 
 impl World {
@@ -108,7 +135,12 @@ impl World {
             quality: BTreeMap::new(),
             provider_up: true,
             traffic: true,
-            measured: None,
+            evidence: Evidence::default(),
+            closed: BTreeSet::new(),
+            asked: Vec::new(),
+            requests: Vec::new(),
+            turn: None,
+            served: 1000.0,
             events: Vec::new(),
             passed: BTreeSet::new(),
             passed_at: None,
@@ -164,6 +196,7 @@ impl World {
 
     pub(crate) fn observe(&self) -> Observation {
         let run = self.state().run.map(|r| r.revision);
+        let previous = self.state().previous;
         let promoted = self.state().last_promoted_spec;
         let stored = |id: &Option<String>| {
             id.as_deref()
@@ -207,15 +240,19 @@ impl World {
             records: Records {
                 promoted: stored(&promoted),
                 run: stored(&run),
+                previous: (previous.iter())
+                    .filter(|id| self.stored.contains(&number(id)))
+                    .cloned()
+                    .collect(),
                 stale: self.stored.iter().any(|n| {
                     let id = Some(revision(*n).id);
-                    id != run && id != promoted
+                    id != run && id != promoted && !previous.contains(&revision(*n).id)
                 }),
             },
             canary_service: self.services,
             primary_service: self.services,
             apex: self.apex,
-            route: match self.route {
+            route: match self.route.clone() {
                 None => Route::Absent,
                 Some(backends) => Route::Present {
                     backends,
@@ -227,18 +264,20 @@ impl World {
                     },
                 },
             },
-            measurement: self.measured.clone(),
+            requests: self.requests.clone(),
+            turn: self.turn.clone(),
+            evidence: self.evidence.clone(),
         }
     }
 
     /// One decision and what follows from it. `crash` stops after that many effects.
     pub(crate) fn step(&mut self, crash: Option<usize>) -> Plan {
         let observation = self.observe();
-        self.measured = None;
         let plan = decide(&observation);
         match &plan {
             Plan::Record { state, events } => {
                 self.check_record(state);
+                self.evidence = Evidence::default();
                 self.state = Some((**state).clone());
                 self.tell(events);
             }
@@ -249,7 +288,13 @@ impl World {
                 }
                 self.tell(events);
             }
-            Plan::Measure { revision, weight } => self.measure(revision, *weight),
+            Plan::Measure {
+                revision,
+                point,
+                of,
+                ..
+            } => self.measure(revision, point, *of),
+            Plan::Ask { kind, point, .. } => self.ask(*kind, point),
             Plan::Wait { until, .. }
             | Plan::Hold {
                 until: Some(until), ..
@@ -268,8 +313,31 @@ impl World {
         self.events.extend(events.iter().map(|e| e.message.clone()));
     }
 
-    fn measure(&mut self, id: &str, weight: u8) {
-        let live = self.target.as_ref().map_or(0, |t| t.revision);
+    fn ask(&mut self, kind: HookKind, point: &str) {
+        assert!(
+            self.evidence.answer(kind, point).is_none(),
+            "nothing is asked twice at one point"
+        );
+        self.asked.push((kind, point.to_owned()));
+        let passed = (kind == HookKind::Rollback) == self.closed.contains(&kind);
+        self.evidence.answers.push(Answer {
+            kind,
+            point: point.to_owned(),
+            results: vec![HookResult {
+                name: "h".to_owned(),
+                passed,
+                error: if passed { "" } else { "no" }.to_owned(),
+                muted: false,
+            }],
+        });
+    }
+
+    fn measure(&mut self, id: &str, point: &str, of: Backend) {
+        let pods = match of {
+            Backend::Target => &self.target,
+            Backend::Primary => &self.primary,
+        };
+        let live = pods.as_ref().map_or(0, |t| t.revision);
         let reading = if !self.provider_up {
             Reading::ProviderFailed {
                 name: "m".into(),
@@ -293,15 +361,18 @@ impl World {
             }
         };
         if matches!(reading, Reading::Value { value, .. } if value > 99.0) && live == number(id) {
-            self.passed_at = Some((id.to_owned(), weight));
-            if self.strategy.next_step(weight).is_none() {
+            let at = self.state().position();
+            self.passed_at = Some((id.to_owned(), at));
+            let next = self.strategy.course.next(at, self.strategy.routed);
+            if next.is_none() {
                 self.passed.insert(live);
             }
         }
-        self.measured = Some(Measurement {
+        self.evidence.measurement = Some(Measurement {
             at: self.now,
             revision: id.to_owned(),
-            weight,
+            point: point.to_owned(),
+            requests: Some(self.served),
             checks: vec![Check {
                 name: "m".to_owned(),
                 judge: Judge::SuccessRate,
@@ -336,8 +407,10 @@ impl World {
             Effect::PruneTemplates => {
                 let state = self.state();
                 let keep = [state.run.map(|r| r.revision), state.last_promoted_spec];
-                self.stored
-                    .retain(|n| keep.contains(&Some(revision(*n).id)));
+                self.stored.retain(|n| {
+                    let id = revision(*n).id;
+                    state.previous.contains(&id) || keep.contains(&Some(id))
+                });
             }
             Effect::ApplyServices => self.services = Piece::Current,
             Effect::PointApex {
@@ -373,8 +446,8 @@ impl World {
                     target.ready = *replicas == 0;
                 }
             }
-            Effect::SetWeight { canary } => {
-                let next = Some(Backends::Split(Weights::canary(*canary)));
+            Effect::Route { to } => {
+                let next = Some(Backends::Split(to.clone()));
                 self.in_force &= self.route == next;
                 self.route = next;
             }
@@ -388,18 +461,22 @@ impl World {
     /// What may never be recorded.
     fn check_record(&self, next: &State) {
         let before = self.state();
-        if next.phase.as_str() == "Progressing" && next.canary_weight > before.canary_weight {
-            let first = before.canary_weight == 0;
+        let (from, to) = (before.position(), next.position());
+        let rises = to.weight > from.weight || to.iterations > from.iterations;
+        if next.phase.as_str() == "Progressing" && rises {
             let run = next.run.as_ref().expect("a run under way").revision.clone();
             assert!(
-                first || self.passed_at == Some((run, before.canary_weight)),
-                "the weight rises only after a pass at the weight before"
+                from == Position::default() || self.passed_at == Some((run, from)),
+                "a step is taken only after a pass at the step before"
             );
             assert!(
                 self.target.as_ref().is_some_and(|t| t.ready),
                 "pods before traffic"
             );
-            assert!(self.in_force, "one weight in force before the next");
+            assert!(
+                self.in_force || !self.strategy.routed,
+                "one weight in force before the next"
+            );
         }
         assert!(next.canary_weight <= 100);
     }
@@ -414,19 +491,25 @@ impl World {
                     promoted.is_none()
                         || promoted.as_ref() == Some(revision)
                         || self.strategy.skip_analysis
+                        || self.state().run.is_some_and(|r| r.unanalysed.is_some())
                         || self.passed.contains(&number(revision)),
                     "only what passed reaches the primary: {revision}"
                 );
             }
             Effect::ScaleTarget { replicas: 0 } => {
-                assert_eq!(self.route, Some(Backends::Split(Weights::canary(0))));
+                if !self.strategy.routed {
+                    return;
+                }
+                assert!(
+                    matches!(&self.route, Some(Backends::Split(to)) if to.canary == 0 && !to.mirror)
+                );
                 assert!(
                     self.in_force,
                     "pods that may get requests are not taken away"
                 );
                 assert_eq!(self.apex, Apex::Primary);
             }
-            Effect::SetWeight { canary } if *canary < 100 => {
+            Effect::Route { to } if to.canary < 100 => {
                 assert!(
                     self.primary.is_some(),
                     "a route leads to a primary that exists"
