@@ -201,17 +201,32 @@ fn meant(d: &Difference) -> bool {
     let mirror =
         d.at.starts_with("canaries.flagger.app") && ends("mirror/required") && d.ours.is_none()
             || d.at.starts_with("canaries.flagger.app") && ends("mirror/items/required") && adds;
-    // What is added: the record of a run, and which generation a Canary's status speaks of.
+    // What is added: steps that ask for more than a weight, the time after a promotion, the record
+    // of runs, and which generation a Canary's status speaks of.
     let added = adds
         && d.at.starts_with("canaries.flagger.app")
         && [
+            "analysis/properties/steps",
+            "analysis/properties/bakeTime",
+            "analysis/properties/rollbackWindow",
             "status/properties/run",
+            "status/properties/history",
+            "status/properties/previous",
+            "status/properties/requests",
             "status/properties/observedGeneration",
             "conditions/items/properties/observedGeneration",
         ]
         .iter()
         .any(|s| ends(s));
-    tool || format || whole || width || status || mirror || added
+    // The steps are a fourth way to say how a run proceeds.
+    let ways = d.at.ends_with("analysis/oneOf")
+        && d.ours.as_ref().zip(d.theirs.as_ref()).is_some_and(|(ours, theirs)| {
+            let steps = json!({"required": ["interval", "steps", "threshold"]});
+            let mut ours = ours.as_array().cloned().unwrap_or_default();
+            ours.retain(|way| *way != steps);
+            Some(&ours) == theirs.as_array()
+        });
+    ways || tool || format || whole || width || status || mirror || added
 }
 
 /// The value without descriptions, and with sets in one order.

@@ -78,6 +78,7 @@ pub struct Status {
 pub struct PastRun {
     /// The revision.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(transform = crate::schema::no_default))]
     pub revision: String,
     /// When it started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,12 +98,15 @@ pub struct PastRun {
     pub weights: Vec<i64>,
     /// The iterations it began, where it counted any.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(transform = crate::schema::no_default))]
     pub iterations: i64,
     /// Rounds that were judged.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(transform = crate::schema::no_default))]
     pub rounds: i64,
     /// Rounds in which a check failed.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(transform = crate::schema::no_default))]
     pub failed_checks: i64,
     /// What the last round measured.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -116,9 +120,11 @@ pub struct PastRun {
 pub struct RunReading {
     /// `value`, `noData` or `providerFailed`.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(transform = crate::schema::no_default))]
     pub result: String,
     /// The metric.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(transform = crate::schema::no_default))]
     pub name: String,
     /// Its value, where there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -138,9 +144,11 @@ pub struct RunReading {
 pub struct HandledRequest {
     /// What: `promote`, `promoteFull`, `pause`, `resume`, `abort`, `retry` or `rollback`.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(transform = crate::schema::no_default))]
     pub verb: String,
     /// The token that tells it from other requests.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(transform = crate::schema::no_default))]
     pub token: String,
     /// Who asked, where that is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -150,6 +158,7 @@ pub struct HandledRequest {
     pub at: Option<Time>,
     /// What came of it.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(transform = crate::schema::no_default))]
     pub outcome: String,
 }
 
