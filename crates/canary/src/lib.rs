@@ -3,7 +3,8 @@
 //! This room owns what a Canary means in a cluster: which objects are generated and how
 //! (`deployment`, `service`, `route`, `template`), what is seen of them (`observe`), how an effect
 //! becomes a write (`act`), how a metric becomes a number (`measure`), and the loop that ties them
-//! to the decision ([`controller`]).
+//! to the decision ([`controller`]). It also owns what can be said of a Canary without acting on it
+//! ([`views`]).
 //!
 //! It refuses to decide: every rule of the state machine is `weir_rollout::decide`'s. It refuses,
 //! too, what it can't do yet: a Canary that asks for more than this room has (see `accept`) gets
@@ -26,6 +27,9 @@ mod service;
 mod status;
 mod telemetry;
 mod template;
+mod view;
 
+pub use observe::annotation;
 pub use options::Options;
 pub use reconcile::controller;
+pub use view::{View, views};

@@ -291,7 +291,7 @@ fn requests(canary: &Object) -> Vec<Request> {
 }
 
 /// The annotation that asks for a verb.
-pub(crate) fn annotation(verb: Verb) -> String {
+pub fn annotation(verb: Verb) -> String {
     format!("{}/{}", ask::GROUP, verb.as_str())
 }
 

@@ -24,6 +24,11 @@ impl Revision {
         Self { id, digest }
     }
 
+    /// Whether a text is such an identity, and not another controller's.
+    pub fn is_id(text: &str) -> bool {
+        text.starts_with("v1:")
+    }
+
     /// The part of an identity that may stand in an object's name.
     pub fn name_part(id: &str) -> &str {
         id.rsplit(':').next().unwrap_or(id)

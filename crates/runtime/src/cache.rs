@@ -166,6 +166,16 @@ impl Store {
         }
     }
 
+    /// A store of what was read once, and does not change: for whoever looks and goes.
+    pub fn holding(kind: &Kind, objects: Vec<Object>) -> Arc<Self> {
+        let store = Self::new(WatchOf::all(kind));
+        for object in objects {
+            store.put(object, true);
+        }
+        store.synced.send_replace(true);
+        Arc::new(store)
+    }
+
     /// The object of this name, as last seen.
     pub fn get(&self, key: &Key) -> Option<Arc<Object>> {
         self.read().objects.get(key).map(Held::object)

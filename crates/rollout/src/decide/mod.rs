@@ -328,9 +328,20 @@ impl Way<'_> {
                 // that is known.
                 Some(primary) => {
                     let baseline = primary.baseline.id.clone();
+                    let seen = self.state.last_applied_spec.as_deref();
+                    // Another controller's name for a revision can't be compared with ours. What it
+                    // gave up stays given up until Git changes.
+                    let given_up = self.state.phase == Phase::Failed
+                        && seen.is_some_and(|id| !Revision::is_id(id));
+                    let applied = given_up.then(|| self.target.revision.id.clone());
                     self.record(
                         self.run(),
-                        |s| s.last_promoted_spec = Some(baseline),
+                        |s| {
+                            s.last_promoted_spec = Some(baseline);
+                            if applied.is_some() {
+                                s.last_applied_spec = applied;
+                            }
+                        },
                         vec![],
                     )
                 }

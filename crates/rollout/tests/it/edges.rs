@@ -1,6 +1,6 @@
 //! The edges of the older controller that are known to hurt, each with the right behaviour here.
 
-use weir_rollout::{Backends, Effect, Ending, Plan, Refusal, decide};
+use weir_rollout::{Backends, Effect, Ending, Phase, Plan, Refusal, State, decide};
 
 use crate::world::{Pods, Quality, World, revision, split};
 
@@ -534,4 +534,50 @@ fn a_stored_template_that_is_lost_is_stored_again_or_the_primary_is_the_baseline
     );
     world.settle();
     assert!(world.stored.contains(&1));
+}
+
+/// A canary that another controller ran: its names for revisions mean nothing here.
+fn taken_over(phase: Phase, target: u32) -> World {
+    let mut world = World::initialised();
+    let mut state = State {
+        phase,
+        last_applied_spec: Some("95b8f8bc".to_owned()),
+        last_promoted_spec: Some("95b8f8bc".to_owned()),
+        ..State::default()
+    };
+    if phase == Phase::Progressing {
+        state.canary_weight = 20;
+        state.last_promoted_spec = Some("4cb74184589".to_owned());
+        world.route = split(20);
+    }
+    world.stored.clear();
+    world.state = Some(state);
+    world.push(target);
+    world
+}
+
+#[test]
+fn r03_taking_over_adopts_what_is_equal_and_analyses_what_is_not() {
+    let mut world = taken_over(Phase::Succeeded, 1);
+    world.settle();
+    assert_eq!(world.events, Vec::<String>::new(), "nothing is rolled");
+    assert_eq!(world.state().last_promoted_spec.as_deref(), Some("v1:1"));
+
+    let mut world = taken_over(Phase::Succeeded, 2);
+    world.settle();
+    assert_eq!(world.phase(), "Succeeded");
+    assert_eq!(world.state().history[0].weights, [10, 50]);
+
+    let mut world = taken_over(Phase::Failed, 2);
+    world.settle();
+    assert_eq!(world.phase(), "Failed", "what was given up stays given up");
+    assert_eq!(world.primary.as_ref().map(|p| p.revision), Some(1));
+    world.push(3);
+    world.settle();
+    assert_eq!(world.phase(), "Succeeded");
+
+    let mut world = taken_over(Phase::Progressing, 2);
+    world.settle();
+    assert_eq!(world.phase(), "Succeeded");
+    assert_eq!(world.state().history[0].weights, [10, 50], "from the start");
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod called;
+pub(crate) mod canary;
 pub(crate) mod check;
 pub(crate) mod events;
 pub(crate) mod get;
@@ -43,6 +44,8 @@ pub(crate) enum Command {
     Sandbox(sandbox::Options),
     /// Show sources, kustomizations, images and canaries
     Get(get::Options),
+    /// Explain canaries, and ask something of them
+    Canary(canary::Options),
     /// Show what happened to them
     Events(events::Options),
     /// Freeze all applies, canaries and commits where they stand

@@ -1,0 +1,69 @@
+//! Owns what can be said of a Canary by one look: the same observation and the same decision that the
+//! controller takes, and nothing is written.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use weir_object::{Kind, Object};
+use weir_rollout::{Evidence, Observation, Plan, decide};
+use weir_runtime::kinds::{CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
+use weir_runtime::{ApiClient, ApiFailure, Store};
+
+use crate::observe::{Facts, Stores};
+use crate::{Options, accept};
+
+/// A Canary at one moment.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// The Canary.
+    pub canary: Arc<Object>,
+    /// What was seen, and what is decided from it; otherwise why the Canary can't be read.
+    pub decided: Result<(Observation, Plan), String>,
+}
+
+/// Every Canary of a namespace, or of all, as the controller would see and decide it now.
+pub async fn views(
+    api: &ApiClient,
+    options: &Options,
+    namespace: Option<&str>,
+    now: Timestamp,
+) -> Result<Vec<View>, ApiFailure> {
+    let stores = Stores::read(api, namespace).await?;
+    let view = |canary: Arc<Object>| View {
+        decided: match Facts::gather(&stores, options, canary.clone()) {
+            Ok(facts) => {
+                let evidence = Evidence::default();
+                let o = facts.observation(&stores, options, now, true, evidence);
+                let plan = decide(&o);
+                Ok((o, plan))
+            }
+            Err(unreadable) => Err(unreadable.to_string()),
+        },
+        canary,
+    };
+    Ok(stores.canaries.list().into_iter().map(view).collect())
+}
+
+impl Stores {
+    /// What there is right now, read once. A kind that the cluster does not know has no objects.
+    async fn read(api: &ApiClient, namespace: Option<&str>) -> Result<Self, ApiFailure> {
+        let of = async |kind: &Kind| match api.list(kind, namespace, "").await {
+            Ok(objects) => Ok(Store::holding(kind, objects)),
+            Err(failure) if failure.is_not_found() => Ok(Store::holding(kind, Vec::new())),
+            Err(failure) => Err(failure),
+        };
+        // A template may stand in any namespace; whoever may not see it sees the rest all the same.
+        let templates = api.list(accept::METRIC_TEMPLATE, None, "").await;
+        Ok(Self {
+            canaries: Store::holding(
+                &weir_api::canary::KIND,
+                api.list(&weir_api::canary::KIND, namespace, "").await?,
+            ),
+            deployments: of(&DEPLOYMENT).await?,
+            services: of(&SERVICE).await?,
+            routes: of(&HTTP_ROUTE).await?,
+            revisions: of(&CONTROLLER_REVISION).await?,
+            templates: Store::holding(accept::METRIC_TEMPLATE, templates.unwrap_or_default()),
+        })
+    }
+}
