@@ -11,7 +11,7 @@ use weir_rollout::{Backend, Effect, Revision, Source};
 use weir_runtime::kinds::{CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
 use weir_runtime::{ApiClient, ApiFailure, Propagation, Refusal, Write};
 
-use crate::deployment::{FOLLOWED, Label, is_owned, primary, primary_template};
+use crate::deployment::{FOLLOWED, Label, count, is_owned, primary, primary_template};
 use crate::failure::Failure;
 use crate::observe::Facts;
 use crate::route::Lead;
@@ -76,7 +76,12 @@ impl Actor {
             Effect::ReplacePrimaryTemplate { revision } => {
                 self.replace_template(facts, revision).await?;
             }
-            Effect::Route { to } => self.route(facts, Lead::Split(to.canary)).await?,
+            Effect::Route { to } => {
+                if to.canary > 0 {
+                    self.can_serve(facts).await?;
+                }
+                self.route(facts, Lead::Split(to.canary)).await?;
+            }
             Effect::ReleaseRoute => self.route(facts, Lead::Apex).await?,
         }
         Ok(())
@@ -100,6 +105,18 @@ impl Actor {
         let live = self.api.get(kind, &seen.key()).await?;
         live.filter(|live| live.uid() == seen.uid() && live.generation() == seen.generation())
             .ok_or_else(|| Failure::Moved(seen.reference().to_string()))
+    }
+
+    /// Right before traffic is led to the target it is asked for once more: it must still be at the
+    /// generation that was decided about, with a pod that serves. No write can be made to depend on
+    /// another object, so this narrows the gap to one round trip and does not close it.
+    async fn can_serve(&self, facts: &Facts) -> Result<(), Failure> {
+        let seen = observed(facts.target.as_ref(), "the target")?;
+        let live = self.fresh(&DEPLOYMENT, seen).await?;
+        if count(&live, &["status", "availableReplicas"]) == 0 && facts.primary_serves() {
+            return Err(Failure::Moved(seen.reference().to_string()));
+        }
+        Ok(())
     }
 
     /// Applies the target's replicas, and nothing else of it: Git's applier keeps the rest, and both

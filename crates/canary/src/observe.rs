@@ -112,6 +112,12 @@ impl Facts {
         }
     }
 
+    /// Whether the primary has a pod that serves.
+    pub(crate) fn primary_serves(&self) -> bool {
+        let primary = self.primary.as_ref();
+        primary.is_some_and(|p| count(p, &["status", "availableReplicas"]) > 0)
+    }
+
     /// The target's live pod template.
     pub(crate) fn live_template(&self) -> Option<&Value> {
         self.target.as_ref()?.get(&["spec", "template"])
