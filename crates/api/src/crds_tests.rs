@@ -209,6 +209,7 @@ fn meant(d: &Difference) -> bool {
             "analysis/properties/steps",
             "analysis/properties/bakeTime",
             "analysis/properties/rollbackWindow",
+            "webhooks/items/properties/secretRef",
             "status/properties/run",
             "status/properties/history",
             "status/properties/previous",

@@ -205,8 +205,6 @@ fn unsupported(spec: &Spec, options: &Options) -> Option<Refusal> {
             "analysis.mirrorWeight",
             analysis.mirror_weight.is_some_and(|w| w != 0),
         ),
-        ("analysis.alerts", !analysis.alerts.is_empty()),
-        ("analysis.webhooks", !analysis.webhooks.is_empty()),
         (
             "analysis.sessionAffinity",
             analysis.session_affinity.is_some(),
@@ -257,6 +255,23 @@ fn invalid(spec: &Spec) -> Option<Refusal> {
     if let Some(refusal) = unreadable("analysis.bakeTime".into(), spec.analysis.bake_time.as_ref())
     {
         return Some(refusal);
+    }
+    for (i, hook) in spec.analysis.webhooks.iter().enumerate() {
+        let field = format!("analysis.webhooks[{i}]");
+        let http = url::Url::parse(&hook.url).is_ok_and(|u| matches!(u.scheme(), "http" | "https"));
+        if !http {
+            let message = format!("`{}` is no address of a hook; begin it with http:// or https://", hook.url);
+            return no(format!("{field}.url"), message);
+        }
+        if let Some(refusal) = unreadable(format!("{field}.timeout"), hook.timeout.as_ref()) {
+            return Some(refusal);
+        }
+    }
+    if let Some(cookies) = &spec.analysis.session_affinity
+        && cookies.primary_cookie_name.as_ref() == Some(&cookies.cookie_name)
+    {
+        let message = "the two cookies need two names".to_owned();
+        return no("analysis.sessionAffinity.primaryCookieName".into(), message);
     }
     for (i, step) in spec.analysis.steps.iter().enumerate() {
         let field = format!("analysis.steps[{i}].hold");
@@ -391,7 +406,6 @@ mod tests {
 
     #[test]
     fn what_cannot_be_done_is_refused_by_name() {
-        let hook = json!([{"name": "h", "url": "http://h"}]);
         for (at, value, reason, field) in [
             (&["provider"][..], json!("istio"), "Unsupported", "provider"),
             (
@@ -399,12 +413,6 @@ mod tests {
                 json!("DaemonSet"),
                 "Unsupported",
                 "targetRef",
-            ),
-            (
-                &["analysis", "webhooks"],
-                hook,
-                "Unsupported",
-                "analysis.webhooks",
             ),
             (
                 &["analysis", "mirror"],
@@ -435,6 +443,12 @@ mod tests {
                 json!(-1),
                 "Invalid",
                 "analysis.stepWeight",
+            ),
+            (
+                &["analysis", "webhooks"],
+                json!([{"name": "h", "url": "hook.demo/x"}]),
+                "Invalid",
+                "analysis.webhooks[0].url",
             ),
             (
                 &["analysis", "metrics", "0", "name"],

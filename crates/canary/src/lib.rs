@@ -2,8 +2,8 @@
 //!
 //! This room owns what a Canary means in a cluster: which objects are generated and how
 //! (`deployment`, `service`, `route`, `template`), what is seen of them (`observe`), how an effect
-//! becomes a write (`act`), how a metric becomes a number (`measure`), and the loop that ties them
-//! to the decision ([`controller`]). It also owns what can be said of a Canary without acting on it
+//! becomes a write (`act`), how a metric becomes a number (`measure`), how hooks are asked and people
+//! told (`hooks`), and the loop that ties them to the decision ([`controller`]). It also owns what can be said of a Canary without acting on it
 //! ([`views`]).
 //!
 //! It refuses to decide: every rule of the state machine is `weir_rollout::decide`'s. It refuses,
@@ -17,6 +17,7 @@ mod accept;
 mod act;
 mod deployment;
 mod failure;
+mod hooks;
 mod measure;
 mod names;
 mod observe;

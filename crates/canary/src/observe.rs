@@ -30,6 +30,7 @@ pub(crate) struct Stores {
     pub(crate) routes: Arc<Store>,
     pub(crate) revisions: Arc<Store>,
     pub(crate) templates: Arc<Store>,
+    pub(crate) providers: Arc<Store>,
 }
 
 impl Stores {
@@ -42,6 +43,7 @@ impl Stores {
             routes: watch(&HTTP_ROUTE),
             revisions: watch(&CONTROLLER_REVISION),
             templates: watch(accept::METRIC_TEMPLATE),
+            providers: watch(&weir_api::alert_provider::KIND),
         }
     }
 }

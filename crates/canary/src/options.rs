@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
+use url::Url;
+use weir_messenger::Channel;
+
 /// What an operator can set for all Canaries. The defaults are the known ones.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// What moves the traffic where a Canary does not say; `gatewayapi:v1` is all there is.
     pub mesh_provider: String,
@@ -17,10 +20,19 @@ pub struct Options {
     pub include_label_prefix: Vec<String>,
     /// How long one query may take.
     pub query_timeout: Duration,
-    /// How many Canaries are worked on at once.
+    /// How many Canaries are worked on at once. Most of them only wait for an answer, and none may
+    /// keep another's rollback waiting.
     pub workers: usize,
     /// How many Canaries may have a run under way at once; as many as want where it is not set.
     pub max_running: Option<usize>,
+    /// The hook that is told of events of Canaries without an event hook of their own.
+    pub event_webhook: Option<Url>,
+    /// Where alerts of Canaries without alerts of their own go.
+    pub notifier: Option<Channel>,
+    /// The cluster's name, for those who read alerts of several.
+    pub cluster_name: Option<String>,
+    /// Whether what a Canary refers to must stand in its own namespace.
+    pub no_cross_namespace_refs: bool,
 }
 
 impl Default for Options {
@@ -34,8 +46,12 @@ impl Default for Options {
                 .to_vec(),
             include_label_prefix: Vec::new(),
             query_timeout: Duration::from_secs(5),
-            workers: 16,
+            workers: 512,
             max_running: None,
+            event_webhook: None,
+            notifier: None,
+            cluster_name: None,
+            no_cross_namespace_refs: false,
         }
     }
 }

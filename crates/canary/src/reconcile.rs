@@ -25,6 +25,7 @@ use weir_runtime::{
 
 use crate::act::Actor;
 use crate::failure::Failure;
+use crate::hooks::{Asker, Everybody, Question, Teller, Told, anybody, details};
 use crate::measure::Measurer;
 use crate::observe::{Facts, Stores, turn};
 use crate::telemetry::Telemetry;
@@ -47,7 +48,20 @@ pub fn controller(context: &Context, options: Options) -> Controller {
         workers: options.workers,
         ..ControllerOptions::default()
     };
+    let asker = Asker {
+        http: context.http.clone(),
+        api: api.clone(),
+    };
+    let everybody = Everybody {
+        event_webhook: options.event_webhook.clone(),
+        channel: options.notifier.clone(),
+        cluster: options.cluster_name.clone(),
+        same_namespace: options.no_cross_namespace_refs,
+    };
     let reconciler = Canaries {
+        teller: Teller::start(&asker, &stores.providers, &everybody, &context.metrics),
+        asker,
+        everybody,
         actor: Actor {
             api: api.clone(),
             options: options.clone(),
@@ -127,6 +141,9 @@ struct Canaries {
     stores: Stores,
     actor: Actor,
     measurer: Measurer,
+    asker: Asker,
+    teller: Teller,
+    everybody: Everybody,
     telemetry: Telemetry,
     events: Recorder,
     clock: SharedClock,
@@ -221,7 +238,7 @@ impl Canaries {
                 let next = status::compose(&facts.canary, Some(state), &conditions, now);
                 let kind = &weir_api::canary::KIND;
                 let written = patch_status(&self.api, kind, &facts.canary, &next).await?;
-                self.publish(&written, events);
+                self.tell(&written, &facts, &o, events);
                 self.telemetry.stands(&facts.names, state);
                 if before.map(|s| s.phase) != Some(state.phase)
                     && state.last_promoted_spec.is_some()
@@ -238,7 +255,7 @@ impl Canaries {
                 for effect in &effects {
                     self.actor.perform(&facts, effect).await?;
                 }
-                self.publish(&facts.canary, &events);
+                self.tell(&facts.canary, &facts, &o, &events);
                 // Replies to removals are not fed back; their watch event goes on from here.
                 let removed =
                     |e: &Effect| matches!(e, Effect::RemoveFinalizer | Effect::PruneTemplates);
@@ -265,9 +282,20 @@ impl Canaries {
                 self.telemetry.measured(names, &round);
                 Ok(Next::Measured(round))
             }
-            Plan::Ask { .. } => {
-                let why = "this version asks no hooks".to_owned();
-                Ok(Next::Wait(Outcome::Retry(why)))
+            Plan::Ask {
+                kind,
+                point,
+                revision,
+                phase,
+            } => {
+                let question = Question {
+                    kind,
+                    point,
+                    revision,
+                    phase,
+                };
+                let asked = self.asker.ask(&facts.canary, &facts.spec, question).await;
+                Ok(Next::Answered(asked))
             }
             Plan::Wait { until, .. } => {
                 self.settle(&facts, &o, &plan).await?;
@@ -318,6 +346,27 @@ impl Canaries {
             self.publish(&written, &[Event::normal(text)]);
         }
         Ok(())
+    }
+
+    /// Tells of events: in the cluster, to hooks that listen, and to people.
+    fn tell(&self, canary: &Object, facts: &Facts, o: &Observation, events: &[Event]) {
+        self.publish(canary, events);
+        let mut shared = None;
+        for event in events {
+            if !anybody(&facts.spec, event, &self.everybody) {
+                continue;
+            }
+            let (canary, spec) = shared.get_or_insert_with(|| {
+                (Arc::new(canary.clone()), Arc::new(facts.spec.clone()))
+            });
+            self.teller.tell(Told {
+                details: details(spec, &facts.names.namespace, &o.strategy),
+                canary: canary.clone(),
+                spec: spec.clone(),
+                event: event.clone(),
+                at: o.now,
+            });
+        }
     }
 
     fn publish(&self, canary: &Object, events: &[Event]) {

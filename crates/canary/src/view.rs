@@ -64,6 +64,8 @@ impl Stores {
             routes: of(&HTTP_ROUTE).await?,
             revisions: of(&CONTROLLER_REVISION).await?,
             templates: Store::holding(accept::METRIC_TEMPLATE, templates.unwrap_or_default()),
+            // Nothing that is decided depends on them.
+            providers: Store::holding(&weir_api::alert_provider::KIND, Vec::new()),
         })
     }
 }

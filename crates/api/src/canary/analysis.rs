@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::StringMatch;
-use crate::{GoDuration, NamespacedObjectReference};
+use crate::{GoDuration, LocalObjectReference, NamespacedObjectReference};
 
 /// How a change is judged. Exactly one of `iterations`, `stepWeight`, `stepWeights` and `steps` is
 /// set.
@@ -237,6 +237,9 @@ pub struct Webhook {
     /// Values that are sent along.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    /// Secret of the Canary's namespace with the key `token`, which calls are signed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_ref: Option<LocalObjectReference>,
 }
 
 /// When a hook is called.

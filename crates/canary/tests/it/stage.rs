@@ -33,11 +33,34 @@ struct Told {
     asked: usize,
     /// Done while a query is under way.
     meanwhile: Option<Box<dyn FnOnce() + Send>>,
+    /// Paths of hooks that say no; all others say yes.
+    closed: BTreeSet<String>,
+    /// What hooks were asked: path, idempotency key, body.
+    called: Vec<(String, String, Value)>,
+}
+
+impl Told {
+    fn hook(&mut self, request: &Request) -> Response {
+        let path = request.url.path().to_owned();
+        let key = request.headers.get("idempotency-key");
+        let key = key.and_then(|v| v.to_str().ok()).unwrap_or_default();
+        let body = serde_json::from_slice(&request.body).expect("JSON");
+        self.called.push((path.clone(), key.to_owned(), body));
+        let status = if self.closed.contains(&path) {
+            http::StatusCode::FORBIDDEN
+        } else {
+            http::StatusCode::OK
+        };
+        Response::full(status, http::HeaderMap::new(), "")
+    }
 }
 
 #[async_trait::async_trait]
 impl Transport for Prometheus {
     async fn send(&self, request: Request) -> Result<Response, HttpError> {
+        if request.url.host_str() == Some("hooks") {
+            return Ok(self.0.lock().expect("lock").hook(&request));
+        }
         let (says, meanwhile) = {
             let mut told = self.0.lock().expect("lock");
             told.asked += 1;
@@ -96,6 +119,8 @@ impl Stage {
             says: Says::Value("100"),
             asked: 0,
             meanwhile: None,
+            closed: BTreeSet::new(),
+            called: Vec::new(),
         };
         let broken = Arc::default();
         tokio::spawn(pods(
@@ -150,6 +175,32 @@ impl Stage {
         self.prometheus.0.lock().expect("lock").asked
     }
 
+    /// A hook says no from now on, or yes again.
+    pub(crate) fn closes(&self, path: &str, closed: bool) {
+        let mut told = self.prometheus.0.lock().expect("lock");
+        if closed {
+            told.closed.insert(path.to_owned());
+        } else {
+            told.closed.remove(path);
+        }
+    }
+
+    /// What hooks were asked so far.
+    pub(crate) fn called(&self) -> Vec<(String, String, Value)> {
+        self.prometheus.0.lock().expect("lock").called.clone()
+    }
+
+    /// Asks something of the Canary, as a person would.
+    pub(crate) fn ask(&self, verb: &str, token: &str) {
+        let mut canary = self.get(&CANARY, "app");
+        for (name, value) in [(verb, token), ("requested-by", "ann")] {
+            let at = format!("canary.weir.dev/{name}");
+            path::set(&mut canary, &["metadata", "annotations", &at], value.into());
+        }
+        let asked = self.store.as_manager("kubectl").update(&CANARY, canary);
+        asked.expect("asked");
+    }
+
     pub(crate) fn during_a_query(&self, act: impl FnOnce() + Send + 'static) {
         self.prometheus.0.lock().expect("lock").meanwhile = Some(Box::new(act));
     }
@@ -164,6 +215,15 @@ impl Stage {
             .as_manager("kubectl")
             .create(kind, object)
             .expect("created");
+    }
+
+    /// The same with a Canary of one's own.
+    pub(crate) fn deploy_with(&self, canary: Value) {
+        self.store
+            .as_manager("kustomize-controller")
+            .apply(&DEPLOYMENT, deployment("app:1"))
+            .expect("applied");
+        self.create(&CANARY, canary);
     }
 
     /// Deployment and Canary, as Git's applier leaves them.

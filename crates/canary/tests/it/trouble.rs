@@ -119,7 +119,7 @@ async fn what_is_not_supported_is_refused_before_anything_moves() {
         .apply(&DEPLOYMENT, deployment("app:1"))
         .expect("applied");
     let mut asks = canary();
-    asks["spec"]["analysis"]["webhooks"] = json!([{"name": "gate", "url": "http://gate"}]);
+    asks["spec"]["service"]["meshName"] = "mesh".into();
     stage.create(&CANARY, asks);
     stage
         .until("refused", |s| {
@@ -128,7 +128,7 @@ async fn what_is_not_supported_is_refused_before_anything_moves() {
         .await;
     stage
         .until("told", |s| {
-            s.events().iter().any(|e| e.contains("analysis.webhooks"))
+            s.events().iter().any(|e| e.contains("service.meshName"))
         })
         .await;
     assert_eq!(stage.phase(), "");
@@ -137,7 +137,7 @@ async fn what_is_not_supported_is_refused_before_anything_moves() {
     let finalizers = stage.text(&CANARY, "app", &["metadata", "finalizers"]);
     assert!(finalizers.is_empty(), "{finalizers}");
     // Taken out, it goes on.
-    let without = json!({"spec": {"analysis": {"webhooks": null}}});
+    let without = json!({"spec": {"service": {"meshName": null}}});
     stage
         .store
         .patch(&CANARY, "demo", "app", without)
