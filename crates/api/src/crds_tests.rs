@@ -221,12 +221,15 @@ fn meant(d: &Difference) -> bool {
         .any(|s| ends(s));
     // The steps are a fourth way to say how a run proceeds.
     let ways = d.at.ends_with("analysis/oneOf")
-        && d.ours.as_ref().zip(d.theirs.as_ref()).is_some_and(|(ours, theirs)| {
-            let steps = json!({"required": ["interval", "steps", "threshold"]});
-            let mut ours = ours.as_array().cloned().unwrap_or_default();
-            ours.retain(|way| *way != steps);
-            Some(&ours) == theirs.as_array()
-        });
+        && d.ours
+            .as_ref()
+            .zip(d.theirs.as_ref())
+            .is_some_and(|(ours, theirs)| {
+                let steps = json!({"required": ["interval", "steps", "threshold"]});
+                let mut ours = ours.as_array().cloned().unwrap_or_default();
+                ours.retain(|way| *way != steps);
+                Some(&ours) == theirs.as_array()
+            });
     ways || tool || format || whole || width || status || mirror || added
 }
 

@@ -22,8 +22,12 @@ const WINDOW: Duration = Duration::from_mins(1);
 /// holds limits and deadlines, so that a run under way can be ended.
 pub(crate) fn strategy(spec: &Spec, options: &Options) -> (Strategy, Option<Refusal>) {
     let analysis = &spec.analysis;
-    let mut refusal = unsupported(spec, options).or_else(|| invalid(spec));
-    let course = course(analysis).unwrap_or_else(|e| {
+    let mut refusal = unsupported(spec, options).or_else(|| {
+        let routed = routed(spec, options).unwrap_or(true);
+        invalid(spec, routed)
+    });
+    let routed = routed(spec, options).unwrap_or(true);
+    let course = course(analysis, routed).unwrap_or_else(|e| {
         if !spec.skip_analysis {
             refusal.get_or_insert(Refusal {
                 reason: "Invalid",
@@ -47,7 +51,7 @@ pub(crate) fn strategy(spec: &Spec, options: &Options) -> (Strategy, Option<Refu
         .unwrap_or(600);
     let strategy = Strategy {
         course,
-        routed: true,
+        routed,
         promotion_step: percent(analysis.step_weight_promotion),
         limits: Limits::all(analysis.threshold.unwrap_or_default()),
         interval: interval.max(options.min_analysis_interval),
@@ -71,8 +75,25 @@ pub(crate) fn strategy(spec: &Spec, options: &Options) -> (Strategy, Option<Refu
     (strategy, refusal)
 }
 
+/// Whether traffic is shared by a route; `None` for a provider that is not known here.
+fn routed(spec: &Spec, options: &Options) -> Option<bool> {
+    match spec.provider {
+        Some(Provider::GatewayApiV1 | Provider::GatewayApiV1Beta1) => Some(true),
+        Some(Provider::Kubernetes) => Some(false),
+        Some(_) => None,
+        None => match options.mesh_provider.as_str() {
+            "gatewayapi:v1" | "gatewayapi:v1beta1" => Some(true),
+            "kubernetes" => Some(false),
+            _ => None,
+        },
+    }
+}
+
+/// How many rounds a Canary without a route takes where it asks for weights.
+const UNSEEN_ROUNDS: u32 = 10;
+
 /// The course of an analysis. Rounds that are counted come before weights, as people know it.
-fn course(analysis: &Analysis) -> Result<Course, StrategyError> {
+fn course(analysis: &Analysis, routed: bool) -> Result<Course, StrategyError> {
     if let Some(iterations) = analysis.iterations.filter(|i| *i > 0) {
         let iterations = u32::try_from(iterations).unwrap_or(u32::MAX);
         return Ok(if analysis.matches.is_empty() {
@@ -82,6 +103,13 @@ fn course(analysis: &Analysis) -> Result<Course, StrategyError> {
             }
         } else {
             Course::Matched { iterations }
+        });
+    }
+    // Weights mean nothing there; rounds do.
+    if !routed {
+        return Ok(Course::BlueGreen {
+            iterations: UNSEEN_ROUNDS,
+            mirror: false,
         });
     }
     let steps = if analysis.steps.is_empty() {
@@ -149,16 +177,29 @@ fn unsupported(spec: &Spec, options: &Options) -> Option<Refusal> {
             message,
         })
     };
-    let provider = match spec.provider {
-        None => options.mesh_provider.as_str(),
-        Some(Provider::GatewayApiV1) => "gatewayapi:v1",
-        Some(_) => "another",
-    };
-    if provider != "gatewayapi:v1" {
+    if routed(spec, options).is_none() {
         return no(
             "provider",
-            "only `gatewayapi:v1` is supported; set it".to_owned(),
+            "only `gatewayapi:v1`, `gatewayapi:v1beta1` and `kubernetes` are supported; set one"
+                .to_owned(),
         );
+    }
+    if routed(spec, options) == Some(false) {
+        let unseen = "without a route no user reaches the canary; remove it, or set `provider` to \
+                      `gatewayapi:v1`";
+        for (field, asked) in [
+            ("analysis.match", !spec.analysis.matches.is_empty()),
+            ("analysis.mirror", spec.analysis.mirror),
+            (
+                "analysis.sessionAffinity",
+                spec.analysis.session_affinity.is_some(),
+            ),
+            ("analysis.steps", !spec.analysis.steps.is_empty()),
+        ] {
+            if asked {
+                return no(field, unseen.to_owned());
+            }
+        }
     }
     if spec.target_ref.kind != TargetKind::Deployment
         || !spec.target_ref.api_version.starts_with("apps/")
@@ -182,12 +223,7 @@ fn unsupported(spec: &Spec, options: &Options) -> Option<Refusal> {
             "service.trafficPolicy",
             asks(|s| s.traffic_policy.is_some()),
         ),
-        ("service.match", asks(|s| !s.matches.is_empty())),
-        ("service.rewrite", asks(|s| s.rewrite.is_some())),
         ("service.retries", asks(|s| s.retries.is_some())),
-        ("service.headers", asks(|s| s.headers.is_some())),
-        ("service.mirror", asks(|s| !s.mirror.is_empty())),
-        ("service.corsPolicy", asks(|s| s.cors_policy.is_some())),
         ("service.meshName", asks(|s| s.mesh_name.is_some())),
         ("service.backends", asks(|s| !s.backends.is_empty())),
         ("service.portDiscovery", asks(|s| s.port_discovery)),
@@ -196,18 +232,8 @@ fn unsupported(spec: &Spec, options: &Options) -> Option<Refusal> {
             asks(|s| s.unmanaged_metadata.is_some()),
         ),
         (
-            "analysis.iterations",
-            analysis.iterations.is_some_and(|i| i != 0),
-        ),
-        ("analysis.match", !analysis.matches.is_empty()),
-        ("analysis.mirror", analysis.mirror),
-        (
             "analysis.mirrorWeight",
             analysis.mirror_weight.is_some_and(|w| w != 0),
-        ),
-        (
-            "analysis.sessionAffinity",
-            analysis.session_affinity.is_some(),
         ),
     ]
     .into_iter()
@@ -220,7 +246,7 @@ fn unsupported(spec: &Spec, options: &Options) -> Option<Refusal> {
     })
 }
 
-fn invalid(spec: &Spec) -> Option<Refusal> {
+fn invalid(spec: &Spec, routed: bool) -> Option<Refusal> {
     let no = |field: String, message: String| {
         Some(Refusal {
             reason: "Invalid",
@@ -238,7 +264,7 @@ fn invalid(spec: &Spec) -> Option<Refusal> {
             "is missing: set its `port` and `gatewayRefs`".into(),
         );
     };
-    if service.gateway_refs.is_empty() {
+    if routed && service.gateway_refs.is_empty() {
         let message = "must name the Gateway that the route hangs on".to_owned();
         return no("service.gatewayRefs".into(), message);
     }
@@ -260,7 +286,10 @@ fn invalid(spec: &Spec) -> Option<Refusal> {
         let field = format!("analysis.webhooks[{i}]");
         let http = url::Url::parse(&hook.url).is_ok_and(|u| matches!(u.scheme(), "http" | "https"));
         if !http {
-            let message = format!("`{}` is no address of a hook; begin it with http:// or https://", hook.url);
+            let message = format!(
+                "`{}` is no address of a hook; begin it with http:// or https://",
+                hook.url
+            );
             return no(format!("{field}.url"), message);
         }
         if let Some(refusal) = unreadable(format!("{field}.timeout"), hook.timeout.as_ref()) {
@@ -413,12 +442,6 @@ mod tests {
                 json!("DaemonSet"),
                 "Unsupported",
                 "targetRef",
-            ),
-            (
-                &["analysis", "mirror"],
-                json!(true),
-                "Unsupported",
-                "analysis.mirror",
             ),
             (
                 &["service", "retries"],

@@ -80,7 +80,7 @@ impl Actor {
                 if to.canary > 0 {
                     self.can_serve(facts).await?;
                 }
-                self.route(facts, Lead::Split(to.canary)).await?;
+                self.route(facts, Lead::Split(to.clone())).await?;
             }
             Effect::ReleaseRoute => self.route(facts, Lead::Apex).await?,
         }
@@ -300,9 +300,9 @@ impl Actor {
         let write = match live {
             // Rules are one list to the API: a second manager's apply would take them all.
             Some(live) if !is_owned(live, &facts.canary) || lead == Lead::Apex => {
-                Write::Json(maker.borrow(live, lead))
+                Write::Json(maker.borrow(live, &lead))
             }
-            _ => applied(maker.generated(lead), live),
+            _ => applied(maker.generated(&lead), live),
         };
         self.put(&HTTP_ROUTE, &key, write).await?;
         Ok(())

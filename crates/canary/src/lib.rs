@@ -24,6 +24,7 @@ mod observe;
 mod options;
 mod reconcile;
 mod route;
+mod rules;
 mod service;
 mod status;
 mod telemetry;

@@ -10,8 +10,8 @@ use weir_api::names::{CANARY_FINALIZER, ask};
 use weir_api::{Canary, DecodeFailure};
 use weir_object::{Key, Object};
 use weir_rollout::{
-    Apex, Backends, Evidence, Observation, Piece, Primary, Records, Refusal, Request, Revision,
-    Route, State, Target, Verb,
+    Apex, Backends, Cookies, Evidence, Observation, Piece, Primary, Records, Refusal, Request,
+    Revision, Route, State, Target, Verb,
 };
 use weir_runtime::kinds::{CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
 use weir_runtime::{Context, Store, WatchOf};
@@ -110,6 +110,7 @@ impl Facts {
         route::Maker {
             canary: &self.canary,
             spec: &self.service,
+            analysis: &self.spec.analysis,
             names: &self.names,
         }
     }
@@ -118,6 +119,16 @@ impl Facts {
     pub(crate) fn primary_serves(&self) -> bool {
         let primary = self.primary.as_ref();
         primary.is_some_and(|p| count(p, &["status", "availableReplicas"]) > 0)
+    }
+
+    /// The cookies the route should know, by what is recorded.
+    fn cookies(&self) -> Cookies {
+        let state = self.state.as_ref();
+        Cookies {
+            canary: state.and_then(|s| s.session_affinity_cookie.clone()),
+            previous: state.and_then(|s| s.previous_session_affinity_cookie.clone()),
+            primary: state.and_then(|s| s.primary_session_affinity_cookie.clone()),
+        }
     }
 
     /// The target's live pod template.
@@ -132,7 +143,7 @@ impl Facts {
     }
 
     /// What of the Canary can't be done, beside what its spec alone tells.
-    fn refusal(&self, stores: &Stores, options: &Options) -> Option<Refusal> {
+    fn refusal(&self, stores: &Stores, options: &Options, routed: bool) -> Option<Refusal> {
         let invalid = |field: &str, message: String| Refusal {
             reason: "Invalid",
             field: field.to_owned(),
@@ -159,7 +170,38 @@ impl Facts {
             );
             return Some(invalid("targetRef", message));
         }
-        if let Some(live) = self.route.as_ref().filter(|r| !is_owned(r, &self.canary))
+        if !routed {
+            return accept::templates(&self.spec, &self.names.namespace, |key: &Key| {
+                stores.templates.get(key)
+            });
+        }
+        if let Some(refusal) = self.routes().rules().refusal() {
+            return Some(refusal);
+        }
+        let lent = self.route.as_ref().filter(|r| !is_owned(r, &self.canary));
+        let analysis = &self.spec.analysis;
+        let more = [
+            ("analysis.match", !analysis.matches.is_empty()),
+            ("analysis.mirror", analysis.mirror),
+            (
+                "analysis.sessionAffinity",
+                analysis.session_affinity.is_some(),
+            ),
+        ];
+        if lent.is_some()
+            && let Some((field, _)) = more.into_iter().find(|(_, asked)| *asked)
+        {
+            return Some(Refusal {
+                reason: weir_api::names::reason::UNSUPPORTED,
+                field: field.to_owned(),
+                message: format!(
+                    "HTTPRoute {} is a user's, of which only weights are borrowed; remove it, so \
+                     that the Canary makes its own, or remove the field",
+                    self.names.apex
+                ),
+            });
+        }
+        if let Some(live) = lent
             && self.routes().managed(live).is_empty()
         {
             let message = format!(
@@ -185,7 +227,7 @@ impl Facts {
         evidence: Evidence,
     ) -> Observation {
         let (strategy, refusal) = accept::strategy(&self.spec, options);
-        let refusal = refusal.or_else(|| self.refusal(stores, options));
+        let refusal = refusal.or_else(|| self.refusal(stores, options, strategy.routed));
         let analysis = &self.spec.analysis;
         let percent = |p: Option<i64>| u32::try_from(p.unwrap_or(100)).unwrap_or(100);
         let run = self
@@ -244,7 +286,14 @@ impl Facts {
                 )
             }
         };
-        let mut route = self.routes().observed(self.route.as_deref());
+        let cookies = strategy.affinity.as_ref().map(|_| self.cookies());
+        let mut route = match strategy.routed {
+            true => self
+                .routes()
+                .observed(self.route.as_deref(), cookies.as_ref()),
+            // A route of that name is somebody else's.
+            false => Route::Absent,
+        };
         // A route that still goes with the Canary is not let go of yet.
         if let (Route::Present { backends, .. }, Some(live)) = (&mut route, &self.route)
             && *backends == Backends::Apex

@@ -356,9 +356,8 @@ impl Canaries {
             if !anybody(&facts.spec, event, &self.everybody) {
                 continue;
             }
-            let (canary, spec) = shared.get_or_insert_with(|| {
-                (Arc::new(canary.clone()), Arc::new(facts.spec.clone()))
-            });
+            let (canary, spec) = shared
+                .get_or_insert_with(|| (Arc::new(canary.clone()), Arc::new(facts.spec.clone())));
             self.teller.tell(Told {
                 details: details(spec, &facts.names.namespace, &o.strategy),
                 canary: canary.clone(),

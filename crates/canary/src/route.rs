@@ -1,37 +1,47 @@
 //! Owns the HTTPRoute: how a generated one looks, what is borrowed of one a user owns (the backends
-//! of the rules that lead to the Canary's Services; other rules stay as they are), how weights are
-//! read back, and whether the data plane has taken them over. Pure: values in, values out.
+//! of the rules that lead to the Canary's Services; other rules stay as they are), how traffic is
+//! read back, and whether the data plane has taken it over. Pure: values in, values out.
 
 use serde_json::{Map, Value, json};
-use weir_api::canary::{GatewayReference, Service};
+use weir_api::canary::{Analysis, GatewayReference, Service};
 use weir_object::{Object, path};
-use weir_rollout::{Backends, InForce, Route, Traffic};
+use weir_rollout::{Backends, Cookies, InForce, Route, Traffic};
 
 use crate::deployment::{is_owned, owner};
 use crate::names::Names;
+use crate::rules::Rules;
 use crate::service::{let_go, marks, unchanged, within};
 
 /// What the route is made from.
 pub(crate) struct Maker<'a> {
     pub(crate) canary: &'a Object,
     pub(crate) spec: &'a Service,
+    pub(crate) analysis: &'a Analysis,
     pub(crate) names: &'a Names,
 }
 
 /// Where the managed rules are to lead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Lead {
-    /// To primary and canary, with this share for the canary.
-    Split(u8),
+    /// To primary and canary.
+    Split(Traffic),
     /// To the apex Service.
     Apex,
 }
 
 impl Maker<'_> {
-    fn backends(&self, lead: Lead, port: &Value) -> Value {
+    pub(crate) fn rules(&self) -> Rules<'_> {
+        Rules {
+            service: self.spec,
+            analysis: self.analysis,
+            names: self.names,
+        }
+    }
+
+    fn backends(&self, lead: &Lead, port: &Value) -> Value {
         match lead {
-            Lead::Split(canary) => {
-                let canary = u32::from(canary.min(100));
+            Lead::Split(to) => {
+                let canary = u32::from(to.canary.min(100));
                 json!([
                     backend(&self.names.apex_primary, port, 100 - canary),
                     backend(&self.names.apex_canary, port, canary),
@@ -41,28 +51,30 @@ impl Maker<'_> {
         }
     }
 
-    /// The generated route.
-    pub(crate) fn generated(&self, lead: Lead) -> Object {
-        let (labels, annotations) = marks(self.spec.apex.as_ref());
-        let mut rule = json!({
-            "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
-            "backendRefs": self.backends(lead, &self.spec.port.into()),
-        });
-        for (field, timeout) in [
-            ("request", &self.spec.timeout),
-            ("backendRequest", &self.spec.backend_timeout),
-        ] {
-            if let Some(timeout) = timeout.as_deref().filter(|t| !t.is_empty()) {
-                path::set(&mut rule, &["timeouts", field], timeout.into());
+    /// The rules of a generated route.
+    fn generated_rules(&self, lead: &Lead) -> Vec<Value> {
+        match lead {
+            Lead::Split(to) => self.rules().of(to),
+            Lead::Apex => {
+                let mut rules = self.rules().of(&Traffic::canary(0));
+                for rule in &mut rules {
+                    rule["backendRefs"] = self.backends(lead, &self.spec.port.into());
+                }
+                rules
             }
         }
+    }
+
+    /// The generated route.
+    pub(crate) fn generated(&self, lead: &Lead) -> Object {
+        let (labels, annotations) = marks(self.spec.apex.as_ref());
         let mut spec = json!({
             "parentRefs": self.spec.gateway_refs.iter().map(parent).collect::<Vec<_>>(),
         });
         if !self.spec.hosts.is_empty() {
             spec["hostnames"] = json!(self.spec.hosts);
         }
-        spec["rules"] = json!([rule]);
+        spec["rules"] = self.generated_rules(lead).into();
         let mut metadata = json!({
             "name": self.names.apex,
             "namespace": self.names.namespace,
@@ -128,24 +140,59 @@ impl Maker<'_> {
         }
     }
 
-    /// What the route says. Rules that disagree are as good as none.
-    pub(crate) fn observed(&self, live: Option<&Object>) -> Route {
+    /// Where a generated route leads, by the shape of its rules: the last one tells the shares, and
+    /// two of which the last leads to the primary alone are those of matching requests.
+    fn led(&self, managed: &[(usize, &Value)], cookies: Option<&Cookies>) -> Backends {
+        let Some((_, last)) = managed.last() else {
+            return Backends::Other;
+        };
+        let alone = backend_refs(last).count() == 1
+            && backend_refs(last).all(|b| path::text(b, &["name"]) == self.names.apex_primary);
+        let (tells, matched) = match managed {
+            [(_, first), _] if alone => (*first, true),
+            _ => (*last, false),
+        };
+        match self.weights(tells) {
+            Backends::Split(to) => Backends::Split(Traffic {
+                mirror: !matched && self.copies(tells),
+                matched: matched && to.canary > 0,
+                cookies: cookies.cloned(),
+                ..to
+            }),
+            other => other,
+        }
+    }
+
+    /// Whether a rule copies requests to the canary.
+    fn copies(&self, rule: &Value) -> bool {
+        let filters = rule.get("filters").and_then(Value::as_array);
+        filters.into_iter().flatten().any(|f| {
+            path::text(f, &["requestMirror", "backendRef", "name"]) == self.names.apex_canary
+        })
+    }
+
+    /// What the route says, with the cookies it should know. Rules that disagree are as good as
+    /// none.
+    pub(crate) fn observed(&self, live: Option<&Object>, cookies: Option<&Cookies>) -> Route {
         let Some(live) = live else {
             return Route::Absent;
         };
         let managed = self.managed(live);
-        let mut found = managed.iter().map(|(_, rule)| self.weights(rule));
-        let backends = match found.next() {
-            Some(first) if found.all(|other| other == first) => first,
-            _ => Backends::Other,
-        };
-        let current = !is_owned(live, self.canary) || {
-            let mut wanted = self.generated(Lead::Split(0)).0;
-            let mut live = live.0.clone();
-            for object in [&mut wanted, &mut live] {
-                without_weights(object);
-            }
-            within(&wanted, &live)
+        let (backends, current) = if is_owned(live, self.canary) {
+            let backends = self.led(&managed, cookies);
+            let lead = match &backends {
+                Backends::Split(to) => Lead::Split(to.clone()),
+                Backends::Apex | Backends::Other => Lead::Apex,
+            };
+            let current = within(&self.generated(&lead).0, &live.0);
+            (backends, current)
+        } else {
+            let mut found = managed.iter().map(|(_, rule)| self.weights(rule));
+            let backends = match found.next() {
+                Some(first) if found.all(|other| other == first) => first,
+                _ => Backends::Other,
+            };
+            (backends, true)
         };
         Route::Present {
             backends,
@@ -154,19 +201,25 @@ impl Maker<'_> {
         }
     }
 
-    /// The JSON patch that makes the managed rules of a user's route lead there.
-    pub(crate) fn borrow(&self, live: &Object, lead: Lead) -> Value {
+    /// The JSON patch that makes the managed rules of a user's route lead there, or that lets go of
+    /// a generated one.
+    pub(crate) fn borrow(&self, live: &Object, lead: &Lead) -> Value {
         let mut ops = vec![unchanged(live)];
-        for (index, rule) in self.managed(live) {
-            let port = backend_refs(rule)
-                .find(|b| self.is_ours(b))
-                .and_then(|b| b.get("port"))
-                .cloned()
-                .unwrap_or_else(|| self.spec.port.into());
-            let at = format!("/spec/rules/{index}/backendRefs");
-            ops.push(json!({"op": "add", "path": at, "value": self.backends(lead, &port)}));
+        if is_owned(live, self.canary) {
+            let rules = self.generated_rules(lead);
+            ops.push(json!({"op": "add", "path": "/spec/rules", "value": rules}));
+        } else {
+            for (index, rule) in self.managed(live) {
+                let port = backend_refs(rule)
+                    .find(|b| self.is_ours(b))
+                    .and_then(|b| b.get("port"))
+                    .cloned()
+                    .unwrap_or_else(|| self.spec.port.into());
+                let at = format!("/spec/rules/{index}/backendRefs");
+                ops.push(json!({"op": "add", "path": at, "value": self.backends(lead, &port)}));
+            }
         }
-        if lead == Lead::Apex {
+        if *lead == Lead::Apex {
             ops.extend(let_go(live, self.canary));
         }
         Value::Array(ops)
@@ -190,16 +243,6 @@ fn backend_refs(rule: &Value) -> impl Iterator<Item = &Value> {
         .and_then(Value::as_array)
         .into_iter()
         .flatten()
-}
-
-fn without_weights(route: &mut Value) {
-    let rules = path::get_mut(route, &["spec", "rules"]).and_then(Value::as_array_mut);
-    for rule in rules.into_iter().flatten() {
-        let refs = path::get_mut(rule, &["backendRefs"]).and_then(Value::as_array_mut);
-        for backend in refs.into_iter().flatten() {
-            path::remove(backend, &["weight"]);
-        }
-    }
 }
 
 /// A Gateway as the route names it, with what the API would fill in.
@@ -329,6 +372,10 @@ mod tests {
         )
     }
 
+    fn split(canary: u8) -> Lead {
+        Lead::Split(Traffic::canary(canary))
+    }
+
     fn with<T>(run: impl FnOnce(&Maker<'_>) -> T) -> T {
         let names = Names {
             namespace: "demo".into(),
@@ -353,6 +400,7 @@ mod tests {
         run(&Maker {
             canary: &canary(),
             spec: &spec,
+            analysis: &Analysis::default(),
             names: &names,
         })
     }
@@ -400,13 +448,13 @@ mod tests {
                 }],
             },
         });
-        with(|maker| assert_eq!(maker.generated(Lead::Split(30)).0, expected));
+        with(|maker| assert_eq!(maker.generated(&split(30)).0, expected));
     }
 
     #[test]
     fn weights_are_read_back_and_in_force_only_when_accepted_for_this_generation() {
         with(|maker| {
-            let mut live = maker.generated(Lead::Split(30));
+            let mut live = maker.generated(&split(30));
             live.set(&["metadata", "generation"], 4.into());
             let present = |in_force| Route::Present {
                 backends: Backends::Split(Traffic::canary(30)),
@@ -415,23 +463,26 @@ mod tests {
             };
             let waiting = "HTTPRoute app to be accepted by gateway".to_owned();
             assert_eq!(
-                maker.observed(Some(&live)),
+                maker.observed(Some(&live), None),
                 present(InForce::Unknown(waiting.clone()))
             );
             accept(&mut live, 3, "True");
             assert_eq!(
-                maker.observed(Some(&live)),
+                maker.observed(Some(&live), None),
                 present(InForce::Unknown(waiting))
             );
             accept(&mut live, 4, "True");
-            assert_eq!(maker.observed(Some(&live)), present(InForce::Yes));
+            assert_eq!(maker.observed(Some(&live), None), present(InForce::Yes));
             accept(&mut live, 4, "False");
             let refused = "HTTPRoute app is refused by gateway: R m".to_owned();
-            assert_eq!(maker.observed(Some(&live)), present(InForce::No(refused)));
-            assert_eq!(maker.observed(None), Route::Absent);
+            assert_eq!(
+                maker.observed(Some(&live), None),
+                present(InForce::No(refused))
+            );
+            assert_eq!(maker.observed(None, None), Route::Absent);
             live.set(&["spec", "hostnames"], json!(["other.example.com"]));
             assert!(matches!(
-                maker.observed(Some(&live)),
+                maker.observed(Some(&live), None),
                 Route::Present { current: false, .. }
             ));
         });
@@ -454,7 +505,7 @@ mod tests {
         }));
         with(|maker| {
             assert!(matches!(
-                maker.observed(Some(&live)),
+                maker.observed(Some(&live), None),
                 Route::Present {
                     backends: Backends::Apex,
                     current: true,
@@ -462,7 +513,7 @@ mod tests {
                 }
             ));
             assert_eq!(
-                maker.borrow(&live, Lead::Split(10)),
+                maker.borrow(&live, &split(10)),
                 json!([
                     {"op": "test", "path": "/metadata/resourceVersion", "value": "5"},
                     {"op": "add", "path": "/spec/rules/1/backendRefs", "value": [
@@ -479,10 +530,10 @@ mod tests {
     #[test]
     fn rules_that_disagree_and_weights_that_are_missing_are_no_panic() {
         with(|maker| {
-            let mut live = maker.generated(Lead::Split(30));
+            let mut live = maker.generated(&split(30));
             live.remove(&["spec", "rules", "0", "backendRefs", "1", "weight"]);
             assert!(matches!(
-                maker.observed(Some(&live)),
+                maker.observed(Some(&live), None),
                 Route::Present {
                     backends: Backends::Other,
                     ..
@@ -490,7 +541,7 @@ mod tests {
             ));
             live.set(&["spec", "rules"], json!("odd"));
             assert!(matches!(
-                maker.observed(Some(&live)),
+                maker.observed(Some(&live), None),
                 Route::Present {
                     backends: Backends::Other,
                     current: false,

@@ -82,9 +82,7 @@ pub enum AlertFailure {
 
 /// An alert as a service reads it.
 pub fn message(service: Service, channel: &str, username: &str, alert: &Alert) -> Message {
-    let or = |text: &str, default: &str| {
-        if text.is_empty() { default } else { text }.to_owned()
-    };
+    let or = |text: &str, default: &str| if text.is_empty() { default } else { text }.to_owned();
     let (channel, username) = (or(channel, "general"), or(username, "flagger"));
     let body = match service {
         Service::Slack | Service::Discord => chat(&channel, &username, alert, ["good", "danger"]),
@@ -144,9 +142,12 @@ fn card(alert: &Alert) -> Value {
     let text = |text: String| json!({"widgets": [{"textParagraph": {"text": text}}]});
     let said = format!("<font color=\"{colour}\">{}</font>", plain(&alert.text));
     let mut sections = vec![text(said)];
-    sections.extend(alert.fields.iter().map(|(title, value)| {
-        text(format!("<b>{}</b><br>{}", plain(title), plain(value)))
-    }));
+    sections.extend(
+        alert
+            .fields
+            .iter()
+            .map(|(title, value)| text(format!("<b>{}</b><br>{}", plain(title), plain(value)))),
+    );
     json!({"cards": [{
         "header": {"title": "Flagger", "subtitle": alert.subject},
         "sections": sections,
@@ -272,7 +273,11 @@ mod tests {
         }
     }
 
-    async fn sent(service: Service, status: u16, body: &'static str) -> (Result<(), AlertFailure>, String) {
+    async fn sent(
+        service: Service,
+        status: u16,
+        body: &'static str,
+    ) -> (Result<(), AlertFailure>, String) {
         let log = Arc::default();
         let http = Http::new(Says(status, body, Arc::clone(&log)));
         let channel = Channel {

@@ -76,7 +76,9 @@ pub enum CallFailure {
         last: String,
     },
     /// The address may not be called. Terminal.
-    #[error("`{host}` may not be called: it is an address of the machine or the cloud, not a service")]
+    #[error(
+        "`{host}` may not be called: it is an address of the machine or the cloud, not a service"
+    )]
     Forbidden {
         /// The host.
         host: String,
@@ -194,7 +196,8 @@ fn forbidden(url: &Url) -> Option<String> {
         Host::Ipv4(ip) => ip.is_link_local() || ip.is_unspecified(),
         Host::Ipv6(ip) => {
             let mapped = ip.to_ipv4_mapped().map(IpAddr::V4);
-            let link_local = (ip.segments().first().copied().unwrap_or_default() & 0xffc0) == 0xfe80;
+            let link_local =
+                (ip.segments().first().copied().unwrap_or_default() & 0xffc0) == 0xfe80;
             link_local
                 || ip.is_unspecified()
                 || matches!(mapped, Some(IpAddr::V4(ip)) if ip.is_link_local())
@@ -287,7 +290,8 @@ mod tests {
             what: "refused".into(),
         };
         let mut busy = answer(429, "").expect("an answer");
-        busy.headers.insert(RETRY_AFTER, "7".parse().expect("a value"));
+        busy.headers
+            .insert(RETRY_AFTER, "7".parse().expect("a value"));
         let server = server(vec![Err(refused), Ok(busy), answer(501, "never")]);
         let begun = Instant::now();
         let found = asked(&server, 9).await;
@@ -330,7 +334,10 @@ mod tests {
         let asked = server.asked.lock().expect("lock");
         // printf '{"name":"app"}' | openssl dgst -sha256 -hmac key
         assert_eq!(
-            asked[0].headers.get("x-signature").and_then(|v| v.to_str().ok()),
+            asked[0]
+                .headers
+                .get("x-signature")
+                .and_then(|v| v.to_str().ok()),
             Some("sha256=f76f644bb8c6a7d59954872b642a87f39076d55e549f8311cc80d95b5a2245e4")
         );
     }

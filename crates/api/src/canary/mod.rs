@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use weir_object::Kind;
 
 pub use analysis::{
-    Alert, AlertSeverity, Analysis, MatchRequest, Metric, SameSite, SessionAffinity,
+    Alert, AlertSeverity, Analysis, AnalysisStep, MatchRequest, Metric, SameSite, SessionAffinity,
     ThresholdRange, ValueMatch, Webhook, WebhookType,
 };
 pub use mesh::{
@@ -30,7 +30,7 @@ pub use service::{
     BackendReference, GatewayReference, HeaderOperations, Headers, MetadataKeys, Mirror, Retries,
     Rewrite, Service, ServiceMetadata, TrafficDistribution,
 };
-pub use status::{CanaryCondition, Phase, Status};
+pub use status::{CanaryCondition, HandledRequest, PastRun, Phase, RunReading, Status};
 
 use crate::Api;
 use crate::names::FLAGGER_GROUP;

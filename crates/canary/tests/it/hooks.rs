@@ -65,7 +65,12 @@ async fn every_kind_of_hook_is_asked_and_told_what_it_is_asked() {
         )
     );
     assert_eq!(
-        (&body["name"], &body["namespace"], &body["phase"], &body["metadata"]),
+        (
+            &body["name"],
+            &body["namespace"],
+            &body["phase"],
+            &body["metadata"]
+        ),
         (
             &json!("app"),
             &json!("demo"),
@@ -74,15 +79,28 @@ async fn every_kind_of_hook_is_asked_and_told_what_it_is_asked() {
         )
     );
     let last = called.iter().rfind(|(path, ..)| path == "/post-rollout");
-    assert_eq!(last.map(|(.., body)| &body["phase"]), Some(&json!("Succeeded")));
-    let questions: Vec<_> = called.iter().filter(|(path, ..)| path != "/event").collect();
+    assert_eq!(
+        last.map(|(.., body)| &body["phase"]),
+        Some(&json!("Succeeded"))
+    );
+    let questions: Vec<_> = called
+        .iter()
+        .filter(|(path, ..)| path != "/event")
+        .collect();
     let keys: BTreeSet<_> = questions.iter().map(|(_, key, _)| key).collect();
     assert_eq!(keys.len(), questions.len(), "each question has its own key");
     let told = called.iter().filter(|(path, ..)| path == "/event");
     let told: Vec<_> = told
-        .map(|(.., body)| body["metadata"]["eventMessage"].as_str().unwrap_or_default())
+        .map(|(.., body)| {
+            body["metadata"]["eventMessage"]
+                .as_str()
+                .unwrap_or_default()
+        })
         .collect();
-    assert!(told.contains(&"Promotion completed! Scaling down app.demo"), "{told:#?}");
+    assert!(
+        told.contains(&"Promotion completed! Scaling down app.demo"),
+        "{told:#?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -92,7 +110,10 @@ async fn a_gate_that_is_closed_keeps_a_revision_out_until_it_opens() {
     stage.push("app:2");
     stage.until("waiting", |s| s.phase() == "Waiting").await;
     tokio::time::sleep(std::time::Duration::from_mins(3)).await;
-    assert_eq!((stage.phase().as_str(), stage.replicas("app").as_str()), ("Waiting", "0"));
+    assert_eq!(
+        (stage.phase().as_str(), stage.replicas("app").as_str()),
+        ("Waiting", "0")
+    );
     assert_eq!(stage.ready().0, "True");
     stage.closes("/confirm-rollout", false);
     stage.until("promoted", |s| s.phase() == "Succeeded").await;
@@ -119,7 +140,10 @@ async fn a_restart_asks_the_same_question_with_the_same_key() {
     stage.is_silent().await;
     let posts = stage.called();
     let posts = posts.iter().filter(|(path, ..)| path == "/post-rollout");
-    assert_eq!(posts.map(|(_, key, _)| key).collect::<BTreeSet<_>>().len(), 1);
+    assert_eq!(
+        posts.map(|(_, key, _)| key).collect::<BTreeSet<_>>().len(),
+        1
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -131,8 +155,14 @@ async fn alerts_go_to_each_place_that_wants_them() {
             "data": {"address": "aHR0cDovL2hvb2tzL3RlYW0="}}),
     );
     for (name, spec) in [
-        ("team", json!({"type": "slack", "secretRef": {"name": "chat"}})),
-        ("oncall", json!({"type": "msteams", "address": "http://hooks/oncall"})),
+        (
+            "team",
+            json!({"type": "slack", "secretRef": {"name": "chat"}}),
+        ),
+        (
+            "oncall",
+            json!({"type": "msteams", "address": "http://hooks/oncall"}),
+        ),
     ] {
         stage.create(
             &alert_provider::KIND,
@@ -159,8 +189,13 @@ async fn alerts_go_to_each_place_that_wants_them() {
     let called = stage.called();
     let said = |path: &str, at: &str| -> Vec<String> {
         let here = called.iter().filter(|(p, ..)| p == path);
-        here.map(|(.., body)| body.pointer(at).and_then(Value::as_str).unwrap_or_default().to_owned())
-            .collect()
+        here.map(|(.., body)| {
+            body.pointer(at)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect()
     };
     assert_eq!(
         said("/team", "/attachments/0/text"),
@@ -195,11 +230,16 @@ async fn what_people_ask_for_acts_once_and_says_who_asked() {
     let status = stage.get(&CANARY, "app")["status"].clone();
     assert_eq!(status["requests"][0]["by"], "ann");
     assert_eq!(status["history"][0]["reason"], "aborted by ann");
-    assert_eq!((stage.weight().as_str(), stage.image("app-primary").as_str()), ("0", "app:1"));
+    assert_eq!(
+        (stage.weight().as_str(), stage.image("app-primary").as_str()),
+        ("0", "app:1")
+    );
     stage.ask("retry", "one");
     stage.until("promoted", |s| s.phase() == "Succeeded").await;
     stage.ask("rollback", "one");
-    stage.until("back", |s| s.image("app-primary") == "app:1").await;
+    stage
+        .until("back", |s| s.image("app-primary") == "app:1")
+        .await;
     stage.is_silent().await;
     assert_eq!(stage.phase(), "Failed");
     assert_eq!(stage.image("app"), "app:2", "Git keeps its say");
