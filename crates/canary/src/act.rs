@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::observe::Facts;
 use crate::route::Lead;
 use crate::service::{Role, unchanged};
+use crate::template::Stored;
 use crate::{Options, template};
 
 /// What the test of a JSON patch is about; see [`unchanged`].
@@ -89,7 +90,7 @@ impl Actor {
 
     /// One write. A JSON patch whose test failed is told as invalid by the server; it only means that
     /// somebody wrote in between.
-    async fn put(&self, kind: &Kind, key: &Key, write: Write) -> Result<(), Failure> {
+    pub(crate) async fn put(&self, kind: &Kind, key: &Key, write: Write) -> Result<(), Failure> {
         match self.api.write(kind, key, write).await {
             Ok(_) => Ok(()),
             Err(ApiFailure {
@@ -167,15 +168,21 @@ impl Actor {
     }
 
     async fn store(&self, facts: &Facts, revision: &str, source: Source) -> Result<(), Failure> {
-        let live = match source {
-            Source::Target => facts.live_template().cloned(),
-            Source::Primary => facts.baseline(),
+        let (live, configs) = match source {
+            Source::Target => (facts.live_template().cloned(), facts.configs.target.clone()),
+            Source::Primary => (facts.baseline(), facts.baseline_configs()),
         };
         // What is stored is the recorded revision or nothing.
         let live = live
-            .filter(|template| Revision::of(template).id == revision)
+            .filter(|template| Revision::with(template, &configs).id == revision)
             .ok_or_else(|| Failure::Moved("the pod template".to_owned()))?;
-        let record = template::record(&facts.canary, revision, &live);
+        // What it refers to first: a stored template is whole, or it is not there.
+        self.keep_configs(facts, revision, &configs, |config| match source {
+            Source::Target => config.clone(),
+            Source::Primary => config.of_primary(),
+        })
+        .await?;
+        let record = template::record(&facts.canary, revision, &live, &configs);
         let key = record.key();
         // One of this name with other content is not what its name says.
         if let Some(wrong) = self.api.get(&CONTROLLER_REVISION, &key).await? {
@@ -198,6 +205,7 @@ impl Actor {
         for record in &facts.records {
             let id = record.text(&["data", "revision"]);
             if !template::is_needed(facts.state.as_ref(), id) {
+                self.drop_configs(facts, record).await?;
                 let uid = Some(record.uid());
                 let key = record.key();
                 self.api
@@ -255,10 +263,12 @@ impl Actor {
         replicas: u32,
     ) -> Result<(), Failure> {
         let target = observed(facts.target.as_ref(), "the target")?;
+        let stored = stored(facts, revision)?;
+        self.bring_configs(facts, stored).await?;
         let made = primary(
             &facts.canary,
             target,
-            stored(facts, revision)?,
+            stored,
             label(facts)?,
             &facts.names,
             replicas,
@@ -273,7 +283,11 @@ impl Actor {
     /// and what runs would not be what was analysed.
     async fn replace_template(&self, facts: &Facts, revision: &str) -> Result<(), Failure> {
         let seen = observed(facts.primary.as_ref(), "the primary")?;
-        let template = primary_template(stored(facts, revision)?, label(facts)?);
+        let stored = stored(facts, revision)?;
+        // Its configuration first: pods that start meanwhile start with what is to come, and those
+        // that run have read theirs.
+        self.bring_configs(facts, stored).await?;
+        let template = primary_template(stored, label(facts)?);
         let live = self.fresh(&DEPLOYMENT, seen).await?;
         let mut ops = vec![
             unchanged(&live),
@@ -334,7 +348,7 @@ fn label(facts: &Facts) -> Result<&Label, Failure> {
         .ok_or_else(|| Failure::Moved("the target's selector".to_owned()))
 }
 
-fn stored<'a>(facts: &'a Facts, revision: &str) -> Result<&'a Value, Failure> {
+fn stored<'a>(facts: &'a Facts, revision: &str) -> Result<Stored<'a>, Failure> {
     template::find(&facts.records, revision)
         .ok_or_else(|| Failure::Moved("the stored template".to_owned()))
 }

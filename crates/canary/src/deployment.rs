@@ -8,9 +8,11 @@
 use serde_json::{Map, Value, json};
 use weir_api::names::{FLAGGER_ID, TOOLKIT};
 use weir_object::{Object, path};
-use weir_rollout::{Readiness, normalised};
+use weir_rollout::{Readiness, Revision, normalised};
 
+use crate::configs::{Config, led_back, led_to_copies};
 use crate::names::Names;
+use crate::template::Stored;
 
 /// The label that tells the target's pods from the primary's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,9 +88,9 @@ fn tracks(key: &str) -> bool {
         || key == "deployment.kubernetes.io/revision"
 }
 
-/// The primary's pod template, from a stored one.
-pub(crate) fn primary_template(stored: &Value, label: &Label) -> Value {
-    let mut out = stored.clone();
+/// The primary's pod template, from a stored one and the configuration it was stored with.
+pub(crate) fn primary_template(stored: Stored<'_>, label: &Label) -> Value {
+    let mut out = stored.template.clone();
     for map in ["labels", "annotations"] {
         if let Some(map) =
             path::get_mut(&mut out, &["metadata", map]).and_then(Value::as_object_mut)
@@ -103,13 +105,29 @@ pub(crate) fn primary_template(stored: &Value, label: &Label) -> Value {
         label.primary_value().into(),
     );
     rename(&mut out, &label.key, &label.value, &label.primary_value());
+    let configs = stored.configs();
+    if !configs.is_empty() {
+        led_to_copies(&mut out, &configs);
+        // Pods read most of their configuration once: another revision needs other pods, also where
+        // nothing but the content of the copies differs.
+        path::set(
+            &mut out,
+            &["metadata", "annotations", FLAGGER_ID],
+            Revision::name_part(stored.revision).into(),
+        );
+    }
     out
 }
 
-/// A primary's pod template with the rewrite undone: what it was made from.
-pub(crate) fn baseline_template(primary: &Value, label: &Label) -> Value {
+/// A primary's pod template with the rewrites undone: what it was made from.
+pub(crate) fn baseline_template(
+    primary: &Value,
+    label: &Label,
+    is_copy: impl Fn(&Config) -> bool,
+) -> Value {
     let mut out = primary.clone();
     forget_id(&mut out);
+    led_back(&mut out, is_copy);
     path::set(
         &mut out,
         &["metadata", "labels", &label.key],
@@ -120,16 +138,26 @@ pub(crate) fn baseline_template(primary: &Value, label: &Label) -> Value {
 }
 
 /// Whether a live primary runs exactly what is stored.
-pub(crate) fn runs(primary: &Object, stored: &Value, label: &Label) -> bool {
+pub(crate) fn runs(primary: &Object, stored: Stored<'_>, label: &Label) -> bool {
     let mut live = primary
         .get(&["spec", "template"])
         .cloned()
         .unwrap_or_default();
-    forget_id(&mut live);
-    normalised(&live) == normalised(&primary_template(stored, label))
+    let mut wanted = primary_template(stored, label);
+    let id = path::text(&live, &["metadata", "annotations", FLAGGER_ID]).to_owned();
+    // Another controller's way of forcing a rollout says nothing about what runs; ours does.
+    if !is_ours(&id) {
+        forget_id(&mut live);
+        forget_id(&mut wanted);
+    }
+    normalised(&live) == normalised(&wanted)
 }
 
-/// Another controller's way of forcing a rollout says nothing about what runs.
+/// Whether the mark of a rollout is a revision of ours: sixteen digits, where others put a UUID.
+fn is_ours(id: &str) -> bool {
+    id.len() == 16 && id.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
 fn forget_id(template: &mut Value) {
     path::remove(template, &["metadata", "annotations", FLAGGER_ID]);
 }
@@ -193,7 +221,7 @@ pub(crate) const FOLLOWED: [&str; 4] = [
 pub(crate) fn primary(
     canary: &Object,
     target: &Object,
-    stored: &Value,
+    stored: Stored<'_>,
     label: &Label,
     names: &Names,
     replicas: u32,
@@ -336,6 +364,65 @@ mod tests {
         )
     }
 
+    /// A stored revision.
+    struct Kept(std::sync::Arc<Object>);
+
+    impl Kept {
+        fn of(template: &Value) -> Self {
+            Self::with(template, &std::collections::BTreeMap::new())
+        }
+
+        fn with(template: &Value, configs: &crate::configs::Digests) -> Self {
+            let revision = Revision::with(template, configs).id;
+            Self(std::sync::Arc::new(crate::template::record(
+                &canary(),
+                &revision,
+                template,
+                configs,
+            )))
+        }
+
+        fn stored(&self) -> Stored<'_> {
+            let all = std::slice::from_ref(&self.0);
+            let revision = self.0.text(&["data", "revision"]);
+            crate::template::find(all, revision).expect("stored")
+        }
+    }
+
+    #[test]
+    fn another_content_is_another_rollout_and_a_foreign_mark_is_none() {
+        let mut template = template();
+        path::set(
+            &mut template,
+            &["spec", "containers", "0", "envFrom"],
+            json!([{"configMapRef": {"name": "settings"}}]),
+        );
+        let kept = |digest: &str| {
+            let configs = [("configmap/settings".to_owned(), digest.to_owned())];
+            Kept::with(&template, &configs.into())
+        };
+        let (first, second) = (kept("a"), kept("b"));
+        let made = primary_template(first.stored(), &label());
+        assert_eq!(
+            made["spec"]["containers"][0]["envFrom"][0]["configMapRef"]["name"],
+            "settings-primary"
+        );
+        let mut live = Object(json!({"spec": {"template": made}}));
+        assert!(runs(&live, first.stored(), &label()));
+        assert!(!runs(&live, second.stored(), &label()));
+        let mark = ["spec", "template", "metadata", "annotations", FLAGGER_ID];
+        live.set(&mark, "0b8a1c9e-7f43-4a39-9d3d-0f5b5c1a6c11".into());
+        assert!(
+            runs(&live, first.stored(), &label()),
+            "another controller's"
+        );
+        let baseline = baseline_template(&live.0["spec"]["template"], &label(), |_| true);
+        assert_eq!(
+            baseline["spec"]["containers"][0]["envFrom"][0]["configMapRef"]["name"],
+            "settings"
+        );
+    }
+
     fn template() -> Value {
         let own = json!({"labelSelector": {"matchLabels": {"app": "web"}}, "topologyKey": "zone"});
         json!({
@@ -382,7 +469,7 @@ mod tests {
         let made = primary(
             &canary(),
             &target,
-            &template(),
+            Kept::of(&template()).stored(),
             &label(),
             &names(),
             2,
@@ -430,7 +517,7 @@ mod tests {
 
     #[test]
     fn what_a_primary_was_made_from_can_be_told() {
-        let rewritten = primary_template(&template(), &label());
+        let rewritten = primary_template(Kept::of(&template()).stored(), &label());
         let mut live = rewritten.clone();
         path::set(
             &mut live,
@@ -439,10 +526,10 @@ mod tests {
         );
         path::set(&mut live, &["spec", "restartPolicy"], "Always".into());
         let primary = Object(json!({"spec": {"template": live}}));
-        assert!(runs(&primary, &template(), &label()));
-        let baseline = baseline_template(&live, &label());
+        assert!(runs(&primary, Kept::of(&template()).stored(), &label()));
+        let baseline = baseline_template(&live, &label(), |_| false);
         assert_eq!(
-            primary_template(&baseline, &label())["metadata"],
+            primary_template(Kept::of(&baseline).stored(), &label())["metadata"],
             rewritten["metadata"]
         );
         // A variable set by hand on the primary is seen.
@@ -451,7 +538,7 @@ mod tests {
             &["spec", "template", "spec", "containers", "0", "env"],
             json!([{"name": "X"}]),
         );
-        assert!(!runs(&edited, &template(), &label()));
+        assert!(!runs(&edited, Kept::of(&template()).stored(), &label()));
     }
 
     #[test]

@@ -10,14 +10,17 @@
 //! too, what it can't do yet: a Canary that asks for more than this room has (see `accept`) gets
 //! `Ready=False` with the field's name, and nothing of it moves.
 //!
-//! ConfigMaps and Secrets that the target refers to are referred to by the primary under the same
-//! names: a change of their content reaches both at once, and starts no run.
+//! ConfigMaps and Secrets that the target refers to are part of its revisions (`configs`): a change
+//! of their content starts a run, and the primary has copies of what was analysed.
 
 mod accept;
 mod act;
+mod configs;
+mod contents;
 mod deployment;
 mod failure;
 mod hooks;
+mod keep;
 mod measure;
 mod names;
 mod observe;

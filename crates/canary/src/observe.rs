@@ -8,14 +8,18 @@ use serde_json::Value;
 use weir_api::canary::{Service, Spec};
 use weir_api::names::{CANARY_FINALIZER, ask};
 use weir_api::{Canary, DecodeFailure};
-use weir_object::{Key, Object};
+use weir_object::{Key, Kind, Object};
 use weir_rollout::{
     Apex, Backends, Cookies, Evidence, Observation, Piece, Primary, Records, Refusal, Request,
     Revision, Route, State, Target, Verb,
 };
-use weir_runtime::kinds::{CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
-use weir_runtime::{Context, Store, WatchOf};
+use weir_runtime::kinds::{
+    CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SECRET, SERVICE,
+};
+use weir_runtime::{Context, Projection, Store, WatchOf};
 
+use crate::configs::{Config, Digests, kept_name};
+use crate::contents::Configs;
 use crate::deployment::{Label, baseline_template, count, is_owned, readiness, replicas, runs};
 use crate::names::Names;
 use crate::service::Role;
@@ -31,6 +35,9 @@ pub(crate) struct Stores {
     pub(crate) revisions: Arc<Store>,
     pub(crate) templates: Arc<Store>,
     pub(crate) providers: Arc<Store>,
+    /// ConfigMaps and Secrets, without what they hold.
+    pub(crate) maps: Arc<Store>,
+    pub(crate) secrets: Arc<Store>,
 }
 
 impl Stores {
@@ -44,8 +51,15 @@ impl Stores {
             revisions: watch(&CONTROLLER_REVISION),
             templates: watch(accept::METRIC_TEMPLATE),
             providers: watch(&weir_api::alert_provider::KIND),
+            maps: context.caches.watch(metadata_of(&CONFIG_MAP)),
+            secrets: context.caches.watch(metadata_of(&SECRET)),
         }
     }
+}
+
+/// A watch of what objects are called and in which version they are.
+pub(crate) fn metadata_of(kind: &Kind) -> WatchOf {
+    WatchOf::projected(kind, Projection::Metadata)
 }
 
 /// A Canary's objects at one moment.
@@ -63,6 +77,7 @@ pub(crate) struct Facts {
     pub(crate) route: Option<Arc<Object>>,
     pub(crate) records: Vec<Arc<Object>>,
     pub(crate) state: Option<State>,
+    pub(crate) configs: Configs,
 }
 
 impl Facts {
@@ -89,6 +104,7 @@ impl Facts {
             route: stores.routes.get(&names.key(&names.apex)),
             records: template::of_canary(records, &canary),
             state: status::read(&canary),
+            configs: Configs::default(),
             canary,
             spec,
             names,
@@ -139,7 +155,38 @@ impl Facts {
     /// The template that the primary was made from, as far as its own tells.
     pub(crate) fn baseline(&self) -> Option<Value> {
         let template = self.primary.as_ref()?.get(&["spec", "template"])?;
-        Some(baseline_template(template, self.label.as_ref()?))
+        let is_copy = |config: &Config| self.configs.is_copy(config);
+        Some(baseline_template(template, self.label.as_ref()?, is_copy))
+    }
+
+    /// The digests of the configuration the primary was made with.
+    pub(crate) fn baseline_configs(&self) -> Digests {
+        let primary = self.primary.as_ref();
+        let template = primary.and_then(|p| p.get(&["spec", "template"]));
+        template
+            .map(|t| self.configs.baseline(t))
+            .unwrap_or_default()
+    }
+
+    /// The revision that the target asks for.
+    fn target_revision(&self) -> Revision {
+        let template = self.live_template().unwrap_or(&Value::Null);
+        Revision::with(template, &self.configs.target)
+    }
+
+    /// Whether the configuration that a stored template refers to is kept with it.
+    fn are_kept(&self, stores: &Stores, stored: template::Stored<'_>) -> bool {
+        stored.configs().iter().all(|(id, digest)| {
+            let Some(config) = Config::of_id(id).filter(|_| !digest.is_empty()) else {
+                return true;
+            };
+            let store = match config {
+                Config::Map(_) => &stores.maps,
+                Config::Secret(_) => &stores.secrets,
+            };
+            let name = kept_name(&self.names.canary, stored.revision, &config);
+            store.get(&self.names.key(&name)).is_some()
+        })
     }
 
     /// What of the Canary can't be done, beside what its spec alone tells.
@@ -167,6 +214,13 @@ impl Facts {
             let message = format!(
                 "Deployment {} is there already and does not belong to this Canary; rename it",
                 self.names.primary
+            );
+            return Some(invalid("targetRef", message));
+        }
+        if let Some(taken) = &self.configs.taken {
+            let message = format!(
+                "{taken} is there already and does not belong to this Canary, whose primary needs \
+                 the name; rename it"
             );
             return Some(invalid("targetRef", message));
         }
@@ -239,7 +293,11 @@ impl Facts {
             .state
             .as_ref()
             .and_then(|s| s.last_promoted_spec.as_deref());
-        let stored = |revision: Option<&str>| template::find(&self.records, revision?);
+        // Without what it refers to, a stored template is half of a revision.
+        let stored = |revision: Option<&str>| {
+            let found = template::find(&self.records, revision?)?;
+            self.are_kept(stores, found).then_some(found)
+        };
         let earlier: &[String] = self.state.as_ref().map_or(&[], |s| &s.previous);
         let previous = earlier.iter().filter(|id| stored(Some(id)).is_some());
         let previous = previous.cloned().collect();
@@ -250,7 +308,7 @@ impl Facts {
         let target = self.target.as_ref().map(|object| Target {
             kind: "Deployment".to_owned(),
             name: object.name().to_owned(),
-            revision: Revision::of(self.live_template().unwrap_or(&Value::Null)),
+            revision: self.target_revision(),
             replicas: replicas(object),
             claimed,
             available: count(object, &["status", "availableReplicas"]),
@@ -260,7 +318,10 @@ impl Facts {
         // One that is going serves no longer; a new one can be made when it is gone.
         let primary = self.primary.as_ref().and_then(|object| {
             let label = self.label.as_ref()?;
-            let runs = |revision| stored(revision).map(|stored| runs(object, stored, label));
+            let runs = |revision| {
+                let stored = stored(revision)?;
+                Some(self.configs.hold(&stored.configs()) && runs(object, stored, label))
+            };
             Some(Primary {
                 name: object.name().to_owned(),
                 replicas: replicas(object),
@@ -268,7 +329,10 @@ impl Facts {
                 readiness: readiness(object, percent(analysis.primary_ready_threshold)),
                 runs_promoted: runs(promoted),
                 runs_run: runs(run),
-                baseline: Revision::of(&self.baseline().unwrap_or_default()),
+                baseline: Revision::with(
+                    &self.baseline().unwrap_or_default(),
+                    &self.baseline_configs(),
+                ),
             })
         });
         let (canary_service, primary_service, apex) = match &self.label {

@@ -31,6 +31,8 @@ pub struct Options {
     pub notifier: Option<Channel>,
     /// The cluster's name, for those who read alerts of several.
     pub cluster_name: Option<String>,
+    /// Whether the ConfigMaps and Secrets that a target refers to are part of its revisions.
+    pub config_tracking: bool,
     /// Whether what a Canary refers to must stand in its own namespace.
     pub no_cross_namespace_refs: bool,
 }
@@ -51,6 +53,7 @@ impl Default for Options {
             event_webhook: None,
             notifier: None,
             cluster_name: None,
+            config_tracking: true,
             no_cross_namespace_refs: false,
         }
     }

@@ -17,17 +17,21 @@ use weir_rollout::{
     Answer, Backend, Effect, Event, Evidence, Measurement, Observation, Phase, Plan, State, Status,
     Summary, decide, summarise,
 };
-use weir_runtime::kinds::{CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
+use weir_runtime::kinds::{
+    CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SECRET, SERVICE,
+};
 use weir_runtime::{
     ApiClient, Change, Context, Controller, ControllerOptions, EventKind, Outcome, Projection,
     Reconciler, Recorder, SharedClock, WatchOf, patch_status,
 };
 
 use crate::act::Actor;
+use crate::configs::{Config, references};
+use crate::contents::Contents;
 use crate::failure::Failure;
 use crate::hooks::{Asker, Everybody, Question, Teller, Told, anybody, details};
 use crate::measure::Measurer;
-use crate::observe::{Facts, Stores, turn};
+use crate::observe::{Facts, Stores, metadata_of, turn};
 use crate::telemetry::Telemetry;
 use crate::{Options, accept, status};
 
@@ -60,6 +64,7 @@ pub fn controller(context: &Context, options: Options) -> Controller {
     };
     let reconciler = Canaries {
         teller: Teller::start(&asker, &stores.providers, &everybody, &context.metrics),
+        contents: Contents::new(api.clone()),
         asker,
         everybody,
         actor: Actor {
@@ -89,12 +94,31 @@ pub fn controller(context: &Context, options: Options) -> Controller {
             concerned.map(|c| c.key()).collect()
         }
     };
+    let refers = |make: fn(String) -> Config| {
+        let (canaries, deployments) = (stores.canaries.clone(), stores.deployments.clone());
+        move |change: &Change| {
+            let name = change.key.name.clone();
+            let source = name.strip_suffix("-primary").unwrap_or(&name).to_owned();
+            let wanted = [make(name), make(source)];
+            let here = canaries.list_in(&change.key.namespace);
+            let concerned = here.iter().filter(|canary| {
+                let key = Key::new(canary.namespace(), target(canary));
+                let target = deployments.get(&key);
+                let template = target.as_ref().and_then(|t| t.get(&["spec", "template"]));
+                let found = template.map(references).unwrap_or_default();
+                wanted.iter().any(|config| found.contains(config))
+            });
+            concerned.map(|c| c.key()).collect()
+        }
+    };
     let canaries = stores.canaries.clone();
     Controller::new(context, "canary", &weir_api::canary::KIND, reconciler, run)
         .freezes()
         .also(WatchOf::all(&DEPLOYMENT), about(workloads))
         .also(WatchOf::all(&SERVICE), about(services))
         .also(WatchOf::all(&HTTP_ROUTE), about(services))
+        .also(metadata_of(&CONFIG_MAP), refers(Config::Map))
+        .also(metadata_of(&SECRET), refers(Config::Secret))
         .owns(&CONTROLLER_REVISION, Projection::Full)
         .also(WatchOf::all(accept::METRIC_TEMPLATE), move |change| {
             let all = canaries.list();
@@ -141,6 +165,7 @@ struct Canaries {
     stores: Stores,
     actor: Actor,
     measurer: Measurer,
+    contents: Contents,
     asker: Asker,
     teller: Teller,
     everybody: Everybody,
@@ -200,7 +225,7 @@ enum Next {
 impl Canaries {
     /// One observation, one decision, and what it calls for.
     async fn round(&self, canary: Arc<Object>, evidence: Evidence) -> Result<Next, Failure> {
-        let facts = match Facts::gather(&self.stores, &self.options, canary.clone()) {
+        let mut facts = match Facts::gather(&self.stores, &self.options, canary.clone()) {
             Ok(facts) => facts,
             Err(unreadable) => {
                 let says = says(Status::False, "Invalid", unreadable.to_string());
@@ -208,6 +233,9 @@ impl Canaries {
                 return Ok(Next::Wait(Outcome::Wait));
             }
         };
+        if self.options.config_tracking {
+            facts.configs = self.contents.resolve(&self.stores, &facts).await?;
+        }
         // Whole milliseconds: finer than any interval, and readable in a status.
         let now = self.clock.now();
         let now = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
@@ -235,7 +263,9 @@ impl Canaries {
                     }
                 };
                 let conditions = summarise(&o, state, &plan);
-                let next = status::compose(&facts.canary, Some(state), &conditions, now);
+                let tracking = self.options.config_tracking;
+                let tracked = tracking.then_some(&facts.configs.target);
+                let next = status::compose(&facts.canary, Some(state), tracked, &conditions, now);
                 let kind = &weir_api::canary::KIND;
                 let written = patch_status(&self.api, kind, &facts.canary, &next).await?;
                 self.tell(&written, &facts, &o, events);
@@ -335,7 +365,7 @@ impl Canaries {
         if canary.is_deleting() && canary.finalizers().next().is_none() {
             return Ok(());
         }
-        let next = status::compose(canary, state, conditions, self.clock.now());
+        let next = status::compose(canary, state, None, conditions, self.clock.now());
         let news = status::changed(canary, &next, "Ready");
         let written = patch_status(&self.api, &weir_api::canary::KIND, canary, &next).await?;
         let ready = conditions.iter().find(|c| c.kind == "Ready");

@@ -6,6 +6,8 @@ use serde_json::{Map, Value, json};
 use weir_object::{Object, path};
 use weir_rollout::{State, Summary};
 
+use crate::configs::Digests;
+
 /// What was recorded. `None`: the Canary was never taken up, or its status can't be read, which
 /// comes to the same: what serves is then taken as the baseline.
 pub(crate) fn read(canary: &Object) -> Option<State> {
@@ -27,6 +29,7 @@ pub(crate) fn read(canary: &Object) -> Option<State> {
 pub(crate) fn compose(
     canary: &Object,
     state: Option<&State>,
+    tracked: Option<&Digests>,
     conditions: &[Summary],
     now: Timestamp,
 ) -> Value {
@@ -45,6 +48,11 @@ pub(crate) fn compose(
                 path::set(&mut status, &[field], value);
             }
         }
+    }
+    match tracked {
+        Some(tracked) if tracked.is_empty() => drop(path::remove(&mut status, &["trackedConfigs"])),
+        Some(tracked) => path::set(&mut status, &["trackedConfigs"], json!(tracked)),
+        None => {}
     }
     path::set(
         &mut status,
@@ -152,7 +160,13 @@ mod tests {
             ..State::default()
         };
         let at = |second| Timestamp::from_second(second).expect("in range");
-        let first = compose(&canary, Some(&state), &[summary(Status::True, "a")], at(10));
+        let first = compose(
+            &canary,
+            Some(&state),
+            None,
+            &[summary(Status::True, "a")],
+            at(10),
+        );
         assert_eq!(
             first,
             json!({
@@ -167,10 +181,16 @@ mod tests {
         );
         canary.set(&["status"], first.clone());
         assert_eq!(
-            compose(&canary, Some(&state), &[summary(Status::True, "a")], at(20)),
+            compose(
+                &canary,
+                Some(&state),
+                None,
+                &[summary(Status::True, "a")],
+                at(20)
+            ),
             first
         );
-        let next = compose(&canary, None, &[summary(Status::True, "b")], at(20));
+        let next = compose(&canary, None, None, &[summary(Status::True, "b")], at(20));
         assert_eq!(
             next["conditions"][0]["lastUpdateTime"],
             "1970-01-01T00:00:20Z"

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use weir_object::Object;
 use weir_rollout::{Revision, State};
 
+use crate::configs::Digests;
 use crate::deployment::{is_owned, owner};
 
 /// Label of stored templates: the Canary they belong to.
@@ -19,7 +20,16 @@ pub(crate) fn name(canary: &str, revision: &str) -> String {
 }
 
 /// A template to store.
-pub(crate) fn record(canary: &Object, revision: &str, template: &Value) -> Object {
+pub(crate) fn record(
+    canary: &Object,
+    revision: &str,
+    template: &Value,
+    configs: &Digests,
+) -> Object {
+    let mut data = json!({"revision": revision, "template": template});
+    if !configs.is_empty() {
+        data["configs"] = json!(configs);
+    }
     Object(json!({
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
@@ -29,7 +39,7 @@ pub(crate) fn record(canary: &Object, revision: &str, template: &Value) -> Objec
             "labels": {CANARY: canary.name()},
             "ownerReferences": [owner(canary)],
         },
-        "data": {"revision": revision, "template": template},
+        "data": data,
         "revision": 1,
     }))
 }
@@ -41,13 +51,41 @@ pub(crate) fn of_canary(all: Vec<Arc<Object>>, canary: &Object) -> Vec<Arc<Objec
         .collect()
 }
 
+/// A revision as it is stored.
+#[derive(Clone, Copy)]
+pub(crate) struct Stored<'a> {
+    pub(crate) revision: &'a str,
+    pub(crate) template: &'a Value,
+    record: &'a Object,
+}
+
+impl Stored<'_> {
+    /// The digests of the configuration it refers to.
+    pub(crate) fn configs(&self) -> Digests {
+        configs(self.record)
+    }
+}
+
+/// The digests of the configuration a stored template refers to.
+pub(crate) fn configs(record: &Object) -> Digests {
+    let all = record.get(&["data", "configs"]).and_then(Value::as_object);
+    all.into_iter()
+        .flatten()
+        .filter_map(|(id, digest)| Some((id.clone(), digest.as_str()?.to_owned())))
+        .collect()
+}
+
 /// The stored template of a revision, if its content is that revision.
-pub(crate) fn find<'a>(records: &'a [Arc<Object>], revision: &str) -> Option<&'a Value> {
-    let template = records
+pub(crate) fn find<'a>(records: &'a [Arc<Object>], revision: &str) -> Option<Stored<'a>> {
+    let record = records
         .iter()
-        .find(|o| o.text(&["data", "revision"]) == revision)?
-        .get(&["data", "template"])?;
-    (Revision::of(template).id == revision).then_some(template)
+        .find(|o| o.text(&["data", "revision"]) == revision)?;
+    let template = record.get(&["data", "template"])?;
+    (Revision::with(template, &configs(record)).id == revision).then(|| Stored {
+        revision: record.text(&["data", "revision"]),
+        template,
+        record,
+    })
 }
 
 /// Whether a revision's stored template may still be needed.
@@ -72,7 +110,7 @@ mod tests {
         );
         let template = json!({"spec": {"containers": [{"name": "web", "image": "web:1"}]}});
         let revision = Revision::of(&template);
-        let stored = record(&canary, &revision.id, &template);
+        let stored = record(&canary, &revision.id, &template, &Digests::new());
         assert_eq!(
             stored.name(),
             format!("web-{}", revision.id.trim_start_matches("v1:"))
@@ -81,7 +119,7 @@ mod tests {
         forged.set(&["data", "template", "spec", "hostNetwork"], true.into());
         let found = |o: &Object| {
             let records = of_canary(vec![Arc::new(o.clone())], &canary);
-            find(&records, &revision.id).cloned()
+            find(&records, &revision.id).map(|s| s.template.clone())
         };
         assert_eq!(found(&stored), Some(template));
         assert_eq!(found(&forged), None);

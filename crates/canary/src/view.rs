@@ -6,9 +6,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use weir_object::{Kind, Object};
 use weir_rollout::{Evidence, Observation, Plan, decide};
-use weir_runtime::kinds::{CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
+use weir_runtime::kinds::{
+    CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SECRET, SERVICE,
+};
 use weir_runtime::{ApiClient, ApiFailure, Store};
 
+use crate::contents::Contents;
 use crate::observe::{Facts, Stores};
 use crate::{Options, accept};
 
@@ -29,19 +32,24 @@ pub async fn views(
     now: Timestamp,
 ) -> Result<Vec<View>, ApiFailure> {
     let stores = Stores::read(api, namespace).await?;
-    let view = |canary: Arc<Object>| View {
-        decided: match Facts::gather(&stores, options, canary.clone()) {
-            Ok(facts) => {
+    let contents = Contents::new(api.clone());
+    let mut found = Vec::new();
+    for canary in stores.canaries.list() {
+        let decided = match Facts::gather(&stores, options, canary.clone()) {
+            Ok(mut facts) => {
+                if options.config_tracking {
+                    facts.configs = contents.resolve(&stores, &facts).await?;
+                }
                 let evidence = Evidence::default();
                 let o = facts.observation(&stores, options, now, true, evidence);
                 let plan = decide(&o);
                 Ok((o, plan))
             }
             Err(unreadable) => Err(unreadable.to_string()),
-        },
-        canary,
-    };
-    Ok(stores.canaries.list().into_iter().map(view).collect())
+        };
+        found.push(View { canary, decided });
+    }
+    Ok(found)
 }
 
 impl Stores {
@@ -66,6 +74,8 @@ impl Stores {
             templates: Store::holding(accept::METRIC_TEMPLATE, templates.unwrap_or_default()),
             // Nothing that is decided depends on them.
             providers: Store::holding(&weir_api::alert_provider::KIND, Vec::new()),
+            maps: of(&CONFIG_MAP).await?,
+            secrets: of(&SECRET).await?,
         })
     }
 }

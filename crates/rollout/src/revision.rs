@@ -3,6 +3,8 @@
 //! therefore never starts a run. It refuses to look at anything but the template: replicas,
 //! strategy and the workload's own metadata are no revision.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use weir_object::{digest, path};
@@ -20,6 +22,19 @@ impl Revision {
     /// The revision of a pod template.
     pub fn of(template: &Value) -> Self {
         let digest = digest(&normalised(template));
+        let id = format!("v1:{}", digest.get(7..23).unwrap_or_default());
+        Self { id, digest }
+    }
+
+    /// The revision of a pod template together with the digests of the configuration it refers to.
+    /// Without any it is that of the template alone.
+    pub fn with(template: &Value, configs: &BTreeMap<String, String>) -> Self {
+        if configs.is_empty() {
+            return Self::of(template);
+        }
+        let digest = digest(&serde_json::json!({
+            "template": normalised(template), "configs": configs,
+        }));
         let id = format!("v1:{}", digest.get(7..23).unwrap_or_default());
         Self { id, digest }
     }

@@ -16,16 +16,25 @@ pub enum Story {
     Deletion,
     /// A good revision is promoted without an analysis.
     Skipped,
+    /// A good revision gets matching requests, with users kept at their side, and is promoted.
+    Matched,
+    /// A good revision gets copies of requests, then all traffic, and is promoted.
+    BlueGreen,
+    /// A good revision is promoted with a hook of every kind asked, and watched afterwards.
+    Hooked,
 }
 
 impl Story {
     /// All of them.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Initialisation,
         Self::Promotion,
         Self::Rollback,
         Self::Deletion,
         Self::Skipped,
+        Self::Matched,
+        Self::BlueGreen,
+        Self::Hooked,
     ];
 
     /// Its name, as the table has it.
@@ -36,14 +45,57 @@ impl Story {
             Self::Rollback => "rollback",
             Self::Deletion => "deletion",
             Self::Skipped => "skipped analysis",
+            Self::Matched => "A/B test",
+            Self::BlueGreen => "blue/green, mirrored",
+            Self::Hooked => "hooks and bake time",
         }
     }
 
-    /// The weights of the run.
-    pub(crate) const WEIGHTS: [u64; 2] = [20, 40];
+    /// The weights at which a revision has to pass before it is promoted.
+    pub(crate) fn weights(self) -> &'static [u64] {
+        match self {
+            Self::Matched => &[100],
+            Self::BlueGreen => &[0, 100],
+            _ => &[20, 40],
+        }
+    }
+
+    /// The kinds of hooks that are asked.
+    pub(crate) const KINDS: [&str; 7] = [
+        "confirm-rollout",
+        "pre-rollout",
+        "rollout",
+        "confirm-traffic-increase",
+        "confirm-promotion",
+        "post-rollout",
+        "rollback",
+    ];
 
     /// Its Canary.
     pub(crate) fn canary(self) -> Value {
+        let mut analysis = json!({
+            "interval": "10s", "threshold": 2,
+            "metrics": [{"name": "request-success-rate", "interval": "10s",
+                "thresholdRange": {"min": 99}}],
+        });
+        match self {
+            Self::Matched => {
+                analysis["iterations"] = 2.into();
+                analysis["match"] = json!([{"headers": {"x-user": {"exact": "insider"}}}]);
+            }
+            Self::BlueGreen => {
+                analysis["iterations"] = 2.into();
+                analysis["mirror"] = true.into();
+            }
+            _ => analysis["stepWeights"] = json!(self.weights()),
+        }
+        if self == Self::Hooked {
+            let hooks = Self::KINDS.map(|kind| {
+                json!({"name": kind, "type": kind, "url": format!("http://hooks/{kind}")})
+            });
+            analysis["webhooks"] = json!(hooks);
+            analysis["bakeTime"] = "30s".into();
+        }
         json!({
             "apiVersion": "flagger.app/v1beta1", "kind": "Canary",
             "metadata": {"name": "app", "namespace": "demo"},
@@ -53,11 +105,7 @@ impl Story {
                 "targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"},
                 "service": {"port": 9898, "targetPort": "http",
                     "gatewayRefs": [{"name": "gateway", "namespace": "demo"}]},
-                "analysis": {
-                    "interval": "10s", "threshold": 2, "stepWeights": Self::WEIGHTS,
-                    "metrics": [{"name": "request-success-rate", "interval": "10s",
-                        "thresholdRange": {"min": 99}}],
-                },
+                "analysis": analysis,
             },
         })
     }

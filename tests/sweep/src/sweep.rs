@@ -61,7 +61,7 @@ fn run(story: Story, fault: Option<(Fault, u64)>) -> anyhow::Result<End> {
 }
 
 async fn told(story: Story, fault: Option<(Fault, u64)>) -> anyhow::Result<End> {
-    let mut world = World::new(&Story::WEIGHTS)?;
+    let mut world = World::new(story.weights())?;
     // A first run without faults sets the stage, unless it is the story.
     if story != Story::Initialisation {
         world.deploy(story.canary())?;
@@ -75,7 +75,11 @@ async fn told(story: Story, fault: Option<(Fault, u64)>) -> anyhow::Result<End> 
             world.deploy(story.canary())?;
             world.start();
         }
-        Story::Promotion | Story::Deletion => push(&world.store, "app:2"),
+        Story::Promotion
+        | Story::Deletion
+        | Story::Matched
+        | Story::BlueGreen
+        | Story::Hooked => push(&world.store, "app:2"),
         Story::Skipped => {
             for image in ["app:2", "app:3"] {
                 world.rules.allow(image);
@@ -94,6 +98,9 @@ async fn told(story: Story, fault: Option<(Fault, u64)>) -> anyhow::Result<End> 
     broken.extend(world.rules.broken());
     if let Err(why) = silent(&mut world).await {
         broken.push(why);
+    }
+    if story == Story::Hooked {
+        broken.extend(unasked(&world));
     }
     let positions = [
         Counted::Writes,
@@ -181,11 +188,11 @@ async fn play_out(world: &mut World, story: Story, fault: Option<Fault>) -> Resu
         // What was taken back before the middle of the run was not deleted in it.
         (Story::Deletion, Some(Fault::Revert)) => &["", "Initialized"],
         (Story::Deletion, _) => &[""],
-        (Story::Promotion | Story::Skipped, Some(Fault::Revert)) => &["Initialized", "Succeeded"],
-        (Story::Promotion | Story::Skipped, _) => &["Succeeded"],
         (Story::Rollback, _) if target.as_deref() == Some("app:3") => &["Succeeded"],
         (Story::Rollback, Some(Fault::Revert)) => &["Initialized"],
         (Story::Rollback, _) => &["Failed"],
+        (_, Some(Fault::Revert)) => &["Initialized", "Succeeded"],
+        _ => &["Succeeded"],
     };
     if wanted.contains(&phase.as_str()) {
         Ok(())
@@ -206,6 +213,20 @@ async fn silent(world: &mut World) -> Result<(), String> {
     } else {
         Err("it writes while nothing changes".to_owned())
     }
+}
+
+/// Hooks that were never asked, though their run was promoted.
+fn unasked(world: &World) -> Vec<String> {
+    let called = world.called.lock().unwrap_or_else(PoisonError::into_inner);
+    if world.phase() != "Succeeded" {
+        return Vec::new();
+    }
+    let asked = |kind: &str| called.iter().any(|key| key.contains(&format!("/{kind}/")));
+    Story::KINDS
+        .into_iter()
+        .filter(|kind| !asked(kind))
+        .map(|kind| format!("no {kind} hook was asked"))
+        .collect()
 }
 
 /// What must be the same whatever went wrong.
