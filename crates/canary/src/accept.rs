@@ -213,7 +213,6 @@ fn unsupported(spec: &Spec, options: &Options) -> Option<Refusal> {
     let asks = |f: fn(&weir_api::canary::Service) -> bool| service.is_some_and(f);
     let analysis = &spec.analysis;
     [
-        ("autoscalerRef", spec.autoscaler_ref.is_some()),
         ("ingressRef", spec.ingress_ref.is_some()),
         ("routeRef", spec.route_ref.is_some()),
         ("upstreamRef", spec.upstream_ref.is_some()),

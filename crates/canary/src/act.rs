@@ -77,6 +77,8 @@ impl Actor {
             Effect::ReplacePrimaryTemplate { revision } => {
                 self.replace_template(facts, revision).await?;
             }
+            Effect::ApplyScaler => self.scaler(facts, None).await?,
+            Effect::PauseScaler { paused } => self.scaler(facts, Some(*paused)).await?,
             Effect::Route { to } => {
                 if to.canary > 0 {
                     self.can_serve(facts).await?;
@@ -305,6 +307,24 @@ impl Actor {
         let write = Write::Json(Value::Array(ops));
         self.put(&DEPLOYMENT, &live.key(), write).await?;
         Ok(())
+    }
+
+    /// Makes the primary's autoscaler, or stops the target's and lets it go on.
+    async fn scaler(&self, facts: &Facts, paused: Option<bool>) -> Result<(), Failure> {
+        let gone = || Failure::Moved("the autoscaler".to_owned());
+        let maker = facts.scalers().ok_or_else(gone)?;
+        let source = facts.scaler.as_deref().ok_or_else(gone)?;
+        let (name, write) = match paused {
+            None => {
+                let write = applied(maker.made(source), facts.primary_scaler.as_deref());
+                (maker.name(), write)
+            }
+            Some(paused) => {
+                let write = Write::Json(maker.pause(source, paused));
+                (source.name().to_owned(), write)
+            }
+        };
+        self.put(maker.kind(), &facts.names.key(&name), write).await
     }
 
     async fn route(&self, facts: &Facts, lead: Lead) -> Result<(), Failure> {

@@ -28,6 +28,7 @@ mod options;
 mod reconcile;
 mod route;
 mod rules;
+mod scaler;
 mod service;
 mod status;
 mod telemetry;

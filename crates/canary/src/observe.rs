@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
-use weir_api::canary::{Service, Spec};
+use weir_api::canary::{AutoscalerKind, Service, Spec};
 use weir_api::names::{CANARY_FINALIZER, ask};
 use weir_api::{Canary, DecodeFailure};
 use weir_object::{Key, Kind, Object};
@@ -22,8 +22,9 @@ use crate::configs::{Config, Digests, kept_name};
 use crate::contents::Configs;
 use crate::deployment::{Label, baseline_template, count, is_owned, readiness, replicas, runs};
 use crate::names::Names;
+use crate::scaler::{HPA, SCALED_OBJECT};
 use crate::service::Role;
-use crate::{Options, accept, route, service, status, template};
+use crate::{Options, accept, route, scaler, service, status, template};
 
 /// The caches a Canary is seen through.
 #[derive(Clone)]
@@ -35,6 +36,9 @@ pub(crate) struct Stores {
     pub(crate) revisions: Arc<Store>,
     pub(crate) templates: Arc<Store>,
     pub(crate) providers: Arc<Store>,
+    /// Autoscalers of both kinds.
+    pub(crate) hpas: Arc<Store>,
+    pub(crate) scaled: Arc<Store>,
     /// ConfigMaps and Secrets, without what they hold.
     pub(crate) maps: Arc<Store>,
     pub(crate) secrets: Arc<Store>,
@@ -51,6 +55,8 @@ impl Stores {
             revisions: watch(&CONTROLLER_REVISION),
             templates: watch(accept::METRIC_TEMPLATE),
             providers: watch(&weir_api::alert_provider::KIND),
+            hpas: watch(&HPA),
+            scaled: watch(&SCALED_OBJECT),
             maps: context.caches.watch(metadata_of(&CONFIG_MAP)),
             secrets: context.caches.watch(metadata_of(&SECRET)),
         }
@@ -78,6 +84,9 @@ pub(crate) struct Facts {
     pub(crate) records: Vec<Arc<Object>>,
     pub(crate) state: Option<State>,
     pub(crate) configs: Configs,
+    /// The target's autoscaler, and the primary's.
+    pub(crate) scaler: Option<Arc<Object>>,
+    pub(crate) primary_scaler: Option<Arc<Object>>,
 }
 
 impl Facts {
@@ -92,7 +101,17 @@ impl Facts {
         let target = stores.deployments.get(&names.key(&names.target));
         let service = |name: &str| stores.services.get(&names.key(name));
         let records = stores.revisions.list_in(&names.namespace);
+        let scaler = |suffix: &str| {
+            let asked = spec.autoscaler_ref.as_ref()?;
+            let store = match asked.kind {
+                AutoscalerKind::HorizontalPodAutoscaler => &stores.hpas,
+                AutoscalerKind::ScaledObject => &stores.scaled,
+            };
+            store.get(&names.key(&format!("{}{suffix}", asked.name)))
+        };
         Ok(Self {
+            scaler: scaler(""),
+            primary_scaler: scaler("-primary"),
             service: spec.service.clone().unwrap_or_default(),
             label: target
                 .as_ref()
@@ -120,6 +139,14 @@ impl Facts {
             names: &self.names,
             label,
         }
+    }
+
+    pub(crate) fn scalers(&self) -> Option<scaler::Maker<'_>> {
+        Some(scaler::Maker {
+            canary: &self.canary,
+            asked: self.spec.autoscaler_ref.as_ref()?,
+            names: &self.names,
+        })
     }
 
     pub(crate) fn routes(&self) -> route::Maker<'_> {
@@ -216,6 +243,25 @@ impl Facts {
                 self.names.primary
             );
             return Some(invalid("targetRef", message));
+        }
+        if let Some(asked) = &self.spec.autoscaler_ref {
+            let name = &asked.name;
+            if self.scaler.is_none() {
+                let message = format!(
+                    "{:?} {name} does not exist; create it or correct the name",
+                    asked.kind
+                );
+                return Some(invalid("autoscalerRef", message));
+            }
+            let live = self.primary_scaler.as_ref();
+            if live.is_some_and(|live| !is_owned(live, &self.canary)) {
+                let message = format!(
+                    "{:?} {name}-primary is there already and does not belong to this Canary; \
+                     rename it",
+                    asked.kind
+                );
+                return Some(invalid("autoscalerRef", message));
+            }
         }
         if let Some(taken) = &self.configs.taken {
             let message = format!(
@@ -377,6 +423,9 @@ impl Facts {
             state: self.state.clone(),
             target,
             primary,
+            scaler: self
+                .scalers()
+                .and_then(|m| m.facts(self.scaler.as_deref(), self.primary_scaler.as_deref())),
             records: Records {
                 promoted: stored(promoted).is_some(),
                 run: stored(run).is_some(),

@@ -32,6 +32,7 @@ use crate::failure::Failure;
 use crate::hooks::{Asker, Everybody, Question, Teller, Told, anybody, details};
 use crate::measure::Measurer;
 use crate::observe::{Facts, Stores, metadata_of, turn};
+use crate::scaler::{HPA, SCALED_OBJECT};
 use crate::telemetry::Telemetry;
 use crate::{Options, accept, status};
 
@@ -116,7 +117,9 @@ pub fn controller(context: &Context, options: Options) -> Controller {
         .freezes()
         .also(WatchOf::all(&DEPLOYMENT), about(workloads))
         .also(WatchOf::all(&SERVICE), about(services))
-        .also(WatchOf::all(&HTTP_ROUTE), about(services))
+        .perhaps(WatchOf::all(&HTTP_ROUTE), about(services))
+        .also(WatchOf::all(&HPA), about(scalers))
+        .perhaps(WatchOf::all(&SCALED_OBJECT), about(scalers))
         .also(metadata_of(&CONFIG_MAP), refers(Config::Map))
         .also(metadata_of(&SECRET), refers(Config::Secret))
         .owns(&CONTROLLER_REVISION, Projection::Full)
@@ -144,6 +147,11 @@ fn services(canary: &Object) -> Vec<String> {
         name => name.to_owned(),
     };
     vec![format!("{apex}-primary"), format!("{apex}-canary"), apex]
+}
+
+fn scalers(canary: &Object) -> Vec<String> {
+    let name = canary.text(&["spec", "autoscalerRef", "name"]);
+    vec![format!("{name}-primary"), name.to_owned()]
 }
 
 fn measures_by(canary: &Object, template: &Key) -> bool {

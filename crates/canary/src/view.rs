@@ -13,6 +13,7 @@ use weir_runtime::{ApiClient, ApiFailure, Store};
 
 use crate::contents::Contents;
 use crate::observe::{Facts, Stores};
+use crate::scaler::{HPA, SCALED_OBJECT};
 use crate::{Options, accept};
 
 /// A Canary at one moment.
@@ -74,6 +75,8 @@ impl Stores {
             templates: Store::holding(accept::METRIC_TEMPLATE, templates.unwrap_or_default()),
             // Nothing that is decided depends on them.
             providers: Store::holding(&weir_api::alert_provider::KIND, Vec::new()),
+            hpas: of(&HPA).await?,
+            scaled: of(&SCALED_OBJECT).await?,
             maps: of(&CONFIG_MAP).await?,
             secrets: of(&SECRET).await?,
         })

@@ -38,7 +38,7 @@ pub use explain::explain;
 pub use hook::{Answer, HookKind, HookResult};
 pub use observation::{
     Apex, Backends, Evidence, InForce, Observation, Piece, Primary, Readiness, Records, Refusal,
-    Route, Target,
+    Route, Scaler, Target,
 };
 pub use plan::{Alert, Backend, Effect, Event, Plan, Severity};
 pub use request::{Handled, Request, Verb};

@@ -30,6 +30,8 @@ pub struct Observation {
     pub target: Option<Target>,
     /// The workload that serves. `None`: there is none.
     pub primary: Option<Primary>,
+    /// The autoscaler, where the Canary names one that exists.
+    pub scaler: Option<Scaler>,
     /// Which templates are stored.
     pub records: Records,
     /// The Service in front of the canary's pods.
@@ -123,6 +125,20 @@ pub struct Primary {
     pub runs_run: Option<bool>,
     /// Its template with the rewrites undone; the baseline when a canary takes over.
     pub baseline: Revision,
+}
+
+/// The target's autoscaler, and the primary's that is made from it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scaler {
+    /// The primary's.
+    pub primary: Piece,
+    /// The least number of pods, at least 1.
+    pub min: u32,
+    /// The greatest number of pods.
+    pub max: Option<u32>,
+    /// Whether the target's is stopped at zero; `None` for a kind that stops by itself when there
+    /// are no pods.
+    pub paused: Option<bool>,
 }
 
 /// Whether a workload's rollout is through.

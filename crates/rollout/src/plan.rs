@@ -123,6 +123,13 @@ pub enum Effect {
         /// How many.
         replicas: u32,
     },
+    /// Make the primary's autoscaler as it should be.
+    ApplyScaler,
+    /// Stop the target's autoscaler at zero, or let it go on.
+    PauseScaler {
+        /// Whether it is to be stopped.
+        paused: bool,
+    },
     /// Make the route send traffic there.
     Route {
         /// Where.

@@ -93,6 +93,8 @@ pub struct Store {
     state: RwLock<State>,
     listeners: RwLock<Vec<Listener>>,
     synced: flag::Sender<bool>,
+    /// The first list is complete, or there is none because the kind is not served.
+    settled: flag::Sender<bool>,
     changes: flag::Sender<u64>,
     /// The API server does not serve the kind, as far as is known.
     unserved: AtomicBool,
@@ -155,12 +157,14 @@ struct State {
 impl Store {
     fn new(of: WatchOf) -> Self {
         let (synced, _) = flag::channel(false);
+        let (settled, _) = flag::channel(false);
         let (changes, _) = flag::channel(0);
         Self {
             of,
             state: RwLock::default(),
             listeners: RwLock::default(),
             synced,
+            settled,
             changes,
             unserved: AtomicBool::new(false),
         }
@@ -218,6 +222,14 @@ impl Store {
     /// Waits until the first list is complete.
     pub async fn synced(&self) {
         let mut seen = self.synced.subscribe();
+        // The sender lives as long as the store, so this ends only when the flag is set.
+        let _ = seen.wait_for(|ready| *ready).await;
+    }
+
+    /// Waits until the first list is complete, or until it is known that the kind is not served;
+    /// objects of it may still come, when it is.
+    pub async fn settled(&self) {
+        let mut seen = self.settled.subscribe();
         // The sender lives as long as the store, so this ends only when the flag is set.
         let _ = seen.wait_for(|ready| *ready).await;
     }
@@ -320,6 +332,7 @@ impl Store {
             }
         }
         self.synced.send_replace(true);
+        self.settled.send_replace(true);
         self.changes.send_modify(|n| *n = n.wrapping_add(1));
     }
 
@@ -489,6 +502,9 @@ async fn follow(client: kube::Client, store: Arc<Store>, stop: CancellationToken
                 let wait = backoff.after(failures);
                 if let watcher::Error::InitialListFailed(kube::Error::Api(status)) = &e {
                     store.unserved.store(status.code == 404, Ordering::Relaxed);
+                    if status.code == 404 {
+                        store.settled.send_replace(true);
+                    }
                 }
                 tracing::warn!(kind = %of.kind, %e, ?wait, "watch interrupted");
                 tokio::select! {

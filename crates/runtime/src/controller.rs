@@ -77,6 +77,8 @@ pub struct Controller {
     gates: (Gate, Gate),
     queue: Arc<Queue<Key>>,
     stores: Vec<Arc<Store>>,
+    /// Of kinds that a cluster need not have.
+    optional: Vec<Arc<Store>>,
     reconciler: Arc<dyn Reconciler>,
     options: ControllerOptions,
 }
@@ -120,6 +122,7 @@ impl Controller {
             gates: (context.gate.clone(), Gate::default()),
             queue,
             stores: vec![store.clone()],
+            optional: Vec::new(),
             reconciler: Arc::new(reconciler),
             options,
         };
@@ -154,6 +157,21 @@ impl Controller {
         self
     }
 
+    /// The same for a kind that a cluster need not have: the controller starts without it, and sees
+    /// its objects once there are any.
+    #[must_use]
+    pub fn perhaps(
+        self,
+        of: WatchOf,
+        map: impl Fn(&Change) -> Vec<Key> + Send + Sync + 'static,
+    ) -> Self {
+        let mut controller = self.also(of, map);
+        if let Some(store) = controller.stores.pop() {
+            controller.optional.push(store);
+        }
+        controller
+    }
+
     /// Also asks for the owner (of this controller's kind) when an owned object changes.
     #[must_use]
     pub fn owns(self, kind: &Kind, projection: Projection) -> Self {
@@ -180,6 +198,12 @@ impl Controller {
         for store in &self.stores {
             tokio::select! {
                 () = store.synced() => {}
+                () = self.stop.cancelled() => return,
+            }
+        }
+        for store in &self.optional {
+            tokio::select! {
+                () = store.settled() => {}
                 () = self.stop.cancelled() => return,
             }
         }

@@ -90,9 +90,9 @@ impl Story {
             _ => analysis["stepWeights"] = json!(self.weights()),
         }
         if self == Self::Hooked {
-            let hooks = Self::KINDS.map(|kind| {
-                json!({"name": kind, "type": kind, "url": format!("http://hooks/{kind}")})
-            });
+            let hooks = Self::KINDS.map(
+                |kind| json!({"name": kind, "type": kind, "url": format!("http://hooks/{kind}")}),
+            );
             analysis["webhooks"] = json!(hooks);
             analysis["bakeTime"] = "30s".into();
         }

@@ -75,11 +75,9 @@ async fn told(story: Story, fault: Option<(Fault, u64)>) -> anyhow::Result<End> 
             world.deploy(story.canary())?;
             world.start();
         }
-        Story::Promotion
-        | Story::Deletion
-        | Story::Matched
-        | Story::BlueGreen
-        | Story::Hooked => push(&world.store, "app:2"),
+        Story::Promotion | Story::Deletion | Story::Matched | Story::BlueGreen | Story::Hooked => {
+            push(&world.store, "app:2")
+        }
         Story::Skipped => {
             for image in ["app:2", "app:3"] {
                 world.rules.allow(image);

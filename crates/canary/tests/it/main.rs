@@ -4,6 +4,7 @@
 mod configs;
 mod courses;
 mod hooks;
+mod scalers;
 mod stage;
 mod story;
 mod trouble;

@@ -2,7 +2,7 @@
 //! canary was, and a revision that turns bad is taken back.
 
 use super::{Way, after};
-use crate::{Alert, Backend, Decision, Effect, Ending, Event, Phase, Plan, Run, judge};
+use crate::{Alert, Backend, Decision, Ending, Event, Phase, Plan, Run, judge};
 
 /// What baking asks for; `None` where it is over or not wanted.
 pub(super) fn decide(way: &Way<'_>) -> Option<Plan> {
@@ -106,6 +106,7 @@ pub(super) fn go_back(way: &Way<'_>, run: Run, why: &str, mut events: Vec<Event>
 /// Takes the target down once what it ran is promoted; its pods serve nobody any more.
 pub(super) fn scale_down(way: &Way<'_>, run: &Run) -> Option<Plan> {
     // A target that already moved on keeps its pods for the next run.
-    (way.target.revision.id == run.revision && way.target.replicas > 0)
-        .then(|| super::act(Effect::ScaleTarget { replicas: 0 }))
+    (way.target.revision.id == run.revision)
+        .then(|| way.keep_down())
+        .flatten()
 }

@@ -36,12 +36,9 @@ pub(super) fn decide(way: &Way<'_>) -> Plan {
             Some((why, _)) => hold(format!("the primary to be ready again: {why}")),
         };
     }
-    if target.replicas > 0 {
+    if let Some(down) = way.keep_down() {
         // Pods that may still get requests are not taken away.
-        return match way.not_in_force() {
-            Some(why) => hold(why),
-            None => act(Effect::ScaleTarget { replicas: 0 }),
-        };
+        return way.not_in_force().map_or(down, hold);
     }
     if let Some(plan) = owed(way) {
         return plan;

@@ -286,6 +286,10 @@ impl Way<'_> {
     /// The Services in front of canary and primary, and the apex. The two come first: a route or an
     /// apex that leads to a Service that is not there serves nobody.
     fn keep_services(&self) -> Option<Plan> {
+        let scaler = self.o.scaler.as_ref();
+        if scaler.is_some_and(|s| s.primary != Piece::Current) {
+            return Some(act(Effect::ApplyScaler));
+        }
         self.keep_generated_services().or_else(|| {
             (self.o.apex != Apex::Primary).then(|| {
                 act(Effect::PointApex {
@@ -301,6 +305,36 @@ impl Way<'_> {
             .iter()
             .any(|p| *p != Piece::Current)
             .then(|| act(Effect::ApplyServices))
+    }
+
+    /// The target is at zero, and nothing scales it up again.
+    fn keep_down(&self) -> Option<Plan> {
+        if self.paused() == Some(false) {
+            return Some(act(Effect::PauseScaler { paused: true }));
+        }
+        (self.target.replicas > 0).then(|| act(Effect::ScaleTarget { replicas: 0 }))
+    }
+
+    /// The target has pods: enough for a share of traffic, as many as the primary serves it with.
+    /// An autoscaler adds to them what traffic asks for, and its minimum is there before any.
+    fn keep_up(&self, primary: &Primary, share: u8) -> Option<Plan> {
+        if self.paused() == Some(true) {
+            return Some(act(Effect::PauseScaler { paused: false }));
+        }
+        let serving = primary.replicas.max(1);
+        let Some(scaler) = &self.o.scaler else {
+            let replicas = serving;
+            return (self.target.replicas == 0).then(|| act(Effect::ScaleTarget { replicas }));
+        };
+        let needed = u64::from(serving) * u64::from(share.min(100));
+        let needed = u32::try_from(needed.div_ceil(100)).unwrap_or(u32::MAX);
+        let most = scaler.max.unwrap_or(u32::MAX).max(scaler.min);
+        let replicas = needed.clamp(scaler.min, most);
+        (self.target.replicas < replicas).then(|| act(Effect::ScaleTarget { replicas }))
+    }
+
+    fn paused(&self) -> Option<bool> {
+        self.o.scaler.as_ref().and_then(|s| s.paused)
     }
 
     /// The primary exists and runs what is promoted. It comes from the stored template, never from

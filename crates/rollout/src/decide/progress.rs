@@ -48,10 +48,14 @@ pub(super) fn decide(way: &Way<'_>) -> Plan {
     if let Some(plan) = way.keep_services().or_else(|| way.keep_traffic()) {
         return plan;
     }
-    if target.replicas == 0 {
-        return act(Effect::ScaleTarget {
-            replicas: primary.replicas.max(1),
-        });
+    // Enough for where it stands, or for the first step.
+    let first = o
+        .strategy
+        .course
+        .next(Position::default(), o.strategy.routed);
+    let share = max(state.canary_weight, first.map_or(0, |p| p.weight));
+    if let Some(plan) = way.keep_up(primary, share) {
+        return plan;
     }
     if let Some((why, exceeded)) = not_ready(&target.readiness) {
         if exceeded || way.overdue() {
@@ -264,6 +268,12 @@ fn advance(way: &Way<'_>, run: Run, mut events: Vec<Event>) -> Plan {
             }
         }
         run.confirmed = true;
+    }
+    // Capacity before traffic.
+    if let (Some(next), Some(primary)) = (next, &o.primary)
+        && let Some(plan) = way.keep_up(primary, next.weight)
+    {
+        return plan;
     }
     match next {
         Some(next) => go_to(way, run, next, events),

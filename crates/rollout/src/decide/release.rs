@@ -42,6 +42,9 @@ pub(super) fn decide(o: &Observation) -> Plan {
     if state.last_promoted_spec.is_none() && o.apex != Apex::Primary {
         return done;
     }
+    if o.scaler.as_ref().is_some_and(|s| s.paused == Some(true)) {
+        return act(Effect::PauseScaler { paused: false });
+    }
     if target.replicas == 0 {
         let replicas = o.primary.as_ref().map_or(1, |p| p.replicas.max(1));
         return act(Effect::ScaleTarget { replicas });

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use weir_rollout::{
-    Affinity, Backends, Course, Ending, HookKind, Phase, Plan, Request, Step, Traffic, Verb,
-    decide, explain,
+    Affinity, Backends, Course, Ending, HookKind, Phase, Piece, Plan, Request, Scaler, Step,
+    Traffic, Verb, decide, explain,
 };
 
 use crate::world::{Quality, World, split, weighted};
@@ -676,4 +676,60 @@ fn what_happens_is_told_in_sentences() {
         ["Canary app.demo serves what is promoted; a new revision starts a run.".to_owned()]
     );
     assert_eq!(Phase::Waiting.as_str(), "Waiting");
+}
+
+#[test]
+fn an_autoscaled_canary_has_the_pods_for_a_share_before_it_gets_it() {
+    let mut world = World::new();
+    world.scaler = Some(Scaler {
+        primary: Piece::Absent,
+        min: 2,
+        max: Some(8),
+        paused: Some(false),
+    });
+    world.settle();
+    let scaler = world.scaler.clone().expect("a scaler");
+    assert_eq!(
+        (scaler.primary, scaler.paused),
+        (Piece::Current, Some(true))
+    );
+    // The primary was scaled up by its own.
+    world.primary.as_mut().expect("a primary").replicas = 20;
+    world.push(2);
+    let mut seen = Vec::new();
+    for _ in 0..400 {
+        let pods = world.target.clone().expect("a target");
+        let at = (world.state().canary_weight, pods.replicas);
+        if seen.last() != Some(&at) {
+            seen.push(at);
+        }
+        match world.step(None) {
+            Plan::Wait { until, .. } => world.now = until,
+            Plan::Hold { .. } => world.cluster(),
+            Plan::Rest { .. } => break,
+            _ => {}
+        }
+    }
+    assert_eq!(
+        seen,
+        [(0, 0), (0, 2), (10, 2), (10, 8), (50, 8), (0, 8), (0, 0)],
+        "of 20 pods, 2 carry a tenth; half would need 10, and 8 are the most there may be"
+    );
+    assert_eq!(world.scaler.and_then(|s| s.paused), Some(true));
+}
+
+#[test]
+fn deletion_lets_the_autoscaler_go_on() {
+    let mut world = World::new();
+    world.scaler = Some(Scaler {
+        primary: Piece::Absent,
+        min: 1,
+        max: None,
+        paused: Some(false),
+    });
+    world.settle();
+    world.deleting = true;
+    world.settle();
+    assert_eq!(world.scaler.and_then(|s| s.paused), Some(false));
+    assert_eq!(world.target.map(|t| t.replicas), Some(2));
 }

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use weir_rollout::{
     Answer, Apex, Backend, Backends, Check, Course, Effect, Event, Evidence, HookKind, HookResult,
     InForce, Judge, Limits, Measurement, Observation, Piece, Plan, Position, Primary, Readiness,
-    Reading, Records, Refusal, Request, Revision, Route, Rule, Source, State, Step, Strategy,
-    Target, Traffic, decide,
+    Reading, Records, Refusal, Request, Revision, Route, Rule, Scaler, Source, State, Step,
+    Strategy, Target, Traffic, decide,
 };
 
 /// How a revision's pods behave.
@@ -42,6 +42,7 @@ pub(crate) struct World {
     pub(crate) target: Option<Pods>,
     pub(crate) claimed: bool,
     pub(crate) primary: Option<Pods>,
+    pub(crate) scaler: Option<Scaler>,
     pub(crate) stored: BTreeSet<u32>,
     pub(crate) services: Piece,
     pub(crate) apex: Apex,
@@ -127,6 +128,7 @@ impl World {
             }),
             claimed: false,
             primary: None,
+            scaler: None,
             stored: BTreeSet::new(),
             services: Piece::Absent,
             apex: Apex::Absent,
@@ -198,9 +200,11 @@ impl World {
         let run = self.state().run.map(|r| r.revision);
         let previous = self.state().previous;
         let promoted = self.state().last_promoted_spec;
+        // Another controller's name for a revision is none of this world's.
+        let named = |id: &str| id.trim_start_matches("v1:").parse().ok();
         let stored = |id: &Option<String>| {
-            id.as_deref()
-                .is_some_and(|id| !id.is_empty() && self.stored.contains(&number(id)))
+            let number = id.as_deref().and_then(named);
+            number.is_some_and(|n: u32| self.stored.contains(&n))
         };
         let readiness = |pods: &Pods| match (pods.ready, self.quality(pods.revision)) {
             (true, _) => Readiness::Ready,
@@ -237,6 +241,7 @@ impl World {
                 runs_run: stored(&run).then(|| run.as_deref().map(number) == Some(pods.revision)),
                 baseline: revision(pods.revision),
             }),
+            scaler: self.scaler.clone(),
             records: Records {
                 promoted: stored(&promoted),
                 run: stored(&run),
@@ -442,8 +447,20 @@ impl World {
             }
             Effect::ScaleTarget { replicas } => {
                 if let Some(target) = &mut self.target {
+                    // More pods of the same do not take away those there are.
+                    let more = target.replicas > 0 && *replicas > target.replicas;
+                    target.ready = *replicas == 0 || (more && target.ready);
                     target.replicas = *replicas;
-                    target.ready = *replicas == 0;
+                }
+            }
+            Effect::ApplyScaler => {
+                if let Some(scaler) = &mut self.scaler {
+                    scaler.primary = Piece::Current;
+                }
+            }
+            Effect::PauseScaler { paused } => {
+                if let Some(scaler) = &mut self.scaler {
+                    scaler.paused = Some(*paused);
                 }
             }
             Effect::Route { to } => {

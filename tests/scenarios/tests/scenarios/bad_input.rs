@@ -125,7 +125,7 @@ async fn wrong_canaries_say_what_is_wrong_and_move_nothing() {
     for (patch, words) in [
         (json!({"spec": {"provider": "istio"}}), vec!["provider"]),
         (
-            json!({"spec": {"analysis": {"webhooks": [{"name": "x", "url": "http://x/"}]}}}),
+            json!({"spec": {"analysis": {"webhooks": [{"name": "x", "url": "x/"}]}}}),
             vec!["webhooks"],
         ),
         (
