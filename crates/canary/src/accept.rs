@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use weir_api::canary::{Analysis, Metric, Provider, Spec, TargetKind, Webhook, WebhookType};
 use weir_api::metric_template::{self, ProviderKind};
-use weir_api::names::reason::UNSUPPORTED;
+use weir_api::names::reason::{ACCESS_DENIED, UNSUPPORTED};
 use weir_api::{GoDuration, MetricTemplate};
 use weir_object::{Key, Object};
 use weir_rollout::{
@@ -332,6 +332,29 @@ fn invalid(spec: &Spec, routed: bool) -> Option<Refusal> {
     None
 }
 
+/// A reference to another namespace, where those are not allowed.
+pub(crate) fn abroad(spec: &Spec, namespace: &str) -> Option<Refusal> {
+    let other = |of: Option<&str>| of.is_some_and(|n| !n.is_empty() && n != namespace);
+    let analysis = &spec.analysis;
+    let templates = analysis.metrics.iter().enumerate().map(|(i, metric)| {
+        let reference = metric.template_ref.as_ref();
+        let namespace = reference.and_then(|r| r.namespace.as_deref());
+        (format!("analysis.metrics[{i}].templateRef"), namespace)
+    });
+    let providers = analysis.alerts.iter().enumerate().map(|(i, alert)| {
+        let namespace = alert.provider_ref.namespace.as_deref();
+        (format!("analysis.alerts[{i}].providerRef"), namespace)
+    });
+    templates
+        .chain(providers)
+        .find(|(_, named)| other(*named))
+        .map(|(field, _)| Refusal {
+            reason: ACCESS_DENIED,
+            field,
+            message: "references to other namespaces are not allowed here".to_owned(),
+        })
+}
+
 /// What of the metric templates can't be done. One that is missing is not refused: it may come, and
 /// until then its metric has no value.
 pub(crate) fn templates(
@@ -429,6 +452,20 @@ mod tests {
         assert_eq!(
             strategy(&quick, &Options::default()).0.interval,
             Duration::from_secs(10)
+        );
+    }
+
+    #[test]
+    fn r15_a_reference_to_another_namespace_is_refused_where_those_are_not_allowed() {
+        let at = ["analysis", "metrics", "0", "templateRef"];
+        let named = |namespace: &str| {
+            let reference = json!({"name": "t", "namespace": namespace});
+            abroad(&spec(|s| weir_object::path::set(s, &at, reference)), "demo")
+        };
+        assert_eq!(named("demo"), None);
+        assert_eq!(
+            named("other").map(|r| r.field).as_deref(),
+            Some("analysis.metrics[0].templateRef")
         );
     }
 

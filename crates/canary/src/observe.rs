@@ -223,6 +223,11 @@ impl Facts {
             field: field.to_owned(),
             message,
         };
+        if options.no_cross_namespace_refs
+            && let Some(refusal) = accept::abroad(&self.spec, &self.names.namespace)
+        {
+            return Some(refusal);
+        }
         if self.target.is_some() && self.label.is_none() {
             return Some(invalid(
                 "targetRef",

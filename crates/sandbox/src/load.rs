@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use http::HeaderName;
 use serde_json::Value;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -36,6 +37,17 @@ const AT_ONCE: usize = 256;
 impl Load {
     /// Starts sending `per_second` requests to `url` under the host name `host`.
     pub fn start(http: Http, url: Url, host: &str, per_second: u32) -> Self {
+        Self::with(http, url, host, per_second, None)
+    }
+
+    /// The same with a header, by which a route may tell these requests from others.
+    pub fn with(
+        http: Http,
+        url: Url,
+        host: &str,
+        per_second: u32,
+        header: Option<(HeaderName, String)>,
+    ) -> Self {
         let report = Arc::new(Mutex::new(LoadReport::default()));
         let stop = CancellationToken::new();
         let limit = Arc::new(tokio::sync::Semaphore::new(AT_ONCE));
@@ -51,9 +63,12 @@ impl Load {
                 let Ok(permit) = limit.clone().try_acquire_owned() else {
                     continue;
                 };
-                let request = Request::get(url.clone())
+                let mut request = Request::get(url.clone())
                     .timeout(TIMEOUT)
                     .header(http::header::HOST, &host);
+                if let Some((name, value)) = &header {
+                    request = request.header(name.clone(), value);
+                }
                 let (http, counted) = (http.clone(), counted.clone());
                 tokio::spawn(async move {
                     let version = one(&http, request).await;

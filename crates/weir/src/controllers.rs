@@ -2,7 +2,6 @@
 //! under the name of the controller whose kinds it serves.
 
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::task::JoinSet;
@@ -17,10 +16,8 @@ use weir_runtime::{Context, Controller, SharedClock};
 pub struct Options {
     /// Under which URL others reach the artifact server.
     pub artifact_base_url: String,
-    /// The shortest analysis interval of a Canary.
-    pub min_analysis_interval: Duration,
-    /// Prometheus for the built-in checks of Canaries that name none.
-    pub metrics_server: String,
+    /// What holds for all Canaries.
+    pub canary: weir_canary::Options,
 }
 
 /// A part that a process can play, one at a time in a cluster.
@@ -112,14 +109,7 @@ impl Role {
                     &weir_image::Options::default(),
                 )]
             }
-            Self::Canary => vec![weir_canary::controller(
-                context,
-                weir_canary::Options {
-                    min_analysis_interval: options.min_analysis_interval,
-                    metrics_server: options.metrics_server.clone(),
-                    ..weir_canary::Options::default()
-                },
-            )],
+            Self::Canary => vec![weir_canary::controller(context, options.canary.clone())],
         }
     }
 }

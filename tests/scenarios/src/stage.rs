@@ -169,8 +169,11 @@ impl Stage {
     fn wiring() -> controllers::Options {
         controllers::Options {
             artifact_base_url: "http://artifacts.sandbox:9091".to_owned(),
-            min_analysis_interval: Duration::from_secs(1),
-            metrics_server: "http://prometheus.sandbox:9090".to_owned(),
+            canary: weir_canary::Options {
+                min_analysis_interval: Duration::from_secs(1),
+                metrics_server: "http://prometheus.sandbox:9090".to_owned(),
+                ..weir_canary::Options::default()
+            },
         }
     }
 
@@ -317,6 +320,28 @@ impl Stage {
     pub fn users(&self, per_second: u32) -> Load {
         let url = self.sandbox.gateway_url(8080).expect("a URL");
         Load::start(self.sandbox.http(), url, "app.example.com", per_second)
+    }
+
+    /// Serves a hook that agrees to everything, and keeps the paths it was asked by.
+    pub async fn gate(&self, host: &str) -> Arc<std::sync::Mutex<Vec<String>>> {
+        let asked: Arc<std::sync::Mutex<Vec<String>>> = Arc::default();
+        let kept = asked.clone();
+        let router = axum::Router::new().fallback(move |uri: http::Uri| async move {
+            kept.lock().expect("lock").push(uri.path().to_owned());
+            "yes"
+        });
+        let served = self.sandbox.serve(host, 80, router).await;
+        served.expect("served");
+        asked
+    }
+
+    /// Users of a group, which their requests name in the header `x-group`.
+    pub fn users_of(&self, group: &str, per_second: u32) -> Load {
+        let url = self.sandbox.gateway_url(8080).expect("a URL");
+        let header = http::HeaderName::from_static("x-group");
+        let header = Some((header, group.to_owned()));
+        let http = self.sandbox.http();
+        Load::with(http, url, "app.example.com", per_second, header)
     }
 
     /// Waits, in virtual time, until something is so.

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod called;
+pub(crate) mod canaries;
 pub(crate) mod canary;
 pub(crate) mod check;
 pub(crate) mod events;

@@ -49,12 +49,8 @@ pub(crate) struct Options {
     /// Where metrics and health are served
     #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
     metrics_addr: SocketAddr,
-    /// The shortest analysis interval of a Canary, in seconds
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
-    min_analysis_interval: u64,
-    /// Prometheus for the built-in checks of Canaries that name none
-    #[arg(long, value_name = "URL", default_value = "http://prometheus:9090")]
-    metrics_server: String,
+    #[command(flatten)]
+    canaries: super::canaries::CanaryOptions,
     /// Work only while holding the Lease of each role, as several replicas must
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(default_value = "false", action = clap::ArgAction::Set, hide_possible_values = true)]
@@ -138,8 +134,7 @@ pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<Exi
     let metrics = serve(options.metrics_addr, health, close.clone()).await?;
     let wiring = controllers::Options {
         artifact_base_url: format!("http://{}", options.storage_adv_addr),
-        min_analysis_interval: Duration::from_secs(options.min_analysis_interval),
-        metrics_server: options.metrics_server.clone(),
+        canary: options.canaries.read()?,
     };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

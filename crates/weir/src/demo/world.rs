@@ -73,8 +73,11 @@ impl World {
             Some(&artifacts),
             &controllers::Options {
                 artifact_base_url: format!("http://{}:{}", ARTIFACTS.0, ARTIFACTS.1),
-                min_analysis_interval,
-                metrics_server: "http://prometheus.sandbox:9090".to_owned(),
+                canary: weir_canary::Options {
+                    min_analysis_interval,
+                    metrics_server: "http://prometheus.sandbox:9090".to_owned(),
+                    ..weir_canary::Options::default()
+                },
             },
         );
         let watch = |kind: &Kind| context.caches.watch(WatchOf::all(kind));

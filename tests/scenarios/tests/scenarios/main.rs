@@ -1,6 +1,7 @@
 //! The scenarios. Each is one situation a team meets, told as given, when, then.
 
 mod bad_input;
+mod examples;
 mod leaders;
 mod story;
 mod trouble;

@@ -70,8 +70,13 @@ async fn release(error_rate: &str, ends: &str, crash: Option<u64>) -> u64 {
     } else {
         "1.0.0"
     };
+    // A state is recorded before what it calls for is done.
+    stage
+        .until(&format!("traffic is at the primary {at}"), async |s| {
+            s.route().await == (100, 0)
+        })
+        .await;
     assert_eq!(stage.tag("app-primary").await, primary, "{at}");
-    assert_eq!(stage.route().await, (100, 0), "{at}");
     stage
         .until("the target is at rest", async |s| {
             s.replicas("app").await == 0
