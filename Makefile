@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Tools that the checks need and a new machine lacks go here, not into the system.
 TOOLS := target/tools
 
-.PHONY: help demo test lint fuzz gen fmt bench conform image chart chart-install e2e
+.PHONY: help demo test lint fuzz gen fmt bench sweep conform image chart chart-install e2e
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -41,6 +41,10 @@ fmt: ## format the code
 bench: check-tools ## measure: demo time and memory, sandbox start, the API beside a real control plane
 	./tests/bench/run
 	./tests/bench/api
+
+sweep: check-tools ## every fault at every position of a Canary's life; writes the table of docs/reliability.md
+	$(CARGO) build --locked -p weir-sweep
+	target/debug/weir-sweep --write docs/reliability.md
 
 conform: check-tools $(TOOLS)/bin/kubectl ## ask the sandbox's API and a real control plane the same; what differs is told
 	$(CARGO) run --locked --quiet -p weir-conform -- $(if $(ONLY),replay --only $(ONLY),all)

@@ -5,4 +5,5 @@ mod courses;
 mod edges;
 mod model;
 mod table;
+mod transitions;
 mod world;
