@@ -55,6 +55,8 @@ image: check-tools ## build the container image, without an engine, into target/
 
 chart: $(TOOLS)/bin/helm $(TOOLS)/pyyaml ## lint the Helm chart, and check what it renders and refuses
 	$(TOOLS)/bin/python ./tests/chart/check $(TOOLS)/bin/helm
+	$(TOOLS)/bin/helm lint --strict --quiet charts/loadtester --set image.repository=weir
+	! $(TOOLS)/bin/helm template charts/loadtester >/dev/null 2>&1 # an image has to be named
 
 chart-install: $(TOOLS)/bin/helm $(TOOLS)/bin/kubectl ## install, upgrade and uninstall the chart on a real control plane
 	./tests/chart/install $(TOOLS)/bin/helm $(TOOLS)/bin/kubectl

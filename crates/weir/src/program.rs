@@ -48,6 +48,7 @@ async fn run(line: Line) -> anyhow::Result<ExitCode> {
         Command::Sandbox(options) => crate::cli::sandbox::run(&access, options).await,
         Command::Get(options) => crate::cli::get::run(&access, options).await,
         Command::Canary(options) => crate::cli::canary::run(&access, options).await,
+        Command::Loadtest(options) => crate::cli::loadtest::run(&access, options).await,
         Command::Events(options) => crate::cli::events::run(&access, options).await,
         Command::Pause(options) => crate::cli::pause::pause(&access, options).await,
         Command::Resume(options) => crate::cli::pause::resume(&access, options).await,

@@ -7,6 +7,7 @@ pub(crate) mod canary;
 pub(crate) mod check;
 pub(crate) mod events;
 pub(crate) mod get;
+pub(crate) mod loadtest;
 pub(crate) mod output;
 pub(crate) mod pause;
 pub(crate) mod reference;
@@ -47,6 +48,8 @@ pub(crate) enum Command {
     Get(get::Options),
     /// Explain canaries, and ask something of them
     Canary(canary::Options),
+    /// Serve gates and traffic for the hooks of canaries
+    Loadtest(loadtest::Options),
     /// Show what happened to them
     Events(events::Options),
     /// Freeze all applies, canaries and commits where they stand
@@ -73,7 +76,7 @@ impl Line {
     pub(crate) fn threads(&self) -> usize {
         match self.command {
             Command::Sandbox(ref options) if !options.serves() => 1,
-            Command::Run(_) | Command::Demo(_) | Command::Sandbox(_) => {
+            Command::Run(_) | Command::Demo(_) | Command::Sandbox(_) | Command::Loadtest(_) => {
                 std::thread::available_parallelism()
                     .map_or(2, usize::from)
                     .clamp(2, 8)
@@ -90,7 +93,7 @@ impl Line {
     /// The log level where the environment says nothing.
     pub(crate) fn log_level(&self) -> &'static str {
         match self.command {
-            Command::Run(_) => "info",
+            Command::Run(_) | Command::Loadtest(_) => "info",
             _ => "error",
         }
     }

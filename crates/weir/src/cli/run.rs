@@ -73,7 +73,7 @@ pub(crate) struct Options {
 }
 
 /// A duration as Go writes it: `15s`, `1m30s`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     weir_gocompat::parse_duration(text).map_err(|e| e.to_string())
 }
 
