@@ -17,7 +17,7 @@ use crate::observe::Facts;
 use crate::route::Lead;
 use crate::service::{Role, unchanged};
 use crate::template::Stored;
-use crate::{Options, template};
+use crate::{Options, scaler, template};
 
 /// What the test of a JSON patch is about; see [`unchanged`].
 const VERSION: &str = "/metadata/resourceVersion";
@@ -320,7 +320,7 @@ impl Actor {
                 (maker.name(), write)
             }
             Some(paused) => {
-                let write = Write::Json(maker.pause(source, paused));
+                let write = Write::Json(scaler::Maker::pause(source, paused));
                 (source.name().to_owned(), write)
             }
         };

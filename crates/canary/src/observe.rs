@@ -402,12 +402,12 @@ impl Facts {
             }
         };
         let cookies = strategy.affinity.as_ref().map(|_| self.cookies());
-        let mut route = match strategy.routed {
-            true => self
-                .routes()
-                .observed(self.route.as_deref(), cookies.as_ref()),
-            // A route of that name is somebody else's.
-            false => Route::Absent,
+        // Without one of its own, a route of that name is somebody else's.
+        let mut route = if strategy.routed {
+            let live = self.route.as_deref();
+            self.routes().observed(live, cookies.as_ref())
+        } else {
+            Route::Absent
         };
         // A route that still goes with the Canary is not let go of yet.
         if let (Route::Present { backends, .. }, Some(live)) = (&mut route, &self.route)

@@ -260,15 +260,15 @@ impl Canaries {
             } => {
                 let before = facts.state.as_ref();
                 // Two that start at the same moment would both find a free place.
-                let _place = match starts(before, state) && self.options.max_running.is_some() {
-                    false => None,
-                    true => {
-                        let place = self.places.lock().await;
-                        if let Some(why) = turn(&self.stores, &self.options, &facts.canary) {
-                            return Ok(Next::Wait(Outcome::Retry(why)));
-                        }
-                        Some(place)
+                let limited = starts(before, state) && self.options.max_running.is_some();
+                let _place = if limited {
+                    let place = self.places.lock().await;
+                    if let Some(why) = turn(&self.stores, &self.options, &facts.canary) {
+                        return Ok(Next::Wait(Outcome::Retry(why)));
                     }
+                    Some(place)
+                } else {
+                    None
                 };
                 let conditions = summarise(&o, state, &plan);
                 let tracking = self.options.config_tracking;

@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 use weir_api::canary::{
-    Analysis, CorsPolicy, HeaderOperations, MatchRequest, RouteMatch, Service, SessionAffinity,
-    StringMatch, ValueMatch,
+    Analysis, CorsPolicy, HeaderOperations, MatchRequest, RouteMatch, SameSite, Service,
+    SessionAffinity, StringMatch, ValueMatch,
 };
 use weir_api::{GoDuration, names::reason::UNSUPPORTED};
 use weir_rollout::{Cookies, Refusal, Traffic};
@@ -328,7 +328,8 @@ fn set_cookie(cookie: &str, max_age: i64, affinity: &SessionAffinity) -> String 
     let mut out = format!("{cookie}; Max-Age={max_age}");
     let text = |value: &Option<String>| value.clone().filter(|v| !v.is_empty());
     if let Some(domain) = text(&affinity.domain) {
-        out.push_str(&format!("; Domain={domain}"));
+        out.push_str("; Domain=");
+        out.push_str(&domain);
     }
     if affinity.http_only {
         out.push_str("; HttpOnly");
@@ -337,10 +338,15 @@ fn set_cookie(cookie: &str, max_age: i64, affinity: &SessionAffinity) -> String 
         out.push_str("; Partitioned");
     }
     if let Some(path) = text(&affinity.path) {
-        out.push_str(&format!("; Path={path}"));
+        out.push_str("; Path=");
+        out.push_str(&path);
     }
     if let Some(site) = affinity.same_site {
-        out.push_str(&format!("; SameSite={site:?}"));
+        out.push_str(match site {
+            SameSite::Strict => "; SameSite=Strict",
+            SameSite::Lax => "; SameSite=Lax",
+            SameSite::None => "; SameSite=None",
+        });
     }
     if affinity.secure {
         out.push_str("; Secure");

@@ -149,7 +149,7 @@ impl Maker<'_> {
     }
 
     /// The JSON patch that stops the target's autoscaler at zero, or lets it go on.
-    pub(crate) fn pause(&self, source: &Object, paused: bool) -> Value {
+    pub(crate) fn pause(source: &Object, paused: bool) -> Value {
         let mut ops = vec![unchanged(source)];
         let at = format!("/metadata/annotations/{}", PAUSED.replace('/', "~1"));
         if paused {
@@ -301,7 +301,7 @@ mod tests {
             let facts = maker.facts(Some(&source), None).expect("facts");
             assert_eq!((facts.min, facts.paused), (1, Some(true)));
             assert_eq!(
-                maker.pause(&source, false),
+                Maker::pause(&source, false),
                 json!([
                     {"op": "test", "path": "/metadata/resourceVersion", "value": "5"},
                     {"op": "remove",

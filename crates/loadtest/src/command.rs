@@ -57,8 +57,14 @@ mod tests {
     fn words_are_cut_as_a_shell_would() {
         let cut = |line: &str| words(line);
         let of = |all: &[&str]| Ok(all.iter().map(|w| (*w).to_owned()).collect());
-        assert_eq!(cut("hey -z  1m http://a/b?c=d"), of(&["hey", "-z", "1m", "http://a/b?c=d"]));
-        assert_eq!(cut(r#"a 'b c' "d \" e" f\ g ''"#), of(&["a", "b c", "d \" e", "f g", ""]));
+        assert_eq!(
+            cut("hey -z  1m http://a/b?c=d"),
+            of(&["hey", "-z", "1m", "http://a/b?c=d"])
+        );
+        assert_eq!(
+            cut(r#"a 'b c' "d \" e" f\ g ''"#),
+            of(&["a", "b c", "d \" e", "f g", ""])
+        );
         assert_eq!(cut("a 'b"), Err(BadCommand::Open('\'')));
         assert_eq!(cut("a | b"), Err(BadCommand::Shell('|')));
         assert_eq!(cut("a \"$(b)\""), Err(BadCommand::Shell('$')));

@@ -48,7 +48,7 @@ impl Gate {
 pub enum GateFailure {
     /// The cluster refused.
     #[error("the gates in ConfigMap {0} can't be reached: {1}")]
-    Api(Key, ApiFailure),
+    Api(Key, Box<ApiFailure>),
     /// Others wrote each time.
     #[error("the gates in ConfigMap {0} were changed by others each time; try again")]
     Busy(Key),
@@ -88,7 +88,7 @@ impl Gates {
             Kept::Memory(all) => Ok(open(&all.lock().unwrap_or_else(PoisonError::into_inner))),
             Kept::Cluster(api, key) => {
                 let found = api.get(&CONFIG_MAP, key).await;
-                let found = found.map_err(|e| GateFailure::Api(key.clone(), e))?;
+                let found = found.map_err(|e| GateFailure::Api(key.clone(), Box::new(e)))?;
                 Ok(open(&found.as_ref().map(read).unwrap_or_default()))
             }
         }
@@ -114,13 +114,13 @@ impl Gates {
             Kept::Cluster(api, key) => {
                 for _ in 0..TRIES {
                     let found = api.get(&CONFIG_MAP, key).await;
-                    let found = found.map_err(|e| GateFailure::Api(key.clone(), e))?;
+                    let found = found.map_err(|e| GateFailure::Api(key.clone(), Box::new(e)))?;
                     let mut all = found.as_ref().map(read).unwrap_or_default();
                     change(&mut all);
                     match api.write(&CONFIG_MAP, key, written(key, found, &all)).await {
                         Ok(_) => return Ok(()),
                         Err(e) if e.is_conflict() || e.is_already_exists() => {}
-                        Err(e) => return Err(GateFailure::Api(key.clone(), e)),
+                        Err(e) => return Err(GateFailure::Api(key.clone(), Box::new(e))),
                     }
                 }
                 Err(GateFailure::Busy(key.clone()))
@@ -197,12 +197,21 @@ mod tests {
         gates.set(&gate(None), true).await.expect("set");
         assert!(open(other, Some("confirm-rollout")).await, "for every type");
         gates.set(&gate(None), false).await.expect("set");
-        gates.set(&gate(Some("confirm-rollout")), true).await.expect("set");
+        gates
+            .set(&gate(Some("confirm-rollout")), true)
+            .await
+            .expect("set");
         assert!(open(other, Some("confirm-rollout")).await);
-        assert!(!open(other, Some("confirm-promotion")).await, "for one alone");
+        assert!(
+            !open(other, Some("confirm-promotion")).await,
+            "for one alone"
+        );
         assert!(!open(other, None).await);
         gates.set(&gate(None), false).await.expect("set");
-        assert!(!open(other, Some("confirm-rollout")).await, "closed for all");
+        assert!(
+            !open(other, Some("confirm-rollout")).await,
+            "closed for all"
+        );
         let back = Gate {
             rollback: true,
             ..gate(None)
@@ -231,6 +240,9 @@ mod tests {
         let mut bad = gate(None);
         bad.name = "a/b".into();
         let refused = Gates::in_memory().set(&bad, true).await;
-        assert_eq!(refused.expect_err("refused").to_string(), "`a/b` is no name of a Canary");
+        assert_eq!(
+            refused.expect_err("refused").to_string(),
+            "`a/b` is no name of a Canary"
+        );
     }
 }

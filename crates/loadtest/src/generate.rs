@@ -100,7 +100,10 @@ pub async fn generate(http: &Http, plan: &Plan, stop: &CancellationToken) -> Out
             _ = ticks.tick() => {}
         }
         let Ok(permit) = limit.clone().try_acquire_owned() else {
-            outcome.lock().unwrap_or_else(PoisonError::into_inner).left_out += 1;
+            outcome
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .left_out += 1;
             continue;
         };
         sent += 1;

@@ -155,8 +155,12 @@ impl Tester {
     }
 
     fn payload(&self, body: &[u8]) -> Result<Payload, (StatusCode, String)> {
-        let payload: Payload = serde_json::from_slice(body)
-            .map_err(|e| (StatusCode::BAD_REQUEST, format!("the body is no payload: {e}")))?;
+        let payload: Payload = serde_json::from_slice(body).map_err(|e| {
+            (
+                StatusCode::BAD_REQUEST,
+                format!("the body is no payload: {e}"),
+            )
+        })?;
         let served = self.0.namespaces.as_ref();
         if served.is_some_and(|r| !r.is_match(&payload.namespace)) {
             let why = format!("namespace `{}` is not served here", payload.namespace);
@@ -185,8 +189,14 @@ impl Tester {
                     (StatusCode::FORBIDDEN, "Forbidden")
                 }
             }),
-            What::Open => gates.set(&gate, true).await.map(|()| (StatusCode::ACCEPTED, "")),
-            What::Close => gates.set(&gate, false).await.map(|()| (StatusCode::ACCEPTED, "")),
+            What::Open => gates
+                .set(&gate, true)
+                .await
+                .map(|()| (StatusCode::ACCEPTED, "")),
+            What::Close => gates
+                .set(&gate, false)
+                .await
+                .map(|()| (StatusCode::ACCEPTED, "")),
         };
         match done {
             Ok(answer) => answer.into_response(),
@@ -212,7 +222,13 @@ impl Tester {
             let why = format!("{TASKS} tasks are under way, and no more may be at once");
             return (StatusCode::TOO_MANY_REQUESTS, why).into_response();
         };
-        let waited_for = matches!(task, Task::Program { waited_for: true, .. });
+        let waited_for = matches!(
+            task,
+            Task::Program {
+                waited_for: true,
+                ..
+            }
+        );
         if waited_for {
             let answer = self.run(&payload, task).await;
             drop(permit);
@@ -233,7 +249,10 @@ impl Tester {
     }
 
     fn running(&self) -> std::sync::MutexGuard<'_, BTreeSet<String>> {
-        self.0.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn run(&self, payload: &Payload, task: Task) -> Response {
@@ -292,7 +311,9 @@ async fn program(
     timeout: Duration,
     stop: &CancellationToken,
 ) -> Result<String, String> {
-    let (name, rest) = words.split_first().ok_or_else(|| "it has no name".to_owned())?;
+    let (name, rest) = words
+        .split_first()
+        .ok_or_else(|| "it has no name".to_owned())?;
     let mut command = tokio::process::Command::new(name);
     command
         .args(rest)
@@ -335,7 +356,11 @@ mod tests {
     impl Transport for Counts {
         async fn send(&self, _: weir_runtime::http::Request) -> Result<Answer, HttpError> {
             let n = self.0.fetch_add(1, Ordering::Relaxed);
-            let status = if n % 10 == 9 { StatusCode::BAD_GATEWAY } else { StatusCode::OK };
+            let status = if n % 10 == 9 {
+                StatusCode::BAD_GATEWAY
+            } else {
+                StatusCode::OK
+            };
             Ok(Answer::full(status, HeaderMap::new(), "hello"))
         }
     }
@@ -358,7 +383,12 @@ mod tests {
         let answer = tester.router().oneshot(request.expect("a request")).await;
         let answer = answer.expect("an answer");
         let status = answer.status().as_u16();
-        let body = answer.into_body().collect().await.expect("a body").to_bytes();
+        let body = answer
+            .into_body()
+            .collect()
+            .await
+            .expect("a body")
+            .to_bytes();
         (status, String::from_utf8_lossy(&body).into_owned())
     }
 
@@ -385,7 +415,11 @@ mod tests {
             ("/gate/check", &plain, 403, "Forbidden"),
             ("/", &plain, 400, "metadata not found in payload"),
         ] {
-            assert_eq!(ask(&tester, path, body).await, (status, text.to_owned()), "{path}");
+            assert_eq!(
+                ask(&tester, path, body).await,
+                (status, text.to_owned()),
+                "{path}"
+            );
         }
         assert_eq!(ask(&tester, "/gate/check", "no JSON").await.0, 400);
         let other = plain.replace("demo", "other");
@@ -403,14 +437,24 @@ mod tests {
         let cmd = "hey -z 5s -q 10 -c 2 http://app.demo/";
         let body = payload(&json!({"metadata": {"type": "cmd", "cmd": cmd}}));
         assert_eq!(ask(&tester, "/", &body).await.0, 202);
-        assert_eq!(ask(&tester, "/", &body).await.0, 202, "the same again is the same");
+        assert_eq!(
+            ask(&tester, "/", &body).await.0,
+            202,
+            "the same again is the same"
+        );
         while !tester.running().is_empty() {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let sent = counts.0.load(Ordering::Relaxed);
-        assert!((95..=105).contains(&sent), "{sent} requests, at 20 a second for 5 s");
+        assert!(
+            (95..=105).contains(&sent),
+            "{sent} requests, at 20 a second for 5 s"
+        );
         let (_, metrics) = ask(&tester, "/metrics", "").await;
-        let told = format!(r#"weir_loadtest_requests_total{{canary="app",namespace="demo",status="502"}} {}"#, sent / 10);
+        let told = format!(
+            r#"weir_loadtest_requests_total{{canary="app",namespace="demo",status="502"}} {}"#,
+            sent / 10
+        );
         assert!(metrics.contains(&told), "{told} is not in {metrics}");
     }
 

@@ -54,7 +54,9 @@ pub enum BadTask {
     )]
     Program(String),
     /// A flag of `hey` that is not understood.
-    #[error("the flag `{0}` is not understood: -z, -n, -q, -c, -m, -H, -d, -t, -host and the URL are")]
+    #[error(
+        "the flag `{0}` is not understood: -z, -n, -q, -c, -m, -H, -d, -t, -host and the URL are"
+    )]
     Flag(String),
     /// A value can't be read.
     #[error("`{value}` of {field} can't be read: {why}")]
@@ -76,7 +78,12 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 impl Task {
     /// The task that metadata asks for.
     pub fn read(metadata: &BTreeMap<String, String>, programs: &Programs) -> Result<Self, BadTask> {
-        let text = |key: &str| metadata.get(key).map(|v| v.trim()).filter(|v| !v.is_empty());
+        let text = |key: &str| {
+            metadata
+                .get(key)
+                .map(|v| v.trim())
+                .filter(|v| !v.is_empty())
+        };
         let kind = text("type").unwrap_or("cmd");
         let answers = text("returnCmdOutput") == Some("true");
         match kind {
@@ -200,7 +207,9 @@ fn plan(address: &str) -> Result<Plan, BadTask> {
     };
     let url = Url::parse(address).map_err(|e| bad(e.to_string()))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(bad("it begins neither with http:// nor with https://".to_owned()));
+        return Err(bad(
+            "it begins neither with http:// nor with https://".to_owned()
+        ));
     }
     if let Some(host) = forbidden(&url) {
         return Err(BadTask::Address(host));
@@ -239,14 +248,19 @@ fn set(plan: &mut Plan, flag: &str, value: &str) -> Result<(), BadTask> {
             plan.at_once = usize::try_from(most).unwrap_or(usize::MAX);
         }
         "-t" => plan.timeout = Duration::from_secs(number(flag, value)?.clamp(1, 3600)),
-        "-m" => plan.method = value.parse().map_err(|_| bad("it is no method".to_owned()))?,
+        "-m" => {
+            plan.method = value
+                .parse()
+                .map_err(|_| bad("it is no method".to_owned()))?
+        }
         "-d" => value.clone_into(&mut plan.body),
         "-host" => plan.headers.push((http::header::HOST, value.to_owned())),
         "-H" => {
             let (name, value) = value
                 .split_once(':')
                 .ok_or_else(|| bad("it has no colon".to_owned()))?;
-            let name: HeaderName = (name.trim().parse()).map_err(|_| bad("it is no name".into()))?;
+            let name: HeaderName =
+                (name.trim().parse()).map_err(|_| bad("it is no name".into()))?;
             plan.headers.push((name, value.trim().to_owned()));
         }
         other => return Err(BadTask::Flag(other.to_owned())),
@@ -268,7 +282,8 @@ fn forbidden(url: &Url) -> Option<String> {
         Host::Ipv4(ip) => ip.is_link_local() || ip.is_unspecified(),
         Host::Ipv6(ip) => {
             let mapped = ip.to_ipv4_mapped().map(IpAddr::V4);
-            let link_local = (ip.segments().first().copied().unwrap_or_default() & 0xffc0) == 0xfe80;
+            let link_local =
+                (ip.segments().first().copied().unwrap_or_default() & 0xffc0) == 0xfe80;
             link_local
                 || ip.is_unspecified()
                 || matches!(mapped, Some(IpAddr::V4(ip)) if ip.is_link_local())
@@ -290,7 +305,9 @@ mod tests {
             allowed: ["ghz".to_owned()].into(),
             shell: false,
         };
-        let metadata = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        let metadata = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
         Task::read(&metadata.collect(), &programs)
     }
 
@@ -322,7 +339,10 @@ mod tests {
         let plan = traffic(&[("cmd", "hey http://a/")]);
         assert_eq!((plan.requests, plan.at_once), (Some(200), 50));
         let plan = traffic(&[("type", "http"), ("url", "http://a/"), ("rate", "7")]);
-        assert_eq!((plan.per_second, plan.duration), (7, Duration::from_mins(1)));
+        assert_eq!(
+            (plan.per_second, plan.duration),
+            (7, Duration::from_mins(1))
+        );
     }
 
     #[test]
@@ -330,13 +350,28 @@ mod tests {
         for (pairs, says) in [
             (&[("type", "nonsense")][..], "type `nonsense` is not known"),
             (&[("type", "cmd")], "metadata has no `cmd`"),
-            (&[("cmd", "hey -x http://a/")], "the flag `-x` is not understood"),
-            (&[("cmd", "hey -z soon http://a/")], "`soon` of -z can't be read"),
-            (&[("cmd", "hey http://169.254.169.254/")], "may not be asked"),
+            (
+                &[("cmd", "hey -x http://a/")],
+                "the flag `-x` is not understood",
+            ),
+            (
+                &[("cmd", "hey -z soon http://a/")],
+                "`soon` of -z can't be read",
+            ),
+            (
+                &[("cmd", "hey http://169.254.169.254/")],
+                "may not be asked",
+            ),
             (&[("cmd", "curl http://a/")], "`curl` may not be run here"),
-            (&[("type", "bash"), ("cmd", "rm -rf /")], "`rm` may not be run here"),
+            (
+                &[("type", "bash"), ("cmd", "rm -rf /")],
+                "`rm` may not be run here",
+            ),
             (&[("cmd", "ghz a | sh")], "asks for a shell"),
-            (&[("type", "http"), ("url", "ftp://a/")], "neither with http://"),
+            (
+                &[("type", "http"), ("url", "ftp://a/")],
+                "neither with http://",
+            ),
         ] {
             let found = read(pairs).expect_err(says).to_string();
             assert!(found.contains(says), "{found}");
@@ -344,7 +379,9 @@ mod tests {
         assert_eq!(
             read(&[("cmd", "ghz --insecure app:9898")]),
             Ok(Task::Program {
-                words: ["ghz", "--insecure", "app:9898"].map(str::to_owned).to_vec(),
+                words: ["ghz", "--insecure", "app:9898"]
+                    .map(str::to_owned)
+                    .to_vec(),
                 waited_for: false,
                 answers: false,
             })

@@ -197,6 +197,7 @@ pub enum Ending {
 /// happened can be told.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
+#[expect(clippy::struct_excessive_bools, reason = "a run is a list of facts")]
 pub struct Run {
     /// The revision under analysis.
     pub revision: String,

@@ -43,7 +43,7 @@ fn runtime(line: &Line) -> std::io::Result<tokio::runtime::Runtime> {
 async fn run(line: Line) -> anyhow::Result<ExitCode> {
     let access = line.access;
     match line.command {
-        Command::Run(options) => crate::cli::run::run(&access, options).await,
+        Command::Run(options) => crate::cli::run::run(&access, *options).await,
         Command::Demo(options) => crate::demo::run(options).await,
         Command::Sandbox(options) => crate::cli::sandbox::run(&access, options).await,
         Command::Get(options) => crate::cli::get::run(&access, options).await,

@@ -1,5 +1,7 @@
 //! `weir-sweep`: every fault at every position, and the table of what diverged.
 
+#![expect(clippy::print_stdout, reason = "a command says what it found")]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

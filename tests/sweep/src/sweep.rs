@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
+use weir_apiserver::Selector;
 use weir_object::path;
 use weir_runtime::kinds::{CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
 
@@ -76,7 +77,7 @@ async fn told(story: Story, fault: Option<(Fault, u64)>) -> anyhow::Result<End> 
             world.start();
         }
         Story::Promotion | Story::Deletion | Story::Matched | Story::BlueGreen | Story::Hooked => {
-            push(&world.store, "app:2")
+            push(&world.store, "app:2");
         }
         Story::Skipped => {
             for image in ["app:2", "app:3"] {
@@ -100,6 +101,7 @@ async fn told(story: Story, fault: Option<(Fault, u64)>) -> anyhow::Result<End> 
     if story == Story::Hooked {
         broken.extend(unasked(&world));
     }
+    broken.extend(amiss(&world));
     let positions = [
         Counted::Writes,
         Counted::Reads,
@@ -213,6 +215,45 @@ async fn silent(world: &mut World) -> Result<(), String> {
     }
 }
 
+/// What is wrong at the end, whatever the story was.
+fn amiss(world: &World) -> Vec<String> {
+    let mut out = Vec::new();
+    let image_of = |name| {
+        let object = world.store.get(&DEPLOYMENT, "demo", name);
+        object.map(|o| image(&o)).unwrap_or_default()
+    };
+    let apex = world.store.get(&SERVICE, "demo", "app");
+    let leads = apex.map(|s| s["spec"]["selector"]["app"].clone());
+    let leads = leads.unwrap_or_default();
+    if world.phase().is_empty() {
+        // The Canary is gone: the target serves.
+        if leads != "app" || replicas(world, "app") == 0 {
+            out.push(format!(
+                "the apex leads to {leads}, and the target has no pods"
+            ));
+        }
+        return out;
+    }
+    if leads != "app-primary" {
+        out.push(format!("the apex leads to {leads}"));
+    }
+    if replicas(world, "app") != 0 || replicas(world, "app-primary") != 2 {
+        let (target, primary) = (replicas(world, "app"), replicas(world, "app-primary"));
+        out.push(format!(
+            "the target has {target} pods, the primary {primary}"
+        ));
+    }
+    if crate::world::weight(&world.store) != 0 {
+        out.push("the canary has traffic".to_owned());
+    }
+    let (target, primary) = (image_of("app"), image_of("app-primary"));
+    if (world.phase() == "Failed") == (target == primary) {
+        let phase = world.phase();
+        out.push(format!("it is {phase}, with {target} and {primary}"));
+    }
+    out
+}
+
 /// Hooks that were never asked, though their run was promoted.
 fn unasked(world: &World) -> Vec<String> {
     let called = world.called.lock().unwrap_or_else(PoisonError::into_inner);
@@ -262,7 +303,7 @@ fn snapshot(world: &World) -> BTreeMap<String, Value> {
     );
     let (stored, _) = world
         .store
-        .list(&CONTROLLER_REVISION, Some("demo"), &Default::default());
+        .list(&CONTROLLER_REVISION, Some("demo"), &Selector::default());
     keep("stored templates".to_owned(), stored.len().into());
     out
 }

@@ -2,6 +2,7 @@
 //! through bounded queues, one Canary always through the same, so that a place that hangs delays
 //! nothing but what is behind it there.
 
+use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
@@ -99,8 +100,11 @@ impl Teller {
         told.canary.key().hash(&mut hasher);
         let at = usize::try_from(hasher.finish() % QUEUES as u64).unwrap_or_default();
         let canary = told.canary.key();
-        let sent = self.queues.get(at).map(|queue| queue.try_send(told));
-        if !matches!(sent, Some(Ok(()))) {
+        let full = match self.queues.get(at) {
+            Some(queue) => queue.try_send(told).is_err(),
+            None => true,
+        };
+        if full {
             self.lost.inc();
             tracing::warn!(%canary, "too much waits to be told; an event was left out");
         }
@@ -216,7 +220,7 @@ impl Place {
         if let Some(url) = &self.everybody.event_webhook {
             let told_by = Call {
                 url: url.clone(),
-                body: payload::event(&told.canary, &Default::default(), said, told.at),
+                body: payload::event(&told.canary, &BTreeMap::new(), said, told.at),
                 timeout: Duration::from_secs(10),
                 retries: 0,
                 insecure: false,

@@ -163,7 +163,7 @@ fn cookies(o: &Observation, state: &mut State) {
         return;
     }
     let run = state.run.as_ref();
-    let started = run.and_then(|r| r.started).map(|t| t.as_millisecond());
+    let started = run.and_then(|r| r.started).map(Timestamp::as_millisecond);
     let of = run.map_or("", |r| r.digest.as_str());
     let make = |name: &str| {
         let seed = format!("{}/{}/{name}/{of}/{started:?}", o.namespace, o.name);
@@ -403,13 +403,12 @@ impl Way<'_> {
         }
         let to = traffic_of(self.o, self.state);
         let there = match &self.o.route {
-            Route::Absent => false,
             Route::Present {
                 backends: Backends::Split(traffic),
                 current,
                 ..
             } => *current && *traffic == to,
-            Route::Present { .. } => false,
+            Route::Absent | Route::Present { .. } => false,
         };
         (!there).then(|| act(Effect::Route { to }))
     }

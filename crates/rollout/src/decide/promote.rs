@@ -178,7 +178,7 @@ pub(super) fn finalising(way: &Way<'_>) -> Plan {
     run.idle = Phase::Succeeded;
     run.rounds += 1;
     // Why nothing was analysed, where nothing was.
-    run.reason = run.unanalysed.clone();
+    run.reason.clone_from(&run.unanalysed);
     let (event, alert) = if way.o.strategy.skip_analysis || run.unanalysed.is_some() {
         (
             format!(

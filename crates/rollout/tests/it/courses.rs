@@ -554,7 +554,7 @@ fn a_revision_that_was_promoted_recently_needs_no_new_analysis() {
 #[test]
 fn a_promoted_revision_that_turns_bad_while_it_bakes_is_taken_back() {
     for faulty in [false, true] {
-        let mut world = with(|s| s.bake = Some(Duration::from_secs(60)));
+        let mut world = with(|s| s.bake = Some(Duration::from_mins(1)));
         world.push(2);
         world.until("the bake", |w, _| {
             w.state()

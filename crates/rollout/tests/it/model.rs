@@ -161,7 +161,9 @@ pub(crate) fn let_rest(world: &mut World) -> Plan {
     world.closed = BTreeSet::new();
     world.served = 1000.0;
     if let Course::Weighted { steps, .. } = &mut world.strategy.course {
-        steps.iter_mut().for_each(|step| step.manual = false);
+        for step in steps {
+            step.manual = false;
+        }
     }
     // Whoever paused has to let it go on.
     world.requests = vec![Request {

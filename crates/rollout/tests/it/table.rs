@@ -36,7 +36,9 @@ fn step(world: &mut World) -> Plan {
             mut state,
             mut events,
         } => {
-            events.iter_mut().for_each(|e| e.alert = None);
+            for event in &mut events {
+                event.alert = None;
+            }
             state.history.clear();
             state.previous.clear();
             Plan::Record { state, events }

@@ -161,6 +161,10 @@ fn lived(seed: u64, rows: &mut BTreeSet<Row>) {
 struct Named(u64);
 
 impl Drop for Named {
+    #[expect(
+        clippy::print_stderr,
+        reason = "a panic is under way, and this is what explains it"
+    )]
     fn drop(&mut self) {
         if std::thread::panicking() {
             let seed = self.0;

@@ -106,6 +106,7 @@ pub(crate) fn weighted(weights: &[u8]) -> Course {
 }
 
 /// A route that splits by weight.
+#[expect(clippy::unnecessary_wraps, reason = "a world may be without a route")]
 pub(crate) fn split(weight: u8) -> Option<Backends> {
     Some(Backends::Split(Traffic::canary(weight)))
 }

@@ -310,19 +310,19 @@ async fn migrate_check(access: &Access, options: &List) -> anyhow::Result<ExitCo
             (view.canary.key().to_string(), does.to_owned(), why)
         })
         .collect();
-    if options.output != Output::Table {
-        let items: Vec<Value> = verdicts
-            .iter()
-            .map(|(canary, does, why)| json!({"canary": canary, "does": does, "why": why}))
-            .collect();
-        output::value(options.output, &Value::Array(items))?;
-    } else {
+    if options.output == Output::Table {
         let rows: Vec<Vec<String>> = verdicts
             .iter()
             .map(|(canary, does, why)| vec![canary.clone(), does.clone(), why.clone()])
             .collect();
         let header = ["CANARY", "WEIR WILL", "BECAUSE"];
         table::write(&mut std::io::stdout().lock(), &header, &rows)?;
+    } else {
+        let items: Vec<Value> = verdicts
+            .iter()
+            .map(|(canary, does, why)| json!({"canary": canary, "does": does, "why": why}))
+            .collect();
+        output::value(options.output, &Value::Array(items))?;
     }
     let refused = verdicts.iter().any(|(_, does, _)| does == "refuse");
     Ok(if refused {

@@ -51,7 +51,10 @@ pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<Exi
         )?;
         let own = std::env::var("RUNTIME_NAMESPACE").ok();
         let namespace = access.namespace.clone().or(own).unwrap_or(namespace);
-        tracing::info!(namespace, "gates are kept in the ConfigMap weir-loadtest-gates");
+        tracing::info!(
+            namespace,
+            "gates are kept in the ConfigMap weir-loadtest-gates"
+        );
         Gates::in_cluster(api, &namespace)
     };
     let stop = CancellationToken::new();

@@ -39,7 +39,7 @@ pub(crate) struct Line {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the controllers against a cluster
-    Run(run::Options),
+    Run(Box<run::Options>),
     /// Tell the story of a good and a faulty release, live, with no cluster
     Demo(crate::demo::Options),
     /// Serve an embedded Kubernetes API with pods as local processes
