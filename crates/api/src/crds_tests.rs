@@ -213,6 +213,7 @@ fn meant(d: &Difference) -> bool {
             "status/properties/run",
             "status/properties/history",
             "status/properties/previous",
+            "status/properties/primaryReplicas",
             "status/properties/requests",
             "status/properties/observedGeneration",
             "conditions/items/properties/observedGeneration",

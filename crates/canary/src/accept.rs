@@ -225,11 +225,6 @@ fn unsupported(spec: &Spec, options: &Options) -> Option<Refusal> {
         ("service.retries", asks(|s| s.retries.is_some())),
         ("service.meshName", asks(|s| s.mesh_name.is_some())),
         ("service.backends", asks(|s| !s.backends.is_empty())),
-        ("service.portDiscovery", asks(|s| s.port_discovery)),
-        (
-            "service.unmanagedMetadata",
-            asks(|s| s.unmanaged_metadata.is_some()),
-        ),
         (
             "analysis.mirrorWeight",
             analysis.mirror_weight.is_some_and(|w| w != 0),

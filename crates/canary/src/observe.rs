@@ -138,6 +138,7 @@ impl Facts {
             spec,
             names: &self.names,
             label,
+            template: self.live_template(),
         }
     }
 

@@ -79,7 +79,7 @@ pub fn controller(context: &Context, options: Options) -> Controller {
             metrics_server: options.metrics_server.clone(),
             timeout: options.query_timeout,
         },
-        telemetry: Telemetry::new(&context.metrics),
+        telemetry: Telemetry::new(&context.metrics, &options.mesh_provider),
         events: context.events.named(FLAGGER),
         clock: context.clock.clone(),
         stores: stores.clone(),
@@ -313,10 +313,12 @@ impl Canaries {
                     Backend::Target => names.clone(),
                     Backend::Primary => names.of_primary(),
                 };
+                let begun = tokio::time::Instant::now();
                 let round = self
                     .measurer
                     .measure(spec, &measured, now, (revision, point), count_since)
                     .await;
+                self.telemetry.took(names, begun.elapsed());
                 self.telemetry.measured(names, &round);
                 Ok(Next::Measured(round))
             }

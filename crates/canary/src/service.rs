@@ -30,7 +30,12 @@ pub(crate) struct Maker<'a> {
     pub(crate) spec: &'a Service,
     pub(crate) names: &'a Names,
     pub(crate) label: &'a Label,
+    /// The target's pod template, whose ports may be wanted.
+    pub(crate) template: Option<&'a Value>,
 }
+
+/// Containers that a mesh puts beside the application.
+const SIDECARS: [&str; 2] = ["istio-proxy", "envoy"];
 
 impl Maker<'_> {
     pub(crate) fn name(&self, role: Role) -> &str {
@@ -67,8 +72,12 @@ impl Maker<'_> {
 
     /// A generated Service.
     pub(crate) fn generated(&self, role: Role) -> Object {
-        let (labels, annotations) = marks(self.metadata(role));
-        let mut labels = labels;
+        let (mut labels, mut annotations) = marks(self.metadata(role));
+        // What somebody else keeps is not set either.
+        if let Some(keys) = &self.spec.unmanaged_metadata {
+            labels.retain(|key, _| !keys.labels.contains(key));
+            annotations.retain(|key, _| !keys.annotations.contains(key));
+        }
         labels.insert(self.label.key.clone(), self.name(role).into());
         let target_port = match &self.spec.target_port {
             None | Some(IntOrString::Int(0)) => json!(self.spec.port),
@@ -84,10 +93,12 @@ impl Maker<'_> {
         if let Some(protocol) = self.spec.app_protocol.as_deref().filter(|p| !p.is_empty()) {
             port["appProtocol"] = protocol.into();
         }
+        let mut ports = vec![port];
+        ports.extend(self.discovered());
         let mut spec = json!({
             "type": "ClusterIP",
             "selector": self.selector(Self::leads(role)),
-            "ports": [port],
+            "ports": ports,
         });
         if self.spec.headless {
             spec["clusterIP"] = "None".into();
@@ -107,6 +118,55 @@ impl Maker<'_> {
             },
             "spec": spec,
         }))
+    }
+
+    /// The ports of the target's containers beside the one that is named, where they are wanted. Of
+    /// those with one name or number the first is taken: a Service can't have two.
+    fn discovered(&self) -> Vec<Value> {
+        let mut out: Vec<Value> = Vec::new();
+        if !self.spec.port_discovery {
+            return out;
+        }
+        let containers = self
+            .template
+            .and_then(|t| path::get(t, &["spec", "containers"]))
+            .and_then(Value::as_array);
+        for container in containers.into_iter().flatten() {
+            let name = path::text(container, &["name"]);
+            if SIDECARS.contains(&name) {
+                continue;
+            }
+            let ports = container.get("ports").and_then(Value::as_array);
+            for (i, port) in ports.into_iter().flatten().enumerate() {
+                let number = port.get("containerPort").and_then(Value::as_i64);
+                let Some(number) = number.and_then(|n| i32::try_from(n).ok()) else {
+                    continue;
+                };
+                let named = path::text(port, &["name"]);
+                let main = match &self.spec.target_port {
+                    None | Some(IntOrString::Int(0)) => number == self.spec.port,
+                    Some(IntOrString::Int(target)) => i64::from(number) == *target,
+                    Some(IntOrString::Text(target)) => named == target,
+                };
+                let name = if named.is_empty() {
+                    format!("tcp-{name}-{i}")
+                } else {
+                    named.to_owned()
+                };
+                let main_name = self.spec.port_name.as_deref().filter(|n| !n.is_empty());
+                let taken = number == self.spec.port
+                    || name == main_name.unwrap_or("http")
+                    || out
+                        .iter()
+                        .any(|p| p["port"] == number || p["name"] == *name);
+                if main || taken {
+                    continue;
+                }
+                out.push(json!({"name": name, "port": number, "protocol": "TCP",
+                    "targetPort": number}));
+            }
+        }
+        out
     }
 
     /// Whether the Service of this role is as it should be.
@@ -290,6 +350,7 @@ mod tests {
             spec: &spec,
             names: &names,
             label: &label,
+            template: None,
         })
     }
 
@@ -329,6 +390,47 @@ mod tests {
             assert_eq!(maker.piece(Role::Apex, Some(&live)), Piece::Current);
             live.set(&["spec", "ports", "0", "port"], 81.into());
             assert_eq!(maker.piece(Role::Apex, Some(&live)), Piece::Differs);
+        });
+    }
+
+    #[test]
+    fn r19_ports_of_containers_are_found_and_none_is_there_twice() {
+        let template = json!({"spec": {"containers": [
+            {"name": "app", "ports": [
+                {"containerPort": 9898, "name": "http"}, {"containerPort": 9797, "name": "metrics"},
+                {"containerPort": 80}, {"containerPort": 7000}, {"containerPort": 9797}]},
+            {"name": "istio-proxy", "ports": [{"containerPort": 15090}]},
+        ]}});
+        with(|maker| {
+            let spec = Service {
+                port_discovery: true,
+                unmanaged_metadata: Some(weir_api::canary::MetadataKeys {
+                    labels: vec!["team".into()],
+                    annotations: vec![],
+                }),
+                ..maker.spec.clone()
+            };
+            let maker = Maker {
+                canary: maker.canary,
+                spec: &spec,
+                names: maker.names,
+                label: maker.label,
+                template: Some(&template),
+            };
+            let made = maker.generated(Role::Apex);
+            let ports = made.get(&["spec", "ports"]).and_then(Value::as_array);
+            let found: Vec<_> = (ports.into_iter().flatten())
+                .map(|p| (p["name"].clone(), p["port"].clone()))
+                .collect();
+            assert_eq!(
+                found,
+                [
+                    (json!("http"), json!(80)),
+                    (json!("metrics"), json!(9797)),
+                    (json!("tcp-app-3"), json!(7000)),
+                ]
+            );
+            assert_eq!(made.label("team"), None, "somebody else keeps it");
         });
     }
 

@@ -4,11 +4,13 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use weir_object::Key;
 use weir_rollout::{Course, Measurement, Phase, Reading, State};
 use weir_runtime::Metrics;
@@ -19,6 +21,19 @@ use crate::names::Names;
 struct Named {
     name: String,
     namespace: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Info {
+    version: &'static str,
+    mesh_provider: String,
+}
+
+/// The buckets that are known for it, in seconds.
+fn buckets() -> Histogram {
+    Histogram::new([
+        0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    ])
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -51,7 +66,7 @@ struct Ended {
 type Known = (Names, BTreeSet<String>);
 
 /// The series about Canaries.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Telemetry {
     total: Family<InNamespace, Gauge>,
     status: Family<Named, Gauge>,
@@ -59,15 +74,37 @@ pub(crate) struct Telemetry {
     analysis: Family<Measured, Gauge<f64, AtomicU64>>,
     successes: Family<Ended, Counter>,
     failures: Family<Ended, Counter>,
+    rounds: Family<Named, Histogram, fn() -> Histogram>,
     /// What each Canary's series are called.
     known: Arc<Mutex<HashMap<Key, Known>>>,
 }
 
 impl Telemetry {
-    /// Registers the series.
-    pub(crate) fn new(metrics: &Metrics) -> Self {
-        let own = Self::default();
+    /// Registers the series. `provider` is what moves traffic where a Canary does not say.
+    pub(crate) fn new(metrics: &Metrics, provider: &str) -> Self {
+        let own = Self {
+            total: Family::default(),
+            status: Family::default(),
+            weight: Family::default(),
+            analysis: Family::default(),
+            successes: Family::default(),
+            failures: Family::default(),
+            rounds: Family::new_with_constructor(buckets),
+            known: Arc::default(),
+        };
+        let info: Family<Info, Gauge> = Family::default();
+        info.get_or_create(&Info {
+            version: env!("CARGO_PKG_VERSION"),
+            mesh_provider: provider.to_owned(),
+        })
+        .set(1);
         metrics.register(|registry| {
+            registry.register("flagger_info", "The version that runs.", info);
+            registry.register(
+                "flagger_canary_duration_seconds",
+                "How long a round of a run took to find out and decide.",
+                own.rounds.clone(),
+            );
             registry.register(
                 "flagger_canary_total",
                 "Canaries, by namespace.",
@@ -101,6 +138,13 @@ impl Telemetry {
             );
         });
         own
+    }
+
+    /// Tells how long a round of measurements or questions took.
+    pub(crate) fn took(&self, names: &Names, time: Duration) {
+        self.know(names, None);
+        let round = self.rounds.get_or_create(&named(names));
+        round.observe(time.as_secs_f64());
     }
 
     /// Tells how many Canaries a namespace has.
@@ -173,6 +217,7 @@ impl Telemetry {
             return;
         };
         self.status.remove(&named(&names));
+        self.rounds.remove(&named(&names));
         for workload in [&names.target, &names.primary] {
             self.weight.remove(&weighed(workload, &names));
         }

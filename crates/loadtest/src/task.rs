@@ -251,7 +251,7 @@ fn set(plan: &mut Plan, flag: &str, value: &str) -> Result<(), BadTask> {
         "-m" => {
             plan.method = value
                 .parse()
-                .map_err(|_| bad("it is no method".to_owned()))?
+                .map_err(|_| bad("it is no method".to_owned()))?;
         }
         "-d" => value.clone_into(&mut plan.body),
         "-host" => plan.headers.push((http::header::HOST, value.to_owned())),

@@ -87,6 +87,9 @@ pub struct State {
     pub history: Vec<Past>,
     /// Revisions that were promoted before the current one, the latest first.
     pub previous: Vec<String>,
+    /// How many pods the primary had when last looked at, so that a lost one comes back with as
+    /// many.
+    pub primary_replicas: Option<u32>,
     /// What people asked for last, one of each verb.
     pub requests: Vec<Handled>,
 }

@@ -45,6 +45,10 @@ pub enum Fault {
     ClockBack,
     /// A pod of the canary fails right before the write.
     PodsFail,
+    /// Somebody edits the primary's pod template right before the write.
+    PrimaryEdited,
+    /// Somebody deletes the primary right before the write.
+    PrimaryDeleted,
     /// A read is answered as the object was before its last change.
     StaleRead,
     /// An event is lost; the watch ends with 410 and is listed anew.
@@ -65,7 +69,7 @@ pub enum Fault {
 
 impl Fault {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::CrashBefore,
         Self::CrashAfter,
         Self::Error,
@@ -77,6 +81,8 @@ impl Fault {
         Self::ClockAhead,
         Self::ClockBack,
         Self::PodsFail,
+        Self::PrimaryEdited,
+        Self::PrimaryDeleted,
         Self::StaleRead,
         Self::EventLost,
         Self::EventLate,
@@ -114,6 +120,8 @@ impl Fault {
             Self::ClockAhead => "the clock jumps five minutes ahead",
             Self::ClockBack => "the clock jumps five minutes back",
             Self::PodsFail => "the canary's pods fail for a while",
+            Self::PrimaryEdited => "the primary is edited by hand",
+            Self::PrimaryDeleted => "the primary is deleted by hand",
             Self::StaleRead => "a read is answered from the past",
             Self::EventLost => "an event is lost, the watch expires",
             Self::EventLate => "an event comes five seconds late",

@@ -14,6 +14,10 @@ pub enum Story {
     Rollback,
     /// A Canary is deleted in the middle of a run.
     Deletion,
+    /// A Canary is deleted between runs.
+    Farewell,
+    /// A change of a ConfigMap alone is promoted.
+    Configured,
     /// A good revision is promoted without an analysis.
     Skipped,
     /// A good revision gets matching requests, with users kept at their side, and is promoted.
@@ -26,11 +30,13 @@ pub enum Story {
 
 impl Story {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Initialisation,
         Self::Promotion,
         Self::Rollback,
         Self::Deletion,
+        Self::Farewell,
+        Self::Configured,
         Self::Skipped,
         Self::Matched,
         Self::BlueGreen,
@@ -43,7 +49,9 @@ impl Story {
             Self::Initialisation => "initialisation",
             Self::Promotion => "promotion",
             Self::Rollback => "rollback",
-            Self::Deletion => "deletion",
+            Self::Deletion => "deletion in a run",
+            Self::Farewell => "deletion at rest",
+            Self::Configured => "changed settings",
             Self::Skipped => "skipped analysis",
             Self::Matched => "A/B test",
             Self::BlueGreen => "blue/green, mirrored",

@@ -10,11 +10,11 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use weir_apiserver::Selector;
 use weir_object::path;
-use weir_runtime::kinds::{CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
+use weir_runtime::kinds::{CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
 
 use crate::faults::{Counted, Fault};
 use crate::story::Story;
-use crate::world::{CANARY, World, image, push};
+use crate::world::{CANARY, World, configure, image, push};
 
 /// How long a run may last, in virtual time.
 const PATIENCE: Duration = Duration::from_hours(2);
@@ -78,6 +78,12 @@ async fn told(story: Story, fault: Option<(Fault, u64)>) -> anyhow::Result<End> 
         }
         Story::Promotion | Story::Deletion | Story::Matched | Story::BlueGreen | Story::Hooked => {
             push(&world.store, "app:2");
+        }
+        Story::Configured => configure(&world.store, "2"),
+        Story::Farewell => {
+            let store = world.store.as_manager("kubectl");
+            // It is there.
+            let _ = store.delete(&CANARY, "demo", "app");
         }
         Story::Skipped => {
             for image in ["app:2", "app:3"] {
@@ -187,7 +193,7 @@ async fn play_out(world: &mut World, story: Story, fault: Option<Fault>) -> Resu
         (Story::Initialisation, _) => &["Initialized"][..],
         // What was taken back before the middle of the run was not deleted in it.
         (Story::Deletion, Some(Fault::Revert)) => &["", "Initialized"],
-        (Story::Deletion, _) => &[""],
+        (Story::Deletion | Story::Farewell, _) => &[""],
         (Story::Rollback, _) if target.as_deref() == Some("app:3") => &["Succeeded"],
         (Story::Rollback, Some(Fault::Revert)) => &["Initialized"],
         (Story::Rollback, _) => &["Failed"],
@@ -245,6 +251,16 @@ fn amiss(world: &World) -> Vec<String> {
     }
     if crate::world::weight(&world.store) != 0 {
         out.push("the canary has traffic".to_owned());
+    }
+    let level = |name| {
+        let map = world.store.get(&CONFIG_MAP, "demo", name);
+        map.map(|m| m["data"]["level"].clone()).unwrap_or_default()
+    };
+    if world.phase() != "Failed" && level("settings") != level("settings-primary") {
+        out.push(format!(
+            "the primary reads level {}",
+            level("settings-primary")
+        ));
     }
     let (target, primary) = (image_of("app"), image_of("app-primary"));
     if (world.phase() == "Failed") == (target == primary) {
@@ -305,6 +321,9 @@ fn snapshot(world: &World) -> BTreeMap<String, Value> {
         .store
         .list(&CONTROLLER_REVISION, Some("demo"), &Selector::default());
     keep("stored templates".to_owned(), stored.len().into());
+    let all = Selector::default();
+    let (maps, _) = world.store.list(&CONFIG_MAP, Some("demo"), &all);
+    keep("ConfigMaps".to_owned(), maps.len().into());
     out
 }
 
@@ -385,6 +404,12 @@ fn differences(story: Story, fault: Fault, reference: &End, end: &End) -> Vec<St
     if end.met && !pushed {
         for (name, wanted) in &reference.objects {
             let found = end.objects.get(name);
+            // A primary that goes with its Canary need not be looked after any more.
+            let hand = matches!(fault, Fault::PrimaryEdited | Fault::PrimaryDeleted);
+            let going = matches!(story, Story::Deletion | Story::Farewell);
+            if hand && going && name == "Deployment app-primary" {
+                continue;
+            }
             if found != Some(wanted) {
                 let found = found.cloned().unwrap_or_default();
                 how.push(format!("{name} is {found}, and not {wanted}"));

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use weir_apiserver::{ApiServer, Options, Store};
 use weir_object::{Kind, path};
 use weir_runtime::http::Http;
-use weir_runtime::kinds::{CRD, DEPLOYMENT, HTTP_ROUTE, NAMESPACE};
+use weir_runtime::kinds::{CONFIG_MAP, CRD, DEPLOYMENT, HTTP_ROUTE, NAMESPACE};
 use weir_runtime::{Clock, Context, SharedClock, VirtualClock};
 
 use crate::cluster;
@@ -122,6 +122,10 @@ impl World {
 
     /// Puts a fault at a position from now on; `back` is the image a user goes back to.
     pub(crate) fn plan(&self, fault: Option<(Fault, u64)>, back: &'static str) {
+        if fault.is_some_and(|(fault, _)| fault == Fault::PrimaryEdited) {
+            // It runs until it is put right, which is not the controller's doing.
+            self.rules.allow(EVIL);
+        }
         let (store, jumps) = (self.store.clone(), self.jumps.clone());
         let hand = move |fault: &Fault, path: &str| match fault {
             Fault::Push | Fault::PushDuringQuery => push(&store, "app:3"),
@@ -130,6 +134,12 @@ impl World {
             Fault::ClockBack => drop(jumps.ahead.fetch_sub(300, Ordering::Relaxed)),
             Fault::Conflict => touch(&store, path),
             Fault::PodsFail => pods_fail(&store),
+            Fault::PrimaryEdited => edit_primary(&store),
+            Fault::PrimaryDeleted => {
+                // It may not be there yet.
+                let store = store.as_manager("kubectl");
+                let _ = store.delete(&DEPLOYMENT, "demo", "app-primary");
+            }
             _ => {}
         };
         self.faults.plan(fault, Arc::new(hand));
@@ -216,6 +226,7 @@ impl World {
 
     /// Deployment and Canary, as Git's applier leaves them.
     pub(crate) fn deploy(&self, canary: Value) -> anyhow::Result<()> {
+        configure(&self.store, "1");
         let git = self.store.as_manager("kustomize-controller");
         let applied = git.apply(&DEPLOYMENT, deployment("app:1"));
         applied.map_err(|e| anyhow::anyhow!("{e:?}"))?;
@@ -250,6 +261,16 @@ pub(crate) fn push(store: &Store, image: &str) {
         .apply(&DEPLOYMENT, object);
 }
 
+/// The settings that the application's pods read.
+pub(crate) fn configure(store: &Store, value: &str) {
+    let settings = json!({"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "settings", "namespace": "demo"}, "data": {"level": value}});
+    // Nothing else writes them.
+    let _ = store
+        .as_manager("kustomize-controller")
+        .apply(&CONFIG_MAP, settings);
+}
+
 /// Somebody changes what nobody owns, of the object at a path, if it is there.
 fn touch(store: &Store, at: &str) {
     let mut parts = at.split('/').skip_while(|p| *p != "namespaces").skip(2);
@@ -262,6 +283,7 @@ fn touch(store: &Store, at: &str) {
         &HTTP_ROUTE,
         &weir_runtime::kinds::SERVICE,
         &weir_runtime::kinds::CONTROLLER_REVISION,
+        &CONFIG_MAP,
     ];
     let Some(kind) = kinds.into_iter().find(|k| k.plural == plural) else {
         return;
@@ -277,6 +299,20 @@ fn touch(store: &Store, at: &str) {
     );
     // It may have changed meanwhile: then it was touched all the same.
     let _ = store.as_manager("kubectl-edit").update(kind, object);
+}
+
+/// What somebody puts into the primary.
+const EVIL: &str = "app:evil";
+
+fn edit_primary(store: &Store) {
+    let Some(object) = store.get(&DEPLOYMENT, "demo", "app-primary") else {
+        return;
+    };
+    let mut object = (*object).clone();
+    let at = ["spec", "template", "spec", "containers", "0", "image"];
+    path::set(&mut object, &at, EVIL.into());
+    // It may have changed meanwhile: then nothing was edited.
+    let _ = store.as_manager("kubectl-edit").update(&DEPLOYMENT, object);
 }
 
 /// The canary's pods fail, and come back five seconds later.
@@ -304,6 +340,7 @@ fn deployment(image: &str) -> Value {
             "template": {
                 "metadata": {"labels": {"app": "app"}},
                 "spec": {"containers": [{"name": "app", "image": image,
+                    "envFrom": [{"configMapRef": {"name": "settings"}}],
                     "ports": [{"containerPort": 9898, "name": "http"}]}]},
             },
         },

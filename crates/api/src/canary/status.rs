@@ -66,6 +66,9 @@ pub struct Status {
     /// Revisions promoted before the current one, the latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous: Vec<String>,
+    /// How many pods the primary had when last looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub primary_replicas: Option<i64>,
     /// What people asked for last, and what came of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<HandledRequest>,

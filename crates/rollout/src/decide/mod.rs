@@ -115,6 +115,9 @@ fn record(
     state.last_transition_time = Some(o.now);
     change(&mut state);
     cookies(o, &mut state);
+    if let Some(primary) = o.primary.as_ref().filter(|p| p.replicas > 0) {
+        state.primary_replicas = Some(primary.replicas);
+    }
     if let Some(run) = state.run.as_ref().filter(|r| r.ended.is_some()) {
         let known = |past: &Past| past.started == run.started && past.revision == run.revision;
         if !state.history.iter().any(known) {
@@ -333,6 +336,12 @@ impl Way<'_> {
         (self.target.replicas < replicas).then(|| act(Effect::ScaleTarget { replicas }))
     }
 
+    /// How many pods a primary that is made anew gets.
+    fn primary_replicas(&self) -> u32 {
+        let before = self.state.primary_replicas;
+        before.unwrap_or(self.target.replicas).max(1)
+    }
+
     fn paused(&self) -> Option<bool> {
         self.o.scaler.as_ref().and_then(|s| s.paused)
     }
@@ -385,7 +394,7 @@ impl Way<'_> {
         match primary {
             None => Err(act(Effect::CreatePrimary {
                 revision: promoted.to_owned(),
-                replicas: self.target.replicas.max(1),
+                replicas: self.primary_replicas(),
             })),
             Some(primary) if primary.runs_promoted == Some(false) => {
                 Err(act(Effect::ReplacePrimaryTemplate {

@@ -50,7 +50,7 @@ pub(super) fn promoting(way: &Way<'_>) -> Plan {
             });
         }
         let Some(primary) = &o.primary else {
-            let replicas = target.replicas.max(1);
+            let replicas = way.primary_replicas();
             return act(Effect::CreatePrimary {
                 revision: run.revision,
                 replicas,

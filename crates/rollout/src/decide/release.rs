@@ -46,7 +46,8 @@ pub(super) fn decide(o: &Observation) -> Plan {
         return act(Effect::PauseScaler { paused: false });
     }
     if target.replicas == 0 {
-        let replicas = o.primary.as_ref().map_or(1, |p| p.replicas.max(1));
+        let replicas = o.primary.as_ref().map(|p| p.replicas);
+        let replicas = replicas.or(state.primary_replicas).unwrap_or(1).max(1);
         return act(Effect::ScaleTarget { replicas });
     }
     if let Some((why, _)) = not_ready(&target.readiness) {

@@ -581,3 +581,14 @@ fn r03_taking_over_adopts_what_is_equal_and_analyses_what_is_not() {
     assert_eq!(world.phase(), "Succeeded");
     assert_eq!(world.state().history[0].weights, [10, 50], "from the start");
 }
+
+#[test]
+fn r11_a_deleted_primary_comes_back_with_as_many_pods() {
+    let mut world = World::initialised();
+    world.primary.as_mut().expect("a primary").replicas = 5;
+    world.push(2);
+    world.settle();
+    world.primary = None;
+    world.settle();
+    assert_eq!(world.primary.as_ref().map(|p| p.replicas), Some(5));
+}

@@ -41,6 +41,7 @@ fn step(world: &mut World) -> Plan {
             }
             state.history.clear();
             state.previous.clear();
+            state.primary_replicas = None;
             Plan::Record { state, events }
         }
         other => other,
@@ -87,6 +88,7 @@ fn the_way_to_initialised_in_its_order() {
 fn idle_state(world: &World) -> State {
     let mut state = world.state();
     state.history.clear();
+    state.primary_replicas = None;
     assert_eq!(
         state,
         State {
