@@ -5,7 +5,7 @@ CARGO ?= cargo
 # Tools that the checks need and a new machine lacks go here, not into the system.
 TOOLS := target/tools
 
-.PHONY: help demo test lint fuzz gen fmt bench sweep conform image chart chart-install e2e
+.PHONY: help demo test lint fuzz gen fmt bench sweep mutants conform image chart chart-install e2e
 
 help: ## what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
@@ -45,6 +45,9 @@ bench: check-tools ## measure: demo time and memory, sandbox start, the API besi
 sweep: check-tools ## every fault at every position of a Canary's life; writes the table of docs/reliability.md
 	$(CARGO) build --locked -p weir-sweep
 	target/debug/weir-sweep --write docs/reliability.md
+
+mutants: check-tools ## put mistakes into a copy of the controller, one at a time, and see whether the sweep tells
+	./tests/sweep/mutants
 
 conform: check-tools $(TOOLS)/bin/kubectl ## ask the sandbox's API and a real control plane the same; what differs is told
 	$(CARGO) run --locked --quiet -p weir-conform -- $(if $(ONLY),replay --only $(ONLY),all)

@@ -456,6 +456,18 @@ mod tests {
     }
 
     #[test]
+    fn r20_a_query_never_has_an_empty_interval() {
+        for interval in [None, Some("")] {
+            let metric = Metric {
+                interval: interval.map(|i| GoDuration(i.to_owned())),
+                ..metric("m")
+            };
+            let query = render("rate(x[{{ interval }}])", &names(), &metric);
+            assert_eq!(query.as_deref(), Ok("rate(x[1m])"));
+        }
+    }
+
+    #[test]
     fn built_in_queries_are_the_known_ones() {
         let text = |name: &str| {
             let metric = metric(name);

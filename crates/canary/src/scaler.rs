@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn r12_r18_a_scaled_object_keeps_what_is_unknown_and_is_never_paused() {
+    fn r18_a_scaled_object_keeps_what_is_unknown_and_a_primary_is_never_paused() {
         let source = Object(json!({
             "metadata": {"name": "so", "namespace": "demo", "resourceVersion": "5",
                 "annotations": {PAUSED: "0", "scaledobject.keda.sh/transfer-hpa-ownership": "true"}},

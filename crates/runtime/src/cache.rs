@@ -668,7 +668,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_list_removes_what_is_gone_and_tells_each_change() {
+    fn r26_a_new_list_removes_what_is_gone_and_tells_each_change() {
         let store = Store::new(WatchOf::all(&CONFIG_MAP));
         store.replace(vec![mk("x", 1), mk("y", 2)]);
         let told = Arc::new(Mutex::new(Vec::new()));

@@ -209,16 +209,22 @@ async fn play_out(world: &mut World, story: Story, fault: Option<Fault>) -> Resu
 
 /// A quarter of an hour in which nothing may be written.
 async fn silent(world: &mut World) -> Result<(), String> {
-    let before = world.store.version();
+    let requests =
+        |world: &World| world.faults.count(Counted::Writes) + world.faults.count(Counted::Reads);
+    let before = (world.store.version(), requests(world));
     tokio::select! {
         () = tokio::time::sleep(Duration::from_mins(15)) => {}
         () = world.keep_alive() => {}
     }
-    if world.store.version() == before {
-        Ok(())
-    } else {
-        Err("it writes while nothing changes".to_owned())
+    let after = (world.store.version(), requests(world));
+    if after.0 != before.0 {
+        return Err("it writes while nothing changes".to_owned());
     }
+    if after.1 != before.1 {
+        let asked = after.1 - before.1;
+        return Err(format!("it asks {asked} times while nothing changes"));
+    }
+    Ok(())
 }
 
 /// What is wrong at the end, whatever the story was.
@@ -428,4 +434,26 @@ fn differences(story: Story, fault: Fault, reference: &End, end: &End) -> Vec<St
         how.push(format!("{} after {} writes", story.name(), end.log.len()));
     }
     how
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r25_an_idle_canary_costs_no_request() {
+        // A quarter of an hour at rest is part of each run.
+        for story in [Story::Initialisation, Story::Promotion, Story::Rollback] {
+            let end = run(story, None).expect("it plays");
+            assert_eq!(end.broken, Vec::<String>::new(), "{}", story.name());
+        }
+    }
+
+    #[test]
+    fn a_crash_after_any_write_of_a_promotion_changes_nothing() {
+        let (positions, diverged) =
+            sweep(Story::Promotion, Fault::CrashAfter, 2).expect("it plays");
+        assert!(positions > 10, "{positions}");
+        assert!(diverged.is_empty(), "{diverged:?}");
+    }
 }

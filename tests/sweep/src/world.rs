@@ -251,10 +251,13 @@ fn make(store: &Store, kind: &Kind, object: Value) -> anyhow::Result<()> {
     made.map(drop).map_err(|e| anyhow::anyhow!("{e:?}"))
 }
 
-/// A new image in Git; the borrowed field is left out.
+/// A new image in Git. The applier leaves the borrowed field out once a Canary says that it is.
 pub(crate) fn push(store: &Store, image: &str) {
     let mut object = deployment(image);
-    path::remove(&mut object, &["spec", "replicas"]);
+    let canary = store.get(&CANARY, "demo", "app");
+    if canary.is_some_and(|c| !path::text(&c, &["status", "phase"]).is_empty()) {
+        path::remove(&mut object, &["spec", "replicas"]);
+    }
     // It may be gone by now.
     let _ = store
         .as_manager("kustomize-controller")

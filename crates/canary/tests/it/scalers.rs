@@ -61,7 +61,7 @@ async fn the_primary_has_an_hpa_that_follows_the_targets() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn r12_r18_a_scaled_object_rests_with_the_target_and_loses_nothing() {
+async fn r12_a_scaled_object_rests_with_the_target_and_loses_nothing() {
     let stage = Stage::set();
     stage.create(
         &CRD,

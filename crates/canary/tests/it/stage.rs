@@ -157,6 +157,13 @@ impl Stage {
         self.controller = Some((stop, task));
     }
 
+    /// Starts one more beside it, which ends with the test.
+    pub(crate) fn start_another(&mut self) {
+        let first = self.controller.take();
+        self.start();
+        self.controller = first;
+    }
+
     /// Ends the controller where it stands.
     pub(crate) async fn kill(&mut self) {
         if let Some((stop, task)) = self.controller.take() {

@@ -218,3 +218,27 @@ async fn suspended_nothing_moves_and_going_back_aborts() {
         ("app:1".into(), "0".into())
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn r27_two_that_work_at_once_take_no_step_twice() {
+    let mut stage = initialised().await;
+    stage.start_another();
+    stage.push("app:2");
+    stage.until("promoted", |s| s.phase() == "Succeeded").await;
+    let past = stage.get(&CANARY, "app")["status"]["history"][0].clone();
+    assert_eq!(past["weights"], json!([20, 40]));
+    assert_eq!(stage.image("app-primary"), "app:2");
+    stage.is_silent().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn r24_a_fraction_is_refused_where_it_is_written_and_blinds_nobody() {
+    let stage = initialised().await;
+    let mut other = canary();
+    other["metadata"]["name"] = "other".into();
+    other["spec"]["analysis"]["threshold"] = json!(1.5);
+    let refused = stage.store.create(&CANARY, other);
+    assert!(refused.is_err(), "{refused:?}");
+    stage.push("app:2");
+    stage.until("promoted", |s| s.phase() == "Succeeded").await;
+}
