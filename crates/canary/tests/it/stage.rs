@@ -58,6 +58,11 @@ impl Told {
 #[async_trait::async_trait]
 impl Transport for Prometheus {
     async fn send(&self, request: Request) -> Result<Response, HttpError> {
+        if request.url.path() == "/hang" {
+            tokio::time::sleep(request.timeout).await;
+            let (url, timeout) = (request.url.to_string(), request.timeout);
+            return Err(HttpError::Timeout { url, timeout });
+        }
         if request.url.host_str() == Some("hooks") {
             return Ok(self.0.lock().expect("lock").hook(&request));
         }

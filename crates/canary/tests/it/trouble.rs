@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
+use weir_api::alert_provider;
 use weir_runtime::kinds::{DEPLOYMENT, HTTP_ROUTE, SERVICE};
 
 use crate::stage::{CANARY, Says, Stage, canary, deployment, push};
@@ -241,4 +242,77 @@ async fn r24_a_fraction_is_refused_where_it_is_written_and_blinds_nobody() {
     assert!(refused.is_err(), "{refused:?}");
     stage.push("app:2");
     stage.until("promoted", |s| s.phase() == "Succeeded").await;
+}
+
+/// The same objects under another name.
+fn named(object: serde_json::Value, name: &str) -> serde_json::Value {
+    let text = object
+        .to_string()
+        .replace(r#""app""#, &format!(r#""{name}""#));
+    let mut object: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    // The key of the label keeps its name.
+    for at in [
+        &["spec", "selector", "matchLabels"][..],
+        &["spec", "template", "metadata", "labels"],
+    ] {
+        if weir_object::path::get(&object, at).is_some() {
+            weir_object::path::set(&mut object, at, json!({"app": name}));
+        }
+    }
+    object
+}
+
+#[tokio::test(start_paused = true)]
+async fn r23_what_hangs_elsewhere_does_not_delay_a_rollback() {
+    let stage = Stage::set();
+    // Fifty Canaries whose hooks never answer, and alerts to where nobody listens.
+    stage.create(
+        &alert_provider::KIND,
+        json!({"apiVersion": "flagger.app/v1beta1", "kind": "AlertProvider",
+            "metadata": {"name": "silent", "namespace": "demo"},
+            "spec": {"type": "slack", "address": "http://hooks/hang"}}),
+    );
+    let git = stage.store.as_manager("kustomize-controller");
+    let alerts = json!([{"name": "a", "providerRef": {"name": "silent"}}]);
+    for n in 0..50 {
+        let name = format!("hung-{n}");
+        git.apply(&DEPLOYMENT, named(deployment("app:1"), &name))
+            .expect("applied");
+        let mut hung = named(canary(), &name);
+        hung["spec"]["analysis"]["webhooks"] = json!([{"name": "h", "type": "confirm-rollout", "url": "http://hooks/hang", "timeout": "60s"}]);
+        stage.create(&CANARY, hung);
+    }
+    let mut own = canary();
+    own["spec"]["analysis"]["alerts"] = alerts;
+    stage.deploy_with(own);
+    stage
+        .until("all are initialised", |s| {
+            let phase = |name: &str| s.text(&CANARY, name, &["status", "phase"]);
+            phase("app") == "Initialized"
+                && (0..50).all(|n| phase(&format!("hung-{n}")) == "Initialized")
+        })
+        .await;
+    for n in 0..50 {
+        let mut next = named(deployment("app:2"), &format!("hung-{n}"));
+        weir_object::path::remove(&mut next, &["spec", "replicas"]);
+        git.apply(&DEPLOYMENT, next).expect("applied");
+    }
+    stage.push("app:2");
+    stage.until("a weight", |s| s.weight() == "20").await;
+    stage.says(Says::Value("0"));
+    // The window that proves it bad.
+    let asked = stage.asked();
+    stage
+        .until("the second bad round", |s| s.asked() == asked + 2)
+        .await;
+    let proved = tokio::time::Instant::now();
+    stage
+        .until("traffic is back, in force", |s| {
+            let route = s.get(&HTTP_ROUTE, "app");
+            let seen = &route["status"]["parents"][0]["conditions"][0]["observedGeneration"];
+            s.weight() == "0" && *seen == route["metadata"]["generation"]
+        })
+        .await;
+    let took = proved.elapsed();
+    assert!(took <= Duration::from_secs(2), "{took:?} of virtual time");
 }

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod examples;
+mod gauntlet;
 mod leaders;
 mod story;
 mod trouble;
