@@ -5,10 +5,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use weir_object::{Key, Object};
-use weir_runtime::{ApiClient, ApiFailure};
+use weir_runtime::ApiClient;
 
 use crate::configs::{Config, Digests, content, is_tracked, led_back, references};
 use crate::deployment::is_owned;
+use crate::failure::Failure;
 use crate::observe::{Facts, Stores};
 use crate::template;
 
@@ -77,11 +78,7 @@ impl Contents {
     }
 
     /// What is known of a Canary's configuration now.
-    pub(crate) async fn resolve(
-        &self,
-        stores: &Stores,
-        facts: &Facts,
-    ) -> Result<Configs, ApiFailure> {
+    pub(crate) async fn resolve(&self, stores: &Stores, facts: &Facts) -> Result<Configs, Failure> {
         let mut out = Configs::default();
         let namespace = facts.names.namespace.as_str();
         for config in facts.live_template().map(references).unwrap_or_default() {
@@ -132,7 +129,7 @@ impl Contents {
         stores: &Stores,
         namespace: &str,
         config: &Config,
-    ) -> Result<Option<Seen>, ApiFailure> {
+    ) -> Result<Option<Seen>, Failure> {
         let Some(object) = metadata(stores, namespace, config) else {
             return Ok(None);
         };
@@ -145,9 +142,16 @@ impl Contents {
             return Ok(Some(known));
         }
         let key = Key::new(namespace, config.name());
+        // It is there, or the watch will tell that it is gone.
         let Some(live) = self.api.get(config.kind(), &key).await? else {
-            return Ok(None);
+            return Err(Failure::Moved(config.id()));
         };
+        // An answer from before what the watch has shown would be taken for no change, and nothing
+        // would ask again.
+        let version = |o: &Object| o.resource_version().parse::<u64>().unwrap_or_default();
+        if version(&live) < version(&object) {
+            return Err(Failure::Moved(config.id()));
+        }
         let found = Seen {
             version: live.resource_version().to_owned(),
             tracked: is_tracked(&live),

@@ -12,6 +12,7 @@ use weir_runtime::kinds::{
 use weir_runtime::{ApiClient, ApiFailure, Store};
 
 use crate::contents::Contents;
+use crate::failure::Failure;
 use crate::observe::{Facts, Stores};
 use crate::scaler::{HPA, SCALED_OBJECT};
 use crate::{Options, accept};
@@ -39,7 +40,15 @@ pub async fn views(
         let decided = match Facts::gather(&stores, options, canary.clone()) {
             Ok(mut facts) => {
                 if options.config_tracking {
-                    facts.configs = contents.resolve(&stores, &facts).await?;
+                    match contents.resolve(&stores, &facts).await {
+                        Ok(configs) => facts.configs = configs,
+                        Err(Failure::Api(failure)) => return Err(failure),
+                        Err(moved) => {
+                            let decided = Err(moved.to_string());
+                            found.push(View { canary, decided });
+                            continue;
+                        }
+                    }
                 }
                 let evidence = Evidence::default();
                 let o = facts.observation(&stores, options, now, true, evidence);

@@ -245,7 +245,7 @@ async fn r24_a_fraction_is_refused_where_it_is_written_and_blinds_nobody() {
 }
 
 /// The same objects under another name.
-fn named(object: serde_json::Value, name: &str) -> serde_json::Value {
+fn named(object: &serde_json::Value, name: &str) -> serde_json::Value {
     let text = object
         .to_string()
         .replace(r#""app""#, &format!(r#""{name}""#));
@@ -276,9 +276,9 @@ async fn r23_what_hangs_elsewhere_does_not_delay_a_rollback() {
     let alerts = json!([{"name": "a", "providerRef": {"name": "silent"}}]);
     for n in 0..50 {
         let name = format!("hung-{n}");
-        git.apply(&DEPLOYMENT, named(deployment("app:1"), &name))
+        git.apply(&DEPLOYMENT, named(&deployment("app:1"), &name))
             .expect("applied");
-        let mut hung = named(canary(), &name);
+        let mut hung = named(&canary(), &name);
         hung["spec"]["analysis"]["webhooks"] = json!([{"name": "h", "type": "confirm-rollout", "url": "http://hooks/hang", "timeout": "60s"}]);
         stage.create(&CANARY, hung);
     }
@@ -293,7 +293,7 @@ async fn r23_what_hangs_elsewhere_does_not_delay_a_rollback() {
         })
         .await;
     for n in 0..50 {
-        let mut next = named(deployment("app:2"), &format!("hung-{n}"));
+        let mut next = named(&deployment("app:2"), &format!("hung-{n}"));
         weir_object::path::remove(&mut next, &["spec", "replicas"]);
         git.apply(&DEPLOYMENT, next).expect("applied");
     }
