@@ -19,6 +19,7 @@ mod configs;
 mod contents;
 mod deployment;
 mod failure;
+mod fights;
 mod hooks;
 mod keep;
 mod measure;

@@ -29,6 +29,7 @@ use crate::act::Actor;
 use crate::configs::{Config, references};
 use crate::contents::Contents;
 use crate::failure::Failure;
+use crate::fights::Fights;
 use crate::hooks::{Asker, Everybody, Question, Teller, Told, anybody, details};
 use crate::measure::Measurer;
 use crate::observe::{Facts, Stores, metadata_of, turn};
@@ -85,6 +86,7 @@ pub fn controller(context: &Context, options: Options) -> Controller {
         stores: stores.clone(),
         api,
         options,
+        fights: Fights::default(),
         places: Mutex::new(()),
     };
     let about = |names: fn(&Object) -> Vec<String>| {
@@ -182,6 +184,7 @@ struct Canaries {
     clock: SharedClock,
     api: ApiClient,
     options: Options,
+    fights: Fights,
     /// Held while a run starts, where only so many may run.
     places: Mutex<()>,
 }
@@ -204,6 +207,7 @@ impl Reconciler for Canaries {
         for _ in 0..ROUNDS {
             let Some(canary) = self.stores.canaries.get(key) else {
                 self.telemetry.forget(key);
+                self.fights.over(key);
                 return Outcome::Wait;
             };
             match self.round(canary.clone(), evidence.clone()).await {
@@ -212,18 +216,21 @@ impl Reconciler for Canaries {
                 // What was found out is part of what was recorded now.
                 Ok(Next::Recorded) => evidence = Evidence::default(),
                 Ok(Next::Again) => {}
+                Ok(Next::Undone(effects)) => return self.undone(&canary, &effects).await,
                 Ok(Next::Wait(outcome)) => return outcome,
                 Err(failure) => return self.failed(&canary, &failure).await,
             }
         }
-        // More changes than one pass is for; the next pass goes on where this one stopped.
-        Outcome::After(Duration::ZERO)
+        // More changes than one pass is for; the next goes on where this one stopped, after a wait that
+        // grows if it comes to that again.
+        Outcome::Retry("more changes than one pass is for".to_owned())
     }
 }
 
 /// What follows a round.
 enum Next {
     Again,
+    Undone(Vec<Effect>),
     Recorded,
     Measured(Measurement),
     Answered(Answer),
@@ -258,6 +265,7 @@ impl Canaries {
                 ref state,
                 ref events,
             } => {
+                self.fights.over(&facts.canary.key());
                 let before = facts.state.as_ref();
                 // Two that start at the same moment would both find a free place.
                 let limited = starts(before, state) && self.options.max_running.is_some();
@@ -290,9 +298,13 @@ impl Canaries {
                 Ok(Next::Recorded)
             }
             Plan::Act { effects, events } => {
+                if self.fights.contested(&facts.canary.key(), &effects, now) {
+                    return Ok(Next::Undone(effects));
+                }
                 for effect in &effects {
                     self.actor.perform(&facts, effect).await?;
                 }
+                self.fights.did(&facts.canary.key(), &effects, now);
                 self.tell(&facts.canary, &facts, &o, &events);
                 // Replies to removals are not fed back; their watch event goes on from here.
                 let removed =
@@ -338,6 +350,7 @@ impl Canaries {
                 Ok(Next::Answered(asked))
             }
             Plan::Wait { until, .. } => {
+                self.fights.rests(&facts.canary.key(), now);
                 self.settle(&facts, &o, &plan).await?;
                 Ok(Next::Wait(Outcome::After(self.clock.until(until))))
             }
@@ -350,6 +363,7 @@ impl Canaries {
                 }))
             }
             Plan::Rest { .. } | Plan::Refuse { .. } => {
+                self.fights.rests(&facts.canary.key(), now);
                 self.settle(&facts, &o, &plan).await?;
                 Ok(Next::Wait(Outcome::Wait))
             }
@@ -418,6 +432,24 @@ impl Canaries {
             self.events
                 .publish(canary, kind, REASON, &event.message, &[]);
         }
+    }
+
+    /// What was done is undone each time, by an admission webhook for example. Doing it again at once
+    /// would be a fight without an end.
+    async fn undone(&self, canary: &Object, effects: &[Effect]) -> Outcome {
+        let what = effects.iter().map(Effect::says).collect::<Vec<_>>();
+        let text = format!(
+            "{} is undone each time: somebody else, an admission webhook for example, changes what \
+             this Canary keeps; exempt the objects that it generates",
+            what.join(", ")
+        );
+        self.publish(canary, &[Event::warning(text.clone())]);
+        let says = says(Status::False, "Contested", text.clone());
+        let state = status::read(canary);
+        if let Err(e) = self.tell_conditions(canary, state.as_ref(), &[says]).await {
+            tracing::debug!(canary = %canary.key(), %e, "the fight could not be recorded");
+        }
+        Outcome::Retry(text)
     }
 
     /// An effect did not happen. Whoever wrote in between is no news; everything else is told.

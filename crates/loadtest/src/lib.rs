@@ -2,7 +2,7 @@
 //!
 //! This room owns what a Canary's hooks can ask for: gates that people open and close ([`Gates`]),
 //! and tasks that send traffic ([`Task`]), behind one router ([`Tester`]) with the routes, bodies and
-//! statuses that are known. Traffic is made here, by [`generate`]; the usual command lines of `hey`
+//! statuses that are known. Traffic is made here, by [`generate()`]; the usual command lines of `hey`
 //! are understood and run nothing.
 //!
 //! It refuses to run programs unless it is told which, and it refuses a shell unless it is told so:

@@ -139,6 +139,28 @@ pub enum Effect {
     ReleaseRoute,
 }
 
+impl Effect {
+    /// What it does, in words.
+    pub fn says(&self) -> &'static str {
+        match self {
+            Self::AddFinalizer => "putting the finalizer on",
+            Self::RemoveFinalizer => "taking the finalizer off",
+            Self::ClaimReplicas => "co-owning the target's replicas",
+            Self::StoreTemplate { .. } => "storing the pod template",
+            Self::PruneTemplates => "removing stored templates",
+            Self::ApplyServices => "making the Services",
+            Self::PointApex { .. } => "leading the apex Service",
+            Self::CreatePrimary { .. } => "making the primary",
+            Self::ReplacePrimaryTemplate { .. } => "setting the primary's pod template",
+            Self::ScaleTarget { .. } => "scaling the target",
+            Self::ApplyScaler => "making the primary's autoscaler",
+            Self::PauseScaler { .. } => "stopping or starting the target's autoscaler",
+            Self::Route { .. } => "leading the route",
+            Self::ReleaseRoute => "letting go of the route",
+        }
+    }
+}
+
 /// A workload traffic can be led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]

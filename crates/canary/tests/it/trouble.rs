@@ -316,3 +316,41 @@ async fn r23_what_hangs_elsewhere_does_not_delay_a_rollback() {
     let took = proved.elapsed();
     assert!(took <= Duration::from_secs(2), "{took:?} of virtual time");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_webhook_that_undoes_what_is_done_is_told_of_and_not_fought() {
+    let stage = initialised().await;
+    let store = stage.store.clone();
+    // Whatever is set is changed at once.
+    tokio::spawn(async move {
+        let all = weir_apiserver::Selector::default();
+        let mut watch = store.watch(&DEPLOYMENT, None, &all, None).expect("a watch");
+        let hand = store.as_manager("webhook");
+        while let Some(Ok(event)) = watch.next().await {
+            let object = event.object();
+            let at = ["spec", "template", "metadata", "labels", "injected"];
+            let ours = object["metadata"]["name"] == "app-primary";
+            if ours && weir_object::path::get(object, &at).is_none() {
+                let patch =
+                    json!({"spec": {"template": {"metadata": {"labels": {"injected": "yes"}}}}});
+                hand.patch(&DEPLOYMENT, "demo", "app-primary", patch)
+                    .expect("patched");
+            }
+        }
+    });
+    stage
+        .until("it says so", |s| {
+            s.ready() == ("False".into(), "Contested".into())
+        })
+        .await;
+    assert!(
+        stage
+            .events()
+            .iter()
+            .any(|e| e.contains("is undone each time"))
+    );
+    let before = stage.store.version();
+    tokio::time::sleep(Duration::from_mins(30)).await;
+    let writes = stage.store.version() - before;
+    assert!(writes < 200, "{writes} writes in half an hour are a fight");
+}
