@@ -26,7 +26,6 @@ mod exposure;
 mod faces;
 mod faults;
 mod identity;
-mod labels;
 mod logs;
 mod meta;
 mod objects;

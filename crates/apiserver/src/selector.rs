@@ -4,9 +4,9 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use weir_object::labels::{self, Need};
 use weir_object::path;
 
-use crate::labels::{self, Need};
 use crate::refusal::Refusal;
 use crate::registry::Resource;
 use crate::stored::Stored;
@@ -114,15 +114,7 @@ impl Selector {
     }
 
     fn labels_match<'a>(&self, label: impl Fn(&str) -> Option<&'a str>) -> bool {
-        let number = |key: &str| label(key).and_then(|v| v.parse::<i64>().ok());
-        self.labels.iter().all(|need| match need {
-            Need::In(key, values) => label(key).is_some_and(|v| values.iter().any(|o| o == v)),
-            Need::NotIn(key, values) => label(key).is_none_or(|v| values.iter().all(|o| o != v)),
-            Need::Exists(key) => label(key).is_some(),
-            Need::Absent(key) => label(key).is_none(),
-            Need::Greater(key, than) => number(key).is_some_and(|v| v > *than),
-            Need::Less(key, than) => number(key).is_some_and(|v| v < *than),
-        })
+        labels::meet(&self.labels, label)
     }
 
     /// The value that a field must equal, if one is asked for.

@@ -48,7 +48,7 @@ impl Stores {
     pub(crate) fn of(context: &Context) -> Self {
         let watch = |kind| context.caches.watch(WatchOf::all(kind));
         Self {
-            canaries: watch(&weir_api::canary::KIND),
+            canaries: context.caches.watch(context.own(&weir_api::canary::KIND)),
             deployments: watch(&DEPLOYMENT),
             services: watch(&SERVICE),
             routes: watch(&HTTP_ROUTE),

@@ -116,6 +116,7 @@ pub fn controller(context: &Context, options: Options) -> Controller {
     };
     let canaries = stores.canaries.clone();
     Controller::new(context, "canary", &weir_api::canary::KIND, reconciler, run)
+        .managed_by(FLAGGER)
         .freezes()
         .also(WatchOf::all(&DEPLOYMENT), about(workloads))
         .also(WatchOf::all(&SERVICE), about(services))

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use weir_api::names::{OWNER_NAME, OWNER_NAMESPACE};
 use weir_health::Health;
-use weir_object::{Kind, Object, ObjectRef, path};
+use weir_object::{Key, Kind, Object, ObjectRef, path};
 use weir_runtime::{ApiClient, ApiFailure, Caches, Propagation, Refusal, SharedClock, Write};
 
 use crate::discovery::Discovery;
@@ -120,6 +120,15 @@ impl Applier {
             discovery,
             caches,
             clock,
+        }
+    }
+
+    /// The same with the rights of a ServiceAccount and no others.
+    #[must_use]
+    pub fn acting_as(&self, account: &Key) -> Self {
+        Self {
+            api: self.api.acting_as(account),
+            ..self.clone()
         }
     }
 

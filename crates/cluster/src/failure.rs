@@ -27,7 +27,7 @@ pub enum ClusterError {
     Refused {
         /// The object.
         object: ObjectRef,
-        /// `dry-run`, `apply` or `delete`.
+        /// `dry-run`, `apply`, `delete` or `health check`.
         step: &'static str,
         /// What the server said.
         failure: ApiFailure,

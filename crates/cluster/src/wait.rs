@@ -1,4 +1,5 @@
-//! Owns waiting until objects are healthy: by watch, not by polling. It ends when all are, when one
+//! Owns waiting until objects are healthy: by watch, or by asking where another account's rights
+//! count. It ends when all are, when one
 //! has failed for good, when time is up, or when the caller has a better thing to do.
 
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 use weir_health::Health;
-use weir_object::{Object, ObjectRef};
+use weir_object::{Kind, Object, ObjectRef};
 use weir_runtime::{Store, WatchOf};
 
 use crate::apply::{Action, Applied, Applier};
@@ -71,6 +72,9 @@ impl Waiting {
     }
 }
 
+/// Between two looks at what is asked for.
+const LOOK: Duration = Duration::from_secs(2);
+
 /// Kinds that are healthy as soon as they are there; watching them would only cost memory.
 const ALWAYS: [&str; 8] = [
     "Secret",
@@ -83,18 +87,58 @@ const ALWAYS: [&str; 8] = [
     "NetworkPolicy",
 ];
 
+/// How objects are seen.
+enum Sight {
+    /// Through a watch that all share.
+    Watched(Arc<Store>),
+    /// By asking for each with the rights of who waits, since a shared watch tells more than those
+    /// may allow.
+    Asked(Kind),
+}
+
+impl Sight {
+    fn store(&self) -> Option<&Arc<Store>> {
+        match self {
+            Self::Watched(store) => Some(store),
+            Self::Asked(_) => None,
+        }
+    }
+}
+
 impl Applier {
+    async fn look(
+        &self,
+        object: &ObjectRef,
+        sight: &Sight,
+    ) -> Result<Option<Arc<Object>>, ClusterError> {
+        let (key, kind) = match sight {
+            Sight::Watched(store) => return Ok(store.get(&object.key())),
+            Sight::Asked(kind) => (object.key(), kind),
+        };
+        match self.api.get(kind, &key).await {
+            Ok(found) => Ok(found.map(Arc::new)),
+            // Not seen for the moment, as a watch that is interrupted would show it.
+            Err(failure) if failure.is_retryable() => Ok(None),
+            Err(failure) => Err(ClusterError::Refused {
+                object: object.clone(),
+                step: "health check",
+                failure,
+            }),
+        }
+    }
+
     /// Waits until all are healthy.
     ///
     /// # Errors
-    /// [`ClusterError::NoKind`], [`ClusterError::Discovery`].
+    /// [`ClusterError::NoKind`], [`ClusterError::Discovery`]; [`ClusterError::Refused`] where the
+    /// account that is acted as may not read what is waited for.
     pub async fn wait(
         &self,
         waiting: &Waiting,
         limit: Duration,
         cancelled: impl Future<Output = ()>,
     ) -> Result<Waited, ClusterError> {
-        let mut watched: Vec<(ObjectRef, u64, Arc<Store>)> = Vec::new();
+        let mut watched: Vec<(ObjectRef, u64, Sight)> = Vec::new();
         for (object, version) in &waiting.objects {
             if *version > 0 && ALWAYS.contains(&object.kind.as_str()) {
                 continue; // it was applied, so it is there
@@ -108,23 +152,22 @@ impl Applier {
                 kind: object.kind.clone(),
                 api_version: object.api_version.clone(),
             })?;
-            watched.push((
-                object.clone(),
-                *version,
-                self.caches.watch(WatchOf::all(&kind)),
-            ));
+            let sight = if self.api.is_acting() {
+                Sight::Asked(kind)
+            } else {
+                Sight::Watched(self.caches.watch(WatchOf::all(&kind)))
+            };
+            watched.push((object.clone(), *version, sight));
         }
         let deadline = Instant::now() + limit;
         tokio::pin!(cancelled);
         loop {
             // Taken before looking, so that a change in between is not missed.
-            let mut changes: Vec<_> = watched
-                .iter()
-                .map(|(_, _, store)| store.changes())
-                .collect();
+            let stores = watched.iter().filter_map(|(_, _, sight)| sight.store());
+            let mut changes: Vec<_> = stores.map(|store| store.changes()).collect();
             let (mut open, mut failed) = (Vec::new(), false);
-            for (object, version, store) in &watched {
-                let health = match store.get(&object.key()) {
+            for (object, version, sight) in &watched {
+                let health = match self.look(object, sight).await? {
                     Some(live) if seen(&live) >= *version => {
                         weir_health::health(&live, self.clock.now())
                     }
@@ -160,7 +203,8 @@ impl Applier {
                 () = tokio::time::sleep_until(deadline) => {
                     return Ok(Waited::Unhealthy { early: false, objects: open });
                 }
-                _ = any.next() => {}
+                Some(_) = any.next() => {}
+                () = tokio::time::sleep(LOOK), if self.api.is_acting() => {}
             }
         }
     }

@@ -18,6 +18,11 @@ pub struct Options {
     pub workers: usize,
     /// Bounds of an artifact.
     pub limits: Limits,
+    /// The ServiceAccount, in the Kustomization's namespace, that is acted as where a Kustomization
+    /// names none; the process's own account where this is not set.
+    pub default_service_account: Option<String>,
+    /// Whether a source must stand in the Kustomization's own namespace.
+    pub no_cross_namespace_refs: bool,
 }
 
 impl Default for Options {
@@ -25,13 +30,17 @@ impl Default for Options {
         Self {
             workers: 16,
             limits: Limits::default(),
+            default_service_account: None,
+            no_cross_namespace_refs: false,
         }
     }
 }
 
 /// The controller of Kustomization.
 pub fn controller(context: &Context, options: Options) -> Controller {
-    let store = context.caches.watch(WatchOf::all(&KIND));
+    let store = context.caches.watch(context.own(&KIND));
+    // What a Kustomization depends on may be another shard's.
+    let all = context.caches.watch(WatchOf::all(&KIND));
     let canaries = context.caches.watch(WatchOf::all(&canary::KIND));
     let sources = context.caches.watch(WatchOf::all(&git_repository::KIND));
     let api = context.api.with_manager(KUSTOMIZE_CONTROLLER);
@@ -42,9 +51,12 @@ pub fn controller(context: &Context, options: Options) -> Controller {
         clock: context.clock.clone(),
         http: context.http.clone(),
         store: store.clone(),
+        all,
         sources,
         canaries,
         limits: options.limits,
+        default_account: options.default_service_account,
+        no_cross_namespace_refs: options.no_cross_namespace_refs,
     };
     let settings = ControllerOptions {
         workers: options.workers,
@@ -52,6 +64,7 @@ pub fn controller(context: &Context, options: Options) -> Controller {
     };
     let (by_source, by_dependency, by_canary) = (store.clone(), store.clone(), store);
     Controller::new(context, "kustomization", &KIND, reconciler, settings)
+        .managed_by(KUSTOMIZE_CONTROLLER)
         .freezes()
         .also(WatchOf::all(&git_repository::KIND), move |change| {
             of_source(change, &by_source)
@@ -59,7 +72,7 @@ pub fn controller(context: &Context, options: Options) -> Controller {
         .also(WatchOf::all(&KIND), move |change| {
             of_dependency(change, &by_dependency)
         })
-        .also(WatchOf::all(&canary::KIND), move |change| {
+        .perhaps(WatchOf::all(&canary::KIND), move |change| {
             of_canary(change, &by_canary)
         })
 }

@@ -175,7 +175,7 @@ impl Pass<'_> {
             Err(failure) => return Ok(Err(failure)),
         };
         self.status.last_attempted_revision = Some(artifact.revision.clone());
-        let objects = match self.all.applier.settle(objects).await {
+        let objects = match self.applier().settle(objects).await {
             Ok(objects) => objects,
             Err(e) => return Ok(Err(Failure::cluster(reason::RECONCILIATION_FAILED, &e))),
         };
@@ -196,8 +196,7 @@ impl Pass<'_> {
             .collect();
         let borrowed = |object: &Object| weir_rollout::borrowed_fields(&canaries, object);
         let applied = self
-            .all
-            .applier
+            .applier()
             .apply(objects, &owner, wanted.force, borrowed)
             .await;
         let applied = match applied {
@@ -218,7 +217,7 @@ impl Pass<'_> {
         let mut kept = Inventory::default();
         let mut failure = None;
         if wanted.prune && !stale.0.is_empty() {
-            let (pruned, refused) = self.all.applier.prune(&stale, &owner).await;
+            let (pruned, refused) = self.applier().prune(&stale, &owner).await;
             let lines: Vec<String> = pruned
                 .deleted
                 .iter()

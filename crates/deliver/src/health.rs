@@ -52,7 +52,7 @@ impl Pass<'_> {
         }
         let started = tokio::time::Instant::now();
         let newer = self.something_newer(wanted, artifact);
-        let waited = self.all.applier.wait(&waiting, wanted.timeout, newer).await;
+        let waited = self.applier().wait(&waiting, wanted.timeout, newer).await;
         let took = GoDuration::from(rounded(started.elapsed())).0;
         match waited {
             Ok(Waited::Healthy) => {

@@ -32,10 +32,15 @@ pub(crate) struct Kustomizations {
     pub(crate) events: Recorder,
     pub(crate) clock: SharedClock,
     pub(crate) http: Http,
+    /// Those that are worked on here.
     pub(crate) store: Arc<Store>,
+    /// Those of all shards.
+    pub(crate) all: Arc<Store>,
     pub(crate) sources: Arc<Store>,
     pub(crate) canaries: Arc<Store>,
     pub(crate) limits: Limits,
+    pub(crate) default_account: Option<String>,
+    pub(crate) no_cross_namespace_refs: bool,
 }
 
 #[async_trait::async_trait]
@@ -78,7 +83,10 @@ impl<'a> Pass<'a> {
     async fn run(&mut self) -> Result<Outcome, ApiFailure> {
         let read = Kustomization::from_object_without_status(&self.object);
         let wanted = match &read {
-            Ok(read) => spec::wanted(&read.spec, self.object.namespace()),
+            Ok(read) => {
+                let cross = !self.all.no_cross_namespace_refs;
+                spec::wanted(&read.spec, self.object.namespace(), cross)
+            }
             Err(e) => Err(Problem {
                 reason: reason::BUILD_FAILED,
                 message: e.to_string(),
@@ -164,7 +172,7 @@ impl<'a> Pass<'a> {
         wanted
             .dependencies
             .iter()
-            .find_map(|key| match self.all.store.get(key) {
+            .find_map(|key| match self.all.all.get(key) {
                 None => Some(format!("dependency `{key}` not found")),
                 Some(other) if !is_ready(&other) => {
                     Some(format!("dependency `{key}` is not ready"))
@@ -178,6 +186,24 @@ impl<'a> Pass<'a> {
                         .then(|| format!("dependency `{key}` revision is not up to date"))
                 }
             })
+    }
+
+    /// The account that objects are applied as, where it is not the process's own: it is read from
+    /// any spec, so that what was applied as somebody is taken away as the same.
+    pub(crate) fn account(&self) -> Option<Key> {
+        let name = match self.object.text(&["spec", "serviceAccountName"]) {
+            "" => self.all.default_account.as_deref()?,
+            name => name,
+        };
+        Some(Key::new(self.object.namespace(), name))
+    }
+
+    /// What brings objects to the cluster with the rights that this object may use.
+    pub(crate) fn applier(&self) -> Applier {
+        match self.account() {
+            Some(account) => self.all.applier.acting_as(&account),
+            None => self.all.applier.clone(),
+        }
     }
 
     pub(crate) fn owner(&self) -> Owner {

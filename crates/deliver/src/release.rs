@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use weir_api::kustomization::KIND;
 use weir_api::names::{FINALIZER, reason};
+use weir_runtime::kinds::SERVICE_ACCOUNT;
 use weir_runtime::{ApiFailure, EventKind, Outcome};
 
 use crate::pass::Pass;
@@ -21,8 +22,13 @@ impl Pass<'_> {
         // Read field by field: a spec that can't be delivered any more still says this much.
         let asked = deletion(&self.object);
         let inventory = record::inventory(&self.status);
-        if asked != Deletion::Orphan && !inventory.0.is_empty() {
-            let (pruned, failure) = self.all.applier.prune(&inventory, &self.owner()).await;
+        let leaves = asked == Deletion::Orphan || inventory.0.is_empty();
+        if !leaves && self.account_is_gone().await {
+            // Nobody is left who may take it away, and the object must not stay for ever.
+            let message = "the ServiceAccount is gone, so what was applied stays";
+            self.tell(EventKind::Warning, reason::PRUNE_FAILED, message, None);
+        } else if !leaves {
+            let (pruned, failure) = self.applier().prune(&inventory, &self.owner()).await;
             let lines: Vec<String> = pruned
                 .deleted
                 .iter()
@@ -55,6 +61,17 @@ impl Pass<'_> {
             .remove_finalizer(&KIND, &self.object, FINALIZER)
             .await?;
         Ok(Outcome::Wait)
+    }
+
+    /// Whether the account that objects are applied as is known not to be there.
+    async fn account_is_gone(&self) -> bool {
+        match self.account() {
+            Some(account) => {
+                let found = self.all.api.get(&SERVICE_ACCOUNT, &account).await;
+                matches!(found, Ok(None))
+            }
+            None => false,
+        }
     }
 
     /// Whether the deletion has taken longer than the object allows.

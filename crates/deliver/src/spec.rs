@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::Value;
+use weir_api::git_repository;
 use weir_api::kustomization::{SourceKind, Spec};
 use weir_api::names::reason;
 use weir_object::{Key, Object, ObjectRef};
@@ -82,11 +83,24 @@ fn limit(timeout: Option<Duration>, interval: Duration) -> Duration {
 }
 
 /// Reads a spec.
-pub(crate) fn wanted(spec: &Spec, namespace: &str) -> Result<Wanted, Problem> {
+pub(crate) fn wanted(spec: &Spec, namespace: &str, cross: bool) -> Result<Wanted, Problem> {
     if let Some(field) = unsupported(spec) {
         return Err(Problem {
             reason: reason::UNSUPPORTED,
             message: format!("`spec.{field}` is not supported by this version; remove it"),
+        });
+    }
+    let source = &spec.source_ref;
+    if let Some(other) = source.namespace.as_deref().filter(|ns| *ns != namespace)
+        && !cross
+    {
+        let (kind, name) = (git_repository::KIND.kind, &source.name);
+        return Err(Problem {
+            reason: reason::ACCESS_DENIED,
+            message: format!(
+                "can't access '{kind}/{other}/{name}', cross-namespace references have been \
+                 blocked; use a source of namespace {namespace}"
+            ),
         });
     }
     let duration = |field: &str, value: &weir_api::GoDuration| {
@@ -170,7 +184,6 @@ fn unsupported(spec: &Spec) -> Option<&'static str> {
         ("ignoreMissingComponents", spec.ignore_missing_components),
         ("postBuild", spec.post_build.is_some()),
         ("decryption", spec.decryption.is_some()),
-        ("serviceAccountName", spec.service_account_name.is_some()),
         ("kubeConfig", spec.kube_config.is_some()),
         ("namePrefix", spec.name_prefix.is_some()),
         ("nameSuffix", spec.name_suffix.is_some()),
@@ -216,11 +229,22 @@ mod tests {
             patches: vec![Patch::default()],
             ..spec()
         };
-        let told = wanted(&patched, "n").map_err(|p| p.message);
+        let told = wanted(&patched, "n", true).map_err(|p| p.message);
         assert_eq!(
             told.err().as_deref(),
             Some("`spec.patches` is not supported by this version; remove it")
         );
+    }
+
+    #[test]
+    fn a_source_of_another_namespace_can_be_refused() {
+        let mut elsewhere = spec();
+        elsewhere.source_ref.namespace = Some("theirs".to_owned());
+        assert!(wanted(&elsewhere, "n", true).is_ok());
+        let told = wanted(&elsewhere, "n", false).map_err(|p| p.reason);
+        assert_eq!(told.err(), Some("AccessDenied"));
+        elsewhere.source_ref.namespace = Some("n".to_owned());
+        assert!(wanted(&elsewhere, "n", false).is_ok());
     }
 
     #[test]
@@ -258,6 +282,7 @@ mod tests {
                 ..spec()
             },
             "n",
+            true,
         )
         .expect("readable");
         assert_eq!(
@@ -271,6 +296,7 @@ mod tests {
                 ..spec()
             },
             "n",
+            true,
         )
         .map_err(|p| p.message);
         assert!(bad.err().is_some_and(|m| m.contains("spec.interval")));

@@ -68,8 +68,9 @@ fn settings(options: &Options) -> ControllerOptions {
 pub fn reflector(context: &Context, options: &Options) -> [Controller; 2] {
     let watch = |kind: &Kind| context.caches.watch(WatchOf::all(kind));
     let namespaces = WatchOf::projected(&NAMESPACE, Projection::Metadata);
+    let own = |kind: &Kind| context.caches.watch(context.own(kind));
     let repositories = watch(&image_repository::KIND);
-    let policies = watch(&image_policy::KIND);
+    let policies = own(&image_policy::KIND);
     let settings = settings(options);
     let tags = Arc::new(TagStore::default());
     let oci = Oci::new(context.http.clone());
@@ -79,12 +80,13 @@ pub fn reflector(context: &Context, options: &Options) -> [Controller; 2] {
         &image_repository::KIND,
         ImageRepositories {
             desk: desk(context, image_repository::KIND, IMAGE_REFLECTOR_CONTROLLER),
-            store: repositories.clone(),
+            store: own(&image_repository::KIND),
             tags: tags.clone(),
             oci: oci.clone(),
         },
         settings,
-    );
+    )
+    .managed_by(IMAGE_REFLECTOR_CONTROLLER);
 
     let (of_repository, of_namespace) = (policies.clone(), policies.clone());
     let choose = Controller::new(
@@ -102,6 +104,7 @@ pub fn reflector(context: &Context, options: &Options) -> [Controller; 2] {
         },
         settings,
     )
+    .managed_by(IMAGE_REFLECTOR_CONTROLLER)
     .also(WatchOf::all(&image_repository::KIND), move |change| {
         if differs(change, &["spec"]) {
             refer_to(&of_repository, "imageRepositoryRef", &change.key)
@@ -130,7 +133,9 @@ pub fn reflector(context: &Context, options: &Options) -> [Controller; 2] {
 pub fn automation(context: &Context, options: &Options) -> Controller {
     let watch = |kind: &Kind| context.caches.watch(WatchOf::all(kind));
     let policies = watch(&image_policy::KIND);
-    let automations = watch(&image_update_automation::KIND);
+    let automations = context
+        .caches
+        .watch(context.own(&image_update_automation::KIND));
     let (of_policy, of_source) = (automations.clone(), automations.clone());
     let git = options
         .git
@@ -155,6 +160,7 @@ pub fn automation(context: &Context, options: &Options) -> Controller {
         },
         settings(options),
     )
+    .managed_by(IMAGE_AUTOMATION_CONTROLLER)
     .freezes()
     .also(WatchOf::all(&image_policy::KIND), move |change| {
         let (chosen, labels) = (["status", "latestRef"], ["metadata", "labels"]);

@@ -2,8 +2,8 @@
 //!
 //! This room owns what can be said of an object without knowing its kind: who it is ([`Kind`],
 //! [`ObjectRef`], [`Key`]), where a field lies ([`path`]), whether two values differ and where
-//! ([`diff`]), its canonical text and digest ([`canonical`]), and the JSONPath dialect of kubectl
-//! ([`jsonpath`]).
+//! ([`diff`]), its canonical text and digest ([`canonical`]), label selectors ([`labels`]), and the
+//! JSONPath dialect of kubectl ([`jsonpath`]).
 //!
 //! It refuses everything that needs a schema (`weir-schema`), a merge rule (`weir-merge`), or a
 //! connection.
@@ -14,6 +14,7 @@ pub mod diff;
 mod json;
 pub mod jsonpath;
 mod kind;
+pub mod labels;
 mod object;
 pub mod path;
 mod reference;

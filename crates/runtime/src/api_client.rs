@@ -2,6 +2,7 @@
 //! back to the caches, every refusal is told with verb and object. Dry runs are not fed back.
 //! kube's own retry is off where the client is built; retrying is the queue's part.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -52,6 +53,8 @@ pub struct ApiClient {
     client: kube::Client,
     caches: Caches,
     manager: &'static str,
+    /// The user that is acted as instead of the process's own.
+    user: Option<Arc<str>>,
 }
 
 impl ApiClient {
@@ -61,6 +64,7 @@ impl ApiClient {
             client,
             caches,
             manager,
+            user: None,
         }
     }
 
@@ -71,6 +75,25 @@ impl ApiClient {
             manager,
             ..self.clone()
         }
+    }
+
+    /// The same client acting as a ServiceAccount, with its rights and no others. The process's own
+    /// account needs `impersonate` on it.
+    #[must_use]
+    pub fn acting_as(&self, account: &Key) -> Self {
+        let user = format!(
+            "system:serviceaccount:{}:{}",
+            account.namespace, account.name
+        );
+        Self {
+            user: Some(user.into()),
+            ..self.clone()
+        }
+    }
+
+    /// Whether another account than the process's own is acted as.
+    pub fn is_acting(&self) -> bool {
+        self.user.is_some()
     }
 
     /// The field manager of this client's writes.
@@ -256,6 +279,10 @@ impl ApiClient {
     ) -> Result<Value, ApiFailure> {
         let told = |refusal| ApiFailure::of(verb, target, refusal);
         let body = body.map_or_else(Vec::new, |b| b.to_string().into_bytes());
+        let request = match &self.user {
+            Some(user) => request.header("impersonate-user", &**user),
+            None => request,
+        };
         let request = request
             .body(body)
             .map_err(|e| told(Refusal::Invalid(e.to_string())))?;

@@ -19,9 +19,11 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use tokio::sync::watch as flag;
 use tokio_util::sync::CancellationToken;
-use weir_object::{Key, Kind, Object, path};
+use weir_object::labels::{self, Need};
+use weir_object::{Key, Kind, Object, ObjectRef, path};
 
 use crate::queue::Backoff;
+use crate::{ApiFailure, Refusal};
 
 /// How much of each object a cache keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -65,12 +67,11 @@ impl WatchOf {
         }
     }
 
-    fn admits(&self, object: &Object) -> bool {
-        self.labels.is_empty()
-            && self
-                .namespace
-                .as_deref()
-                .is_none_or(|ns| ns == object.namespace())
+    /// Those that a label selector selects.
+    #[must_use]
+    pub fn selected(self, labels: &str) -> Self {
+        let labels = labels.to_owned();
+        Self { labels, ..self }
     }
 }
 
@@ -90,6 +91,8 @@ type Listener = Box<dyn Fn(&Change) + Send + Sync>;
 /// The objects of one watch.
 pub struct Store {
     of: WatchOf,
+    /// The label selector, read; `None` when it can't be, and the server refuses it too.
+    needs: Option<Vec<Need>>,
     state: RwLock<State>,
     listeners: RwLock<Vec<Listener>>,
     synced: flag::Sender<bool>,
@@ -98,6 +101,8 @@ pub struct Store {
     changes: flag::Sender<u64>,
     /// The API server does not serve the kind, as far as is known.
     unserved: AtomicBool,
+    /// Why the watch may not be, while it may not.
+    denied: Mutex<Option<String>>,
 }
 
 /// An object as a store holds it.
@@ -160,6 +165,7 @@ impl Store {
         let (settled, _) = flag::channel(false);
         let (changes, _) = flag::channel(0);
         Self {
+            needs: labels::parse(&of.labels).ok(),
             of,
             state: RwLock::default(),
             listeners: RwLock::default(),
@@ -167,6 +173,7 @@ impl Store {
             settled,
             changes,
             unserved: AtomicBool::new(false),
+            denied: Mutex::default(),
         }
     }
 
@@ -234,6 +241,16 @@ impl Store {
         let _ = seen.wait_for(|ready| *ready).await;
     }
 
+    /// Why this process may not watch, as the API server says, while it may not.
+    pub fn denied(&self) -> Option<String> {
+        let denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
+        denied.clone()
+    }
+
+    fn deny(&self, why: Option<String>) {
+        *self.denied.lock().unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
     /// A receiver that is marked changed after each change, for those who wait for a while. It
     /// leaves nothing behind when dropped, as a listener would.
     pub fn changes(&self) -> flag::Receiver<u64> {
@@ -245,9 +262,20 @@ impl Store {
         *self.synced.borrow()
     }
 
+    /// Whether the object is one of those that are watched.
+    fn admits(&self, object: &Object) -> bool {
+        let label = |key: &str| object.label(key);
+        let here = self.of.namespace.as_deref();
+        here.is_none_or(|ns| ns == object.namespace())
+            && self
+                .needs
+                .as_ref()
+                .is_some_and(|needs| labels::meet(needs, label))
+    }
+
     /// Feeds back the reply to one of our own writes.
     pub(crate) fn observe(&self, object: &Object) {
-        if !self.of.admits(object) || !self.is_synced() {
+        if !self.admits(object) || !self.is_synced() {
             return;
         }
         let gone = object.is_deleting() && object.finalizers().next().is_none();
@@ -428,7 +456,12 @@ impl Caches {
         let stores = self.0.stores.lock().unwrap_or_else(PoisonError::into_inner);
         let unserved = |store: &Store| store.unserved.load(Ordering::Relaxed);
         let waiting = stores.values().filter(|s| !s.is_synced() && !unserved(s));
-        let mut kinds: Vec<String> = waiting.map(|store| store.of.kind.to_string()).collect();
+        let mut kinds: Vec<String> = waiting
+            .map(|store| match store.denied() {
+                Some(why) => format!("{}: {why}", store.of.kind),
+                None => store.of.kind.to_string(),
+            })
+            .collect();
         kinds.sort();
         kinds.dedup();
         kinds
@@ -489,6 +522,7 @@ async fn follow(client: kube::Client, store: Arc<Store>, stop: CancellationToken
             Some(Ok(event)) => {
                 failures = 0;
                 store.unserved.store(false, Ordering::Relaxed);
+                store.deny(None);
                 match event {
                     Event::Init => {}
                     Event::InitApply(o) => listing.push(project(o.into_object(of), of.projection)),
@@ -500,6 +534,7 @@ async fn follow(client: kube::Client, store: Arc<Store>, stop: CancellationToken
             Some(Err(e)) => {
                 failures += 1;
                 let wait = backoff.after(failures);
+                store.deny(denial(&e, of));
                 if let watcher::Error::InitialListFailed(kube::Error::Api(status)) = &e {
                     store.unserved.store(status.code == 404, Ordering::Relaxed);
                     if status.code == 404 {
@@ -514,6 +549,26 @@ async fn follow(client: kube::Client, store: Arc<Store>, stop: CancellationToken
             }
         }
     }
+}
+
+/// What to say where the server answered that this process may not watch.
+fn denial(error: &watcher::Error, of: &WatchOf) -> Option<String> {
+    let (watcher::Error::InitialListFailed(kube::Error::Api(status))
+    | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+    | watcher::Error::WatchError(status)) = error
+    else {
+        return None;
+    };
+    matches!(status.code, 401 | 403).then(|| {
+        let kinds = ObjectRef {
+            api_version: of.kind.api_version(),
+            kind: of.kind.kind.to_string(),
+            namespace: of.namespace.clone().unwrap_or_default(),
+            name: "*".to_owned(),
+        };
+        let refusal = Refusal::Forbidden(status.message.clone());
+        ApiFailure::of("watch", &kinds, refusal).to_string()
+    })
 }
 
 /// An object as kube's watcher wants it: with typed metadata beside the untouched value. Any shape

@@ -1,9 +1,10 @@
 //! Owns what every reconciler is handed: the ways to observe, to act, and to tell.
 
 use tokio_util::sync::CancellationToken;
+use weir_object::Kind;
 
 use crate::http::Http;
-use crate::{ApiClient, Caches, Gate, Metrics, Recorder, SharedClock};
+use crate::{ApiClient, Caches, Gate, Metrics, Recorder, SharedClock, WatchOf};
 
 /// Everything a reconciler stands on. Cheap to clone.
 #[derive(Clone)]
@@ -20,6 +21,9 @@ pub struct Context {
     pub events: Recorder,
     /// Metrics.
     pub metrics: Metrics,
+    /// The label selector of the objects that this process works on; all of them when empty.
+    /// What they refer to may be any.
+    pub shard: String,
     /// What frozen work has to pass; open unless it is set.
     pub gate: Gate,
     /// Cancelled when the process is to stop.
@@ -27,6 +31,11 @@ pub struct Context {
 }
 
 impl Context {
+    /// The objects of a kind that this process works on, whole.
+    pub fn own(&self, kind: &Kind) -> WatchOf {
+        WatchOf::all(kind).selected(&self.shard)
+    }
+
     /// A context over one client. Needs a tokio runtime, since it starts the event writer.
     pub fn new(
         client: kube::Client,
@@ -55,6 +64,7 @@ impl Context {
             clock,
             events,
             metrics: Metrics::new(),
+            shard: String::new(),
             gate: Gate::default(),
             stop,
         }

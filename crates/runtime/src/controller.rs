@@ -20,8 +20,11 @@ use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use weir_object::{Key, Kind, Object};
 
+use crate::blocked;
 use crate::queue::{Backoff, Queue};
-use crate::{Caches, Change, Context, Gate, Metrics, Projection, Store, WatchOf};
+use crate::{
+    ApiClient, Caches, Change, Context, Gate, Metrics, Projection, SharedClock, Store, WatchOf,
+};
 
 /// When a key is to come again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,11 +84,14 @@ pub struct Controller {
     optional: Vec<Arc<Store>>,
     reconciler: Arc<dyn Reconciler>,
     options: ControllerOptions,
+    /// Who tells that the work cannot begin.
+    api: ApiClient,
+    clock: SharedClock,
 }
 
 impl Controller {
-    /// A controller of `kind`. Its own objects are watched whole; a change of their status alone
-    /// does not ask for work, since this process wrote it.
+    /// A controller of the context's objects of `kind`, which are watched whole; a change of their
+    /// status alone does not ask for work, since this process wrote it.
     pub fn new(
         context: &Context,
         name: &'static str,
@@ -93,7 +99,7 @@ impl Controller {
         reconciler: impl Reconciler,
         options: ControllerOptions,
     ) -> Self {
-        Self::over(context, name, WatchOf::all(kind), reconciler, options)
+        Self::over(context, name, context.own(kind), reconciler, options)
     }
 
     /// The same, over a watch that keeps as much of its own objects as `of` says.
@@ -125,6 +131,8 @@ impl Controller {
             optional: Vec::new(),
             reconciler: Arc::new(reconciler),
             options,
+            api: context.api.clone(),
+            clock: context.clock.clone(),
         };
         for object in store.list() {
             controller.queue.add(object.key());
@@ -136,6 +144,13 @@ impl Controller {
     #[must_use]
     pub fn freezes(mut self) -> Self {
         self.gates.1 = self.gates.0.clone();
+        self
+    }
+
+    /// The field manager under which it tells that it may not watch what it needs.
+    #[must_use]
+    pub fn managed_by(mut self, manager: &'static str) -> Self {
+        self.api = self.api.with_manager(manager);
         self
     }
 
@@ -188,6 +203,13 @@ impl Controller {
         })
     }
 
+    async fn tell_denied(&self, store: &Store) {
+        if let Some(why) = store.denied() {
+            let objects = self.stores[0].list();
+            blocked::tell(&self.api, &self.kind, &objects, &why, self.clock.now()).await;
+        }
+    }
+
     /// The queue, for asking by hand.
     pub fn queue(&self) -> Arc<Queue<Key>> {
         self.queue.clone()
@@ -196,9 +218,12 @@ impl Controller {
     /// Runs until the context is stopped and the work in hand is done.
     pub async fn run(self) {
         for store in &self.stores {
-            tokio::select! {
-                () = store.synced() => {}
-                () = self.stop.cancelled() => return,
+            while !store.is_synced() {
+                tokio::select! {
+                    () = store.synced() => {}
+                    () = tokio::time::sleep(DENIED) => self.tell_denied(store).await,
+                    () = self.stop.cancelled() => return,
+                }
             }
         }
         for store in &self.optional {
@@ -238,6 +263,9 @@ impl Controller {
         }
     }
 }
+
+/// Between two looks whether a watch that is not complete may not be.
+const DENIED: Duration = Duration::from_secs(10);
 
 /// What one worker stands on.
 struct Worker {

@@ -2,6 +2,8 @@
 
 use weir_object::ObjectRef;
 
+use crate::grant;
+
 /// Why a call to the API server did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{verb} {target}: {refusal}")]
@@ -30,7 +32,7 @@ pub enum Refusal {
     #[error("refused as invalid: {0}")]
     Invalid(String),
     /// The identity in use may not do this. Terminal until rights change.
-    #[error("not allowed: {0}; grant the verb on the resource to the identity in use")]
+    #[error("not allowed: {0}; {grant}", grant = grant::asked(.0))]
     Forbidden(String),
     /// Any other answer of the server. Retryable.
     #[error("{code} {reason}: {message}")]

@@ -17,6 +17,8 @@ pub const POD: Kind = Kind::namespaced("", "v1", "Pod", "pods");
 pub const SECRET: Kind = Kind::namespaced("", "v1", "Secret", "secrets");
 /// Config maps.
 pub const CONFIG_MAP: Kind = Kind::namespaced("", "v1", "ConfigMap", "configmaps");
+/// Service accounts.
+pub const SERVICE_ACCOUNT: Kind = Kind::namespaced("", "v1", "ServiceAccount", "serviceaccounts");
 /// Namespaces.
 pub const NAMESPACE: Kind = Kind::cluster("", "v1", "Namespace", "namespaces");
 /// Events of the core group.

@@ -9,6 +9,7 @@
 //! It refuses to know any kind: rules live in the reconcilers' `decide` functions.
 
 mod api_client;
+mod blocked;
 mod cache;
 mod clock;
 pub mod conditions;
@@ -16,6 +17,7 @@ mod context;
 mod controller;
 mod failure;
 mod gate;
+mod grant;
 pub mod http;
 mod interval;
 pub mod kinds;

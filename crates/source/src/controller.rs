@@ -6,7 +6,7 @@ use weir_api::git_repository::KIND;
 use weir_api::names::SOURCE_CONTROLLER;
 use weir_artifact::Storage;
 use weir_git::Git;
-use weir_runtime::{Context, Controller, ControllerOptions, WatchOf};
+use weir_runtime::{Context, Controller, ControllerOptions};
 
 use crate::reconcile::GitRepositories;
 
@@ -50,10 +50,11 @@ pub fn controller(context: &Context, options: Options) -> Controller {
         api: context.api.with_manager(SOURCE_CONTROLLER),
         events: context.events.named(SOURCE_CONTROLLER),
         clock: context.clock.clone(),
-        store: context.caches.watch(WatchOf::all(&KIND)),
+        store: context.caches.watch(context.own(&KIND)),
         storage: options.storage,
         git: options.git,
         base_url: options.artifact_base_url.trim_end_matches('/').to_owned(),
     };
     Controller::new(context, "gitrepository", &KIND, reconciler, settings)
+        .managed_by(SOURCE_CONTROLLER)
 }

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
+use sha2::{Digest as _, Sha256};
 use tokio::task::JoinSet;
 use weir_api::names;
 use weir_artifact::{Retention, Storage};
@@ -18,6 +19,17 @@ pub struct Options {
     pub artifact_base_url: String,
     /// What holds for all Canaries.
     pub canary: weir_canary::Options,
+    /// What separates tenants.
+    pub tenancy: Tenancy,
+}
+
+/// What separates tenants; nothing by default.
+#[derive(Clone, Debug, Default)]
+pub struct Tenancy {
+    /// The ServiceAccount, in a Kustomization's namespace, that is acted as where it names none.
+    pub default_service_account: Option<String>,
+    /// Whether references to other namespaces are refused.
+    pub no_cross_namespace_refs: bool,
 }
 
 /// A part that a process can play, one at a time in a cluster.
@@ -61,9 +73,33 @@ impl Role {
         }
     }
 
-    /// The name of the Lease that stands for the role, also for others who play it.
-    pub fn lease(self) -> String {
-        format!("{}-leader-election", self.name())
+    /// The name of the Lease that stands for the role, also for others who play it. Each shard,
+    /// told by its label selector, has its own, as the known controllers have.
+    pub fn lease(self, shard: &str) -> String {
+        let name = format!("{}-leader-election", self.name());
+        if shard.is_empty() {
+            return name;
+        }
+        let digest = Sha256::digest(shard.as_bytes());
+        let start: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
+        format!("{name}-{start}")
+    }
+
+    /// Whether a Lease of this name stands for the role, in whatever shard.
+    pub fn is_lease(self, name: &str) -> bool {
+        let shard = name.strip_prefix(&*self.lease(""));
+        shard.is_some_and(|rest| match rest.strip_prefix('-') {
+            Some(digest) => digest.len() == 8 && digest.bytes().all(|b| b.is_ascii_hexdigit()),
+            None => rest.is_empty(),
+        })
+    }
+
+    /// Whether whoever holds the Lease of this name works on objects of this shard: it is the same
+    /// one, or one of the two is of all objects.
+    pub fn meets(self, shard: &str, name: &str) -> bool {
+        let all = self.lease("");
+        let own = self.lease(shard);
+        own == name || self.is_lease(name) && (own == all || name == all)
     }
 
     /// The kinds that are worked on.
@@ -87,6 +123,11 @@ impl Role {
         artifacts: Option<&Storage>,
         options: &Options,
     ) -> Vec<Controller> {
+        let tenancy = &options.tenancy;
+        let images = weir_image::Options {
+            no_cross_namespace_refs: tenancy.no_cross_namespace_refs,
+            ..weir_image::Options::default()
+        };
         match self {
             Self::Source => {
                 let controller = |artifacts: &Storage| {
@@ -96,20 +137,23 @@ impl Role {
                 };
                 artifacts.map(controller).into_iter().collect()
             }
-            Self::Kustomize => vec![weir_deliver::controller(
-                context,
-                weir_deliver::Options::default(),
-            )],
-            Self::ImageReflector => {
-                weir_image::reflector(context, &weir_image::Options::default()).into()
+            Self::Kustomize => {
+                let options = weir_deliver::Options {
+                    default_service_account: tenancy.default_service_account.clone(),
+                    no_cross_namespace_refs: tenancy.no_cross_namespace_refs,
+                    ..weir_deliver::Options::default()
+                };
+                vec![weir_deliver::controller(context, options)]
             }
-            Self::ImageAutomation => {
-                vec![weir_image::automation(
-                    context,
-                    &weir_image::Options::default(),
-                )]
+            Self::ImageReflector => weir_image::reflector(context, &images).into(),
+            Self::ImageAutomation => vec![weir_image::automation(context, &images)],
+            Self::Canary => {
+                let canaries = weir_canary::Options {
+                    no_cross_namespace_refs: tenancy.no_cross_namespace_refs,
+                    ..options.canary.clone()
+                };
+                vec![weir_canary::controller(context, canaries)]
             }
-            Self::Canary => vec![weir_canary::controller(context, options.canary.clone())],
         }
     }
 }
@@ -154,4 +198,24 @@ pub fn start(
         running.start(role.controllers(context, artifacts, options));
     }
     running
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_shard_has_a_lease_of_its_own() {
+        let role = Role::Kustomize;
+        assert_eq!(role.lease(""), "kustomize-controller-leader-election");
+        // As the known controllers name it: eight digits of the selector's SHA-256.
+        let main = role.lease("!sharding.fluxcd.io/key");
+        let one = role.lease("sharding.fluxcd.io/key=one");
+        assert_ne!(main, one);
+        assert!(role.is_lease(&main) && role.is_lease(&role.lease("")));
+        assert!(!role.is_lease(&format!("{main}0")) && !Role::Source.is_lease(&main));
+        let shard = "sharding.fluxcd.io/key=one";
+        assert!(role.meets(shard, &one) && role.meets(shard, &role.lease("")));
+        assert!(!role.meets(shard, &main) && role.meets("", &main));
+    }
 }

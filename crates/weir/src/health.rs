@@ -19,7 +19,7 @@ pub fn missing(context: &Context, standings: &Standings) -> Vec<String> {
         .map(|kind| format!("the watch of {kind} is not complete"))
         .collect();
     for (role, standing) in standings.all() {
-        let lease = role.lease();
+        let lease = role.lease(&context.shard);
         match standing {
             Standing::Held | Standing::Peer(_) => {}
             Standing::Unknown => out.push(format!("the lease {lease} was not read yet")),

@@ -13,6 +13,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::bail;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use serde_json::json;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -39,8 +42,19 @@ pub struct Seats {
     pub identity: String,
     /// The times of the elections.
     pub terms: Terms,
-    /// Where others reach this process's artifacts: told through the Service of the sources.
-    pub artifacts: Option<(IpAddr, u16)>,
+    /// Where others reach this process's artifacts.
+    pub artifacts: Option<Served>,
+}
+
+/// Where others reach this process's artifacts: told through a Service.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// The address of the pod.
+    pub address: IpAddr,
+    /// The port of the store's server.
+    pub port: u16,
+    /// The Service that leads there; it has no selector.
+    pub service: String,
 }
 
 /// A name for this process: the pod's or host's, and something that no other process has.
@@ -48,6 +62,12 @@ pub fn identity(host: &str) -> String {
     // Each is seeded anew by the system.
     let unique = RandomState::new().hash_one(std::process::id());
     format!("{host}_{unique:016x}")
+}
+
+/// Labels of `leader_election_master_status`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Master {
+    name: String,
 }
 
 /// Who plays each role, for readiness and for people. Cheap to clone.
@@ -82,8 +102,18 @@ pub async fn play(
     standings: &Standings,
 ) -> anyhow::Result<()> {
     let mut campaigns = JoinSet::new();
+    let masters = Family::<Master, Gauge>::default();
+    context.metrics.register(|registry| {
+        let help = "Whether this process holds the Lease of this name";
+        registry.register("leader_election_master_status", help, masters.clone());
+    });
+    let master = |role: Role| {
+        let name = role.lease(&context.shard);
+        masters.get_or_create(&Master { name }).clone()
+    };
     for role in seats.roles.iter().copied() {
-        let key = Key::new(&*seats.namespace, role.lease());
+        master(role).set(0);
+        let key = Key::new(&*seats.namespace, role.lease(&context.shard));
         let election = Election::new(
             context.api.clone(),
             context.clock.clone(),
@@ -109,6 +139,7 @@ pub async fn play(
             Some(ended) = campaigns.join_next() => {
                 let Ok((role, Some(leadership))) = ended else { continue };
                 tracing::info!(role = role.name(), "this process plays the role from now on");
+                master(role).set(1);
                 if role == Role::Source {
                     point_at_artifacts(context, seats).await;
                 }
@@ -125,6 +156,9 @@ pub async fn play(
         }
     }
     let was_lost = lost.is_cancelled();
+    for role in &seats.roles {
+        master(*role).set(0);
+    }
     context.stop.cancel();
     running.stopped().await;
     while campaigns.join_next().await.is_some() {}
@@ -137,11 +171,11 @@ pub async fn play(
     Ok(())
 }
 
-/// Waits until nobody plays the role from another namespace. Whoever does is named in the log.
+/// Waits until nobody plays the role from another namespace, or under the name of another shard that
+/// this one is part of. Whoever does is named in the log.
 async fn alone(context: &Context, role: Role, own: &str) {
     let mut before: Option<Vec<Object>> = None;
     loop {
-        let name = role.lease();
         let found = match context.api.list(&LEASE, None, "").await {
             Ok(found) => found,
             Err(failure) => {
@@ -152,7 +186,10 @@ async fn alone(context: &Context, role: Role, own: &str) {
         };
         let others: Vec<Object> = found
             .into_iter()
-            .filter(|lease| lease.name() == name && lease.namespace() != own)
+            .filter(|lease| {
+                let here = Key::new(own, role.lease(&context.shard));
+                lease.key() != here && role.meets(&context.shard, lease.name())
+            })
             .filter(|lease| {
                 let holder = lease.text(&["spec", "holderIdentity"]);
                 !holder.is_empty() && lease.annotation(WEIR) != Some(holder)
@@ -200,25 +237,29 @@ fn duration_of(lease: &Object) -> Duration {
     Duration::from_secs(seconds.unwrap_or(60).clamp(1, 600))
 }
 
-/// Leads those who fetch artifacts to this process: the Service of the sources has no selector,
-/// since only who plays their role has what it serves.
+/// Leads those who fetch artifacts to this process: their Service has no selector, since only who
+/// plays the sources' role has what it serves.
 async fn point_at_artifacts(context: &Context, seats: &Seats) {
-    let Some((address, port)) = seats.artifacts else {
+    let Some(Served {
+        address,
+        port,
+        service,
+    }) = &seats.artifacts
+    else {
         return;
     };
-    let name = Role::Source.name();
     let family = if address.is_ipv4() { "IPv4" } else { "IPv6" };
     let slice = Object(json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
-        "metadata": {"name": format!("{name}-leader"), "namespace": seats.namespace, "labels": {
-            "kubernetes.io/service-name": name,
+        "metadata": {"name": format!("{service}-leader"), "namespace": seats.namespace, "labels": {
+            "kubernetes.io/service-name": service,
             "endpointslice.kubernetes.io/managed-by": "weir"}},
         "addressType": family,
         "endpoints": [{"addresses": [address.to_string()], "conditions": {"ready": true}}],
         "ports": [{"name": "http", "port": port, "protocol": "TCP"}],
     }));
     let key = Key::new(&*seats.namespace, slice.name());
-    let api = context.api.with_manager(name);
+    let api = context.api.with_manager(Role::Source.name());
     let write = Write::Apply {
         fields: slice,
         force: true,

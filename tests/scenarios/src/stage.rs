@@ -174,6 +174,7 @@ impl Stage {
                 metrics_server: "http://prometheus.sandbox:9090".to_owned(),
                 ..weir_canary::Options::default()
             },
+            tenancy: controllers::Tenancy::default(),
         }
     }
 
@@ -215,7 +216,7 @@ impl Stage {
 
     /// Who holds the Lease of a role.
     pub async fn holder(&self, role: Role) -> String {
-        let key = Key::new(HOME, role.lease());
+        let key = Key::new(HOME, role.lease(""));
         let lease = self.api.get(&LEASE, &key).await.expect("the API answers");
         let lease = lease.unwrap_or_default();
         lease.text(&["spec", "holderIdentity"]).to_owned()

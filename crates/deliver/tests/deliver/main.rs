@@ -1,5 +1,6 @@
 //! Kustomization against a real API server in memory, on a virtual clock.
 
+mod tenants;
 mod world;
 
 use std::time::Duration;
@@ -235,7 +236,6 @@ async fn what_is_not_supported_stalls_by_name_and_applies_nothing() {
             "postBuild",
             json!({"postBuild": {"substitute": {"a": "b"}}}),
         ),
-        ("serviceAccountName", json!({"serviceAccountName": "x"})),
         (
             "sourceRef.kind",
             json!({"sourceRef": {"kind": "Bucket", "name": "config"}}),

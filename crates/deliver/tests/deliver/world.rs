@@ -48,6 +48,17 @@ pub(crate) struct World {
     net: Net,
     stop: CancellationToken,
     store: Arc<Store>,
+    setup: Setup,
+}
+
+/// How the controller is started.
+#[derive(Clone, Default)]
+pub(crate) struct Setup {
+    pub(crate) options: weir_deliver::Options,
+    /// The label selector of its Kustomizations.
+    pub(crate) shard: String,
+    /// Who the process is, where it is not somebody who may do everything.
+    pub(crate) user: Option<&'static str>,
 }
 
 /// A manifest of a ConfigMap.
@@ -68,6 +79,10 @@ pub(crate) fn deployment(app: &str, image: &str) -> String {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with(Setup::default()).await
+    }
+
+    pub(crate) async fn with(setup: Setup) -> Self {
         let start = Timestamp::from_second(1_700_000_000).expect("in range");
         let clock: SharedClock = Arc::new(VirtualClock::starting_at(start));
         let now = clock.clone();
@@ -82,22 +97,41 @@ impl World {
         let demo = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo"}});
         api.store().create(&NAMESPACE, demo).expect("a namespace");
         let net = Net::default();
-        let (store, stop) = Self::start(&api, &net, &clock);
-        store.synced().await;
+        let (store, stop) = Self::start(&api, &net, &clock, &setup);
+        if setup.user.is_none() {
+            store.synced().await;
+        }
         Self {
             api,
             clock,
             net,
             stop,
             store,
+            setup,
         }
     }
 
-    fn start(api: &ApiServer, net: &Net, clock: &SharedClock) -> (Arc<Store>, CancellationToken) {
+    fn start(
+        api: &ApiServer,
+        net: &Net,
+        clock: &SharedClock,
+        setup: &Setup,
+    ) -> (Arc<Store>, CancellationToken) {
         let stop = CancellationToken::new();
-        let client = kube::Client::new(api.service(), "default");
-        let context = Context::new(client, Http::new(net.clone()), clock.clone(), stop.clone());
-        tokio::spawn(weir_deliver::controller(&context, weir_deliver::Options::default()).run());
+        let user = setup.user;
+        let service = tower::ServiceBuilder::new()
+            .map_request(move |mut request: http::Request<kube::client::Body>| {
+                if let Some(user) = user {
+                    let user = http::HeaderValue::from_static(user);
+                    request.headers_mut().insert("impersonate-user", user);
+                }
+                request
+            })
+            .service(api.service());
+        let client = kube::Client::new(service, "default");
+        let mut context = Context::new(client, Http::new(net.clone()), clock.clone(), stop.clone());
+        context.shard.clone_from(&setup.shard);
+        tokio::spawn(weir_deliver::controller(&context, setup.options.clone()).run());
         (
             context.caches.watch(WatchOf::all(&kustomization::KIND)),
             stop,
@@ -112,7 +146,7 @@ impl World {
     /// Stops the controller, as a crash would between two writes, and starts another one.
     pub(crate) async fn restart(&mut self) {
         self.stop.cancel();
-        (self.store, self.stop) = Self::start(&self.api, &self.net, &self.clock);
+        (self.store, self.stop) = Self::start(&self.api, &self.net, &self.clock, &self.setup);
         self.store.synced().await;
     }
 

@@ -36,10 +36,6 @@ pub(crate) struct CanaryOptions {
     /// How many Canaries may have a run under way at once; 0 is no limit
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     max_running_canaries: usize,
-    /// Refuse Canaries that refer to a MetricTemplate or AlertProvider of another namespace
-    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    #[arg(default_value = "false", action = clap::ArgAction::Set, hide_possible_values = true)]
-    no_cross_namespace_refs: bool,
     /// The cluster's name in alerts
     #[arg(long, value_name = "NAME")]
     cluster_name: Option<String>,
@@ -96,7 +92,6 @@ impl CanaryOptions {
             notifier,
             cluster_name: self.cluster_name.clone(),
             config_tracking: self.enable_config_tracking,
-            no_cross_namespace_refs: self.no_cross_namespace_refs,
             ..weir_canary::Options::default()
         })
     }

@@ -190,9 +190,9 @@ async fn leases(api: &ApiClient, access: &Access) -> Vec<Finding> {
         Err(e) => return vec![finding("lease", Result::Warning, e.to_string())],
     };
     for role in Role::ALL {
-        let name = role.lease();
+        let name = role.lease("");
         let mut held = false;
-        for lease in leases.iter().filter(|lease| lease.name() == name) {
+        for lease in leases.iter().filter(|lease| role.is_lease(lease.name())) {
             let holder = lease.text(&["spec", "holderIdentity"]);
             if holder.is_empty() {
                 continue;

@@ -14,9 +14,9 @@ use weir_runtime::lease::Terms;
 use weir_runtime::{Context, Gate, SystemClock};
 
 use super::access::Access;
-use crate::controllers::{self, Role};
+use crate::controllers::{self, Role, Tenancy};
 use crate::health;
-use crate::leaders::{self, Seats, Standings};
+use crate::leaders::{self, Seats, Served, Standings};
 
 /// The form of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -51,6 +51,20 @@ pub(crate) struct Options {
     metrics_addr: SocketAddr,
     #[command(flatten)]
     canaries: super::canaries::CanaryOptions,
+    /// Work only on the objects that this label selector selects, as one of several shards does;
+    /// what they refer to may be any
+    #[arg(long, value_name = "SELECTOR", default_value = "", value_parser = selector)]
+    watch_label_selector: String,
+    /// Act as this ServiceAccount of a Kustomization's namespace where it names none
+    #[arg(long, value_name = "NAME")]
+    default_service_account: Option<String>,
+    /// Refuse references to sources, images, templates and providers of other namespaces
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(default_value = "false", action = clap::ArgAction::Set, hide_possible_values = true)]
+    no_cross_namespace_refs: bool,
+    /// The Service that leads to the artifacts of the leader
+    #[arg(long, value_name = "NAME", default_value = "source-controller")]
+    storage_service: String,
     /// Work only while holding the Lease of each role, as several replicas must
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[arg(default_value = "false", action = clap::ArgAction::Set, hide_possible_values = true)]
@@ -75,6 +89,11 @@ pub(crate) struct Options {
 /// A duration as Go writes it: `15s`, `1m30s`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     weir_gocompat::parse_duration(text).map_err(|e| e.to_string())
+}
+
+/// A label selector that can be read.
+fn selector(text: &str) -> Result<String, String> {
+    weir_object::labels::parse(text).map(|_| text.to_owned())
 }
 
 impl Options {
@@ -104,7 +123,11 @@ impl Options {
             namespace: self.namespace(),
             identity: leaders::identity(host.as_deref().unwrap_or("weir").trim()),
             terms: terms.checked()?,
-            artifacts: address.map(|address| (address, self.storage_addr.port())),
+            artifacts: address.map(|address| Served {
+                address,
+                port: self.storage_addr.port(),
+                service: self.storage_service.clone(),
+            }),
         })
     }
 }
@@ -121,6 +144,7 @@ pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<Exi
         stop.clone(),
     );
     context.gate = Gate::watching(&context.caches, &seats.namespace);
+    context.shard.clone_from(&options.watch_label_selector);
     let standings = Standings::default();
     // Servers outlive the work, so that what is under way can still be fetched and looked at.
     let close = CancellationToken::new();
@@ -135,6 +159,10 @@ pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<Exi
     let wiring = controllers::Options {
         artifact_base_url: format!("http://{}", options.storage_adv_addr),
         canary: options.canaries.read()?,
+        tenancy: Tenancy {
+            default_service_account: options.default_service_account.clone(),
+            no_cross_namespace_refs: options.no_cross_namespace_refs,
+        },
     };
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),

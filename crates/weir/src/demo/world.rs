@@ -78,6 +78,7 @@ impl World {
                     metrics_server: "http://prometheus.sandbox:9090".to_owned(),
                     ..weir_canary::Options::default()
                 },
+                tenancy: controllers::Tenancy::default(),
             },
         );
         let watch = |kind: &Kind| context.caches.watch(WatchOf::all(kind));

@@ -111,7 +111,7 @@ async fn a_leader_whose_renewals_are_refused_stops_before_another_may_lead() {
 
 /// A Lease as another controller of the same kinds would write it.
 fn foreign(namespace: &str, role: Role, second: u64) -> Object {
-    let name = role.lease();
+    let name = role.lease("");
     Object(json!({
         "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
         "metadata": {"name": name, "namespace": namespace},
@@ -121,7 +121,7 @@ fn foreign(namespace: &str, role: Role, second: u64) -> Object {
 }
 
 async fn renew(stage: &Stage, namespace: &str, role: Role, seconds: u64) {
-    let key = Key::new(namespace, role.lease());
+    let key = Key::new(namespace, role.lease(""));
     for second in (0..seconds).step_by(5) {
         let fields = foreign(namespace, role, second);
         let write = Write::Apply {

@@ -1,15 +1,34 @@
-//! Owns the grammar of label selectors, its refusals in the API's words, and what labels are made
-//! of. It refuses objects: what is selected is `selector`'s business.
+//! Owns label selectors: their grammar, its refusals in the API's words, what labels are made of,
+//! and whether labels are selected. It refuses field selectors, which need to know the kind.
 
 /// One requirement on a label.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Need {
+pub enum Need {
+    /// The label has one of these values.
     In(String, Vec<String>),
+    /// The label has none of these values, or is not there.
     NotIn(String, Vec<String>),
+    /// The label is there.
     Exists(String),
+    /// The label is not there.
     Absent(String),
+    /// The label is a number greater than this.
     Greater(String, i64),
+    /// The label is a number less than this.
     Less(String, i64),
+}
+
+/// Whether labels meet all needs; `label` tells the value of one.
+pub fn meet<'a>(needs: &[Need], label: impl Fn(&str) -> Option<&'a str>) -> bool {
+    let number = |key: &str| label(key).and_then(|v| v.parse::<i64>().ok());
+    needs.iter().all(|need| match need {
+        Need::In(key, values) => label(key).is_some_and(|v| values.iter().any(|o| o == v)),
+        Need::NotIn(key, values) => label(key).is_none_or(|v| values.iter().all(|o| o != v)),
+        Need::Exists(key) => label(key).is_some(),
+        Need::Absent(key) => label(key).is_none(),
+        Need::Greater(key, than) => number(key).is_some_and(|v| v > *than),
+        Need::Less(key, than) => number(key).is_some_and(|v| v < *than),
+    })
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +82,11 @@ struct Parser {
     tokens: std::iter::Peekable<std::vec::IntoIter<Token>>,
 }
 
-/// Reads a label selector. The error is what the API says.
-pub(crate) fn parse(text: &str) -> Result<Vec<Need>, String> {
+/// Reads a label selector.
+///
+/// # Errors
+/// What the API says of it.
+pub fn parse(text: &str) -> Result<Vec<Need>, String> {
     let tokens = tokens(text).into_iter().peekable();
     Parser { tokens }.all()
 }
@@ -277,7 +299,7 @@ characters, '-' or '.', and must start and end with an alphanumeric character (e
 regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
 
 /// What is wrong with a key, `name` or `prefix/name`.
-pub(crate) fn key_faults(text: &str) -> Vec<String> {
+fn key_faults(text: &str) -> Vec<String> {
     let mut out = Vec::new();
     let parts: Vec<&str> = text.split('/').collect();
     let name = match parts.as_slice() {
@@ -314,7 +336,7 @@ pub(crate) fn key_faults(text: &str) -> Vec<String> {
 }
 
 /// What is wrong with a value.
-pub(crate) fn value_faults(text: &str) -> Vec<String> {
+fn value_faults(text: &str) -> Vec<String> {
     let mut out = Vec::new();
     if text.len() > 63 {
         out.push("must be no more than 63 characters".to_owned());
