@@ -19,6 +19,10 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{/* Labels of all objects. */}}
 {{- define "weir.labels" -}}
 {{ include "weir.selectorLabels" . }}
+{{ include "weir.sharedLabels" . }}
+{{- end -}}
+
+{{- define "weir.sharedLabels" -}}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: weir
 app.kubernetes.io/managed-by: {{ .Release.Service }}
@@ -47,15 +51,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 
 {{/* The address that is written into artifacts' URLs. */}}
 {{- define "weir.artifactAddress" -}}
-{{- if .Values.artifacts.advertisedAddress -}}
-{{- .Values.artifacts.advertisedAddress -}}
+{{- if .root.Values.artifacts.advertisedAddress -}}
+{{- .root.Values.artifacts.advertisedAddress -}}
 {{- else -}}
-{{- printf "%s.%s.svc.%s." .Values.artifacts.serviceName .Release.Namespace .Values.clusterDomain -}}
+{{- printf "%s.%s.svc.%s." .program.service .root.Release.Namespace .root.Values.clusterDomain -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "weir.claimName" -}}
-{{- default (printf "%s-artifacts" (include "weir.fullname" .)) .Values.artifacts.storage.claim.existing -}}
+{{- default (printf "%s-artifacts" .program.name) .root.Values.artifacts.storage.claim.existing -}}
 {{- end -}}
 
 {{- define "weir.podSecurity" -}}
@@ -87,6 +91,12 @@ seccompProfile:
 {{- $claim := .Values.artifacts.storage.claim -}}
 {{- if and $several $claim.enabled (not $claim.existing) (not (has "ReadWriteMany" $claim.accessModes)) -}}
 {{- fail "replicas is more than 1 and artifacts.storage.claim.accessModes has no ReadWriteMany: the second pod could not start. Add it, or set artifacts.storage.claim.enabled=false." -}}
+{{- end -}}
+{{- if and .Values.sharding.keys (or $claim.existing .Values.artifacts.advertisedAddress) -}}
+{{- fail "sharding.keys is given with artifacts.storage.claim.existing or artifacts.advertisedAddress: each shard keeps artifacts of its own, at an address of its own. Leave them empty." -}}
+{{- end -}}
+{{- if and (eq .Values.mode "split") (or .Values.serviceAccount.name (not .Values.serviceAccount.create)) -}}
+{{- fail "mode is split and serviceAccount.name is given, or serviceAccount.create is false: each part has an account of its own name, which the chart makes. Leave serviceAccount as it is." -}}
 {{- end -}}
 {{- if and .Values.rbac.rules .Values.rbac.clusterAdmin -}}
 {{- fail "rbac.rules is given and rbac.clusterAdmin is true, which grants everything. Set rbac.clusterAdmin=false, or leave rbac.rules empty." -}}

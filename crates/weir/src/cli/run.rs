@@ -37,7 +37,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR", default_value = "/data")]
     storage_path: PathBuf,
     /// Where artifacts are served
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9090")]
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:9090", value_parser = address)]
     storage_addr: SocketAddr,
     /// Under which address others reach the artifacts
     #[arg(
@@ -47,8 +47,11 @@ pub(crate) struct Options {
     )]
     storage_adv_addr: String,
     /// Where metrics and health are served
-    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080")]
+    #[arg(long, value_name = "ADDRESS", default_value = "0.0.0.0:8080", value_parser = address)]
     metrics_addr: SocketAddr,
+    /// Where health is served as well, for probes that ask there
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    health_addr: Option<SocketAddr>,
     #[command(flatten)]
     canaries: super::canaries::CanaryOptions,
     /// Work only on the objects that this label selector selects, as one of several shards does;
@@ -89,6 +92,15 @@ pub(crate) struct Options {
 /// A duration as Go writes it: `15s`, `1m30s`.
 pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     weir_gocompat::parse_duration(text).map_err(|e| e.to_string())
+}
+
+/// An address, whose host may be left out for all of the machine's: `:8080`.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    let given = match text.strip_prefix(':') {
+        Some(port) => format!("0.0.0.0:{port}"),
+        None => text.to_owned(),
+    };
+    given.parse().map_err(|_| "give it as HOST:PORT or :PORT".to_owned())
 }
 
 /// A label selector that can be read.
@@ -155,6 +167,10 @@ pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<Exi
         artifacts = Some(kept);
     }
     let health = health::router(&context, &standings);
+    let mut probed = None;
+    if let Some(at) = options.health_addr {
+        probed = Some(serve(at, health.clone(), close.clone()).await?);
+    }
     let metrics = serve(options.metrics_addr, health, close.clone()).await?;
     let wiring = controllers::Options {
         artifact_base_url: format!("http://{}", options.storage_adv_addr),
@@ -188,8 +204,8 @@ pub(crate) async fn run(access: &Access, options: Options) -> anyhow::Result<Exi
     };
     signal.abort();
     close.cancel();
-    // Both end by the same token.
-    for server in [served, Some(metrics)].into_iter().flatten() {
+    // All end by the same token.
+    for server in [served, probed, Some(metrics)].into_iter().flatten() {
         let _ = server.await;
     }
     ended.map(|()| ExitCode::SUCCESS)
