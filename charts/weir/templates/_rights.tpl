@@ -100,7 +100,7 @@
   verbs: [get, list, watch, create, update, delete]
 # What a Canary makes and borrows.
 - apiGroups: [apps]
-  resources: [deployments]
+  resources: [deployments, daemonsets]
   verbs: [get, list, watch, create, patch]
 - apiGroups: [apps]
   resources: [controllerrevisions]
