@@ -201,13 +201,15 @@ fn unsupported(spec: &Spec, options: &Options) -> Option<Refusal> {
             }
         }
     }
-    if spec.target_ref.kind != TargetKind::Deployment
+    if spec.target_ref.kind == TargetKind::Service
         || !spec.target_ref.api_version.starts_with("apps/")
     {
-        return no(
-            "targetRef",
-            "only a Deployment of `apps/v1` is supported".to_owned(),
-        );
+        let kinds = "only a Deployment or a DaemonSet of `apps/v1` is supported";
+        return no("targetRef", kinds.to_owned());
+    }
+    if spec.target_ref.kind == TargetKind::DaemonSet && spec.autoscaler_ref.is_some() {
+        let none = "a DaemonSet has as many pods as there are nodes for; remove the field";
+        return no("autoscalerRef", none.to_owned());
     }
     let service = spec.service.as_ref();
     let asks = |f: fn(&weir_api::canary::Service) -> bool| service.is_some_and(f);
@@ -470,7 +472,7 @@ mod tests {
             (&["provider"][..], json!("istio"), "Unsupported", "provider"),
             (
                 &["targetRef", "kind"],
-                json!("DaemonSet"),
+                json!("Service"),
                 "Unsupported",
                 "targetRef",
             ),

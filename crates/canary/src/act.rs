@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use weir_api::names::CANARY_FINALIZER;
 use weir_object::{Key, Kind, Object};
 use weir_rollout::{Backend, Effect, Revision, Source};
-use weir_runtime::kinds::{CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SERVICE};
+use weir_runtime::kinds::{CONTROLLER_REVISION, HTTP_ROUTE, SERVICE};
 use weir_runtime::{ApiClient, ApiFailure, Propagation, Refusal, Write};
 
-use crate::deployment::{FOLLOWED, Label, count, is_owned, primary, primary_template};
+use crate::deployment::{Label, is_owned, primary, primary_template};
 use crate::failure::Failure;
 use crate::observe::Facts;
 use crate::route::Lead;
@@ -115,40 +115,21 @@ impl Actor {
     /// another object, so this narrows the gap to one round trip and does not close it.
     async fn can_serve(&self, facts: &Facts) -> Result<(), Failure> {
         let seen = observed(facts.target.as_ref(), "the target")?;
-        let live = self.fresh(&DEPLOYMENT, seen).await?;
-        if count(&live, &["status", "availableReplicas"]) == 0 && facts.primary_serves() {
+        let live = self.fresh(facts.workload.kind(), seen).await?;
+        if facts.workload.available(&live) == 0 && facts.primary_serves() {
             return Err(Failure::Moved(seen.reference().to_string()));
         }
         Ok(())
     }
 
-    /// Applies the target's replicas, and nothing else of it: Git's applier keeps the rest, and both
-    /// own this field, so that either may let go of it.
+    /// Applies what the target's pods are counted by, and nothing else of it: Git's applier keeps the
+    /// rest, and both own replicas, so that either may let go of them.
     async fn scale(&self, facts: &Facts, replicas: Option<u32>) -> Result<(), Failure> {
         let seen = observed(facts.target.as_ref(), "the target")?;
-        let live = self.fresh(&DEPLOYMENT, seen).await?;
-        let replicas = match replicas {
-            Some(replicas) => json!(replicas),
-            None => live
-                .get(&["spec", "replicas"])
-                .cloned()
-                .unwrap_or_else(|| json!(1)),
-        };
-        let fields = Object(json!({
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {
-                "name": live.name(),
-                "namespace": live.namespace(),
-                "resourceVersion": live.resource_version(),
-            },
-            "spec": {"replicas": replicas},
-        }));
-        let write = Write::Apply {
-            fields,
-            force: true,
-        };
-        self.put(&DEPLOYMENT, &live.key(), write).await?;
+        let kind = facts.workload.kind();
+        let live = self.fresh(kind, seen).await?;
+        let write = facts.workload.scaled(&live, replicas);
+        self.put(kind, &live.key(), write).await?;
         Ok(())
     }
 
@@ -158,20 +139,14 @@ impl Actor {
         let Some(seen) = &facts.target else {
             return Ok(false);
         };
-        let live = self.api.get(&DEPLOYMENT, &seen.key()).await?;
-        let managers = live
-            .as_ref()
-            .and_then(|l| l.get(&["metadata", "managedFields"]));
-        let managers = managers.and_then(Value::as_array);
-        Ok(managers.into_iter().flatten().any(|entry| {
-            entry["manager"].as_str() == Some(self.api.manager())
-                && entry["fieldsV1"]["f:spec"].get("f:replicas").is_some()
-        }))
+        let live = self.api.get(facts.workload.kind(), &seen.key()).await?;
+        let claimed = |live: &Object| facts.workload.is_claimed(live, self.api.manager());
+        Ok(live.as_ref().is_some_and(claimed))
     }
 
     async fn store(&self, facts: &Facts, revision: &str, source: Source) -> Result<(), Failure> {
         let (live, configs) = match source {
-            Source::Target => (facts.live_template().cloned(), facts.configs.target.clone()),
+            Source::Target => (facts.live_template.clone(), facts.configs.target.clone()),
             Source::Primary => (facts.baseline(), facts.baseline_configs()),
         };
         // What is stored is the recorded revision or nothing.
@@ -268,6 +243,7 @@ impl Actor {
         let stored = stored(facts, revision)?;
         self.bring_configs(facts, stored).await?;
         let made = primary(
+            facts.workload,
             &facts.canary,
             target,
             stored,
@@ -276,8 +252,8 @@ impl Actor {
             replicas,
             &self.options.include_label_prefix,
         );
-        self.put(&DEPLOYMENT, &made.key(), Write::Create(made))
-            .await?;
+        let kind = facts.workload.kind();
+        self.put(kind, &made.key(), Write::Create(made)).await?;
         Ok(())
     }
 
@@ -290,13 +266,14 @@ impl Actor {
         // that run have read theirs.
         self.bring_configs(facts, stored).await?;
         let template = primary_template(stored, label(facts)?);
-        let live = self.fresh(&DEPLOYMENT, seen).await?;
+        let kind = facts.workload.kind();
+        let live = self.fresh(kind, seen).await?;
         let mut ops = vec![
             unchanged(&live),
             json!({"op": "replace", "path": "/spec/template", "value": template}),
         ];
         if let Some(target) = &facts.target {
-            for field in FOLLOWED {
+            for field in facts.workload.followed() {
                 let wanted = target.get(&["spec", field]);
                 if let Some(wanted) = wanted.filter(|w| live.get(&["spec", field]) != Some(*w)) {
                     let at = format!("/spec/{field}");
@@ -305,7 +282,7 @@ impl Actor {
             }
         }
         let write = Write::Json(Value::Array(ops));
-        self.put(&DEPLOYMENT, &live.key(), write).await?;
+        self.put(kind, &live.key(), write).await?;
         Ok(())
     }
 

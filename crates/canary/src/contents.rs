@@ -81,7 +81,12 @@ impl Contents {
     pub(crate) async fn resolve(&self, stores: &Stores, facts: &Facts) -> Result<Configs, Failure> {
         let mut out = Configs::default();
         let namespace = facts.names.namespace.as_str();
-        for config in facts.live_template().map(references).unwrap_or_default() {
+        for config in facts
+            .live_template
+            .as_ref()
+            .map(references)
+            .unwrap_or_default()
+        {
             match self.look(stores, namespace, &config).await? {
                 None => drop(out.target.insert(config.id(), String::new())),
                 Some(seen) if seen.tracked => drop(out.target.insert(config.id(), seen.digest)),

@@ -1,5 +1,5 @@
-//! Owns how a primary Deployment is made from a target and a stored pod template, and what a
-//! Deployment's status says. Pure: values in, values out.
+//! Owns how a primary is made from a target and a stored pod template, and what a Deployment's status
+//! says. Pure: values in, values out.
 //!
 //! The primary's template is the stored one with a single rewrite: the selector label's value gets
 //! `-primary`, in the labels and wherever the pods spread by or keep apart from themselves. What
@@ -13,6 +13,7 @@ use weir_rollout::{Readiness, Revision, normalised};
 use crate::configs::{Config, led_back, led_to_copies};
 use crate::names::Names;
 use crate::template::Stored;
+use crate::workload::Workload;
 
 /// The label that tells the target's pods from the primary's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -208,17 +209,9 @@ fn rename_selector(selector: Option<&mut Value>, key: &str, from: &str, to: &str
     }
 }
 
-/// The fields of a Deployment that come from the live target at creation and at each promotion,
-/// beside the template.
-pub(crate) const FOLLOWED: [&str; 4] = [
-    "minReadySeconds",
-    "progressDeadlineSeconds",
-    "revisionHistoryLimit",
-    "strategy",
-];
-
-/// The primary Deployment.
+/// The primary workload.
 pub(crate) fn primary(
+    workload: Workload,
     canary: &Object,
     target: &Object,
     stored: Stored<'_>,
@@ -245,8 +238,11 @@ pub(crate) fn primary(
         .filter(|(key, _)| !tracks(key))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
-    let mut spec = json!({"replicas": replicas});
-    for field in FOLLOWED {
+    let mut spec = match workload {
+        Workload::Deployment => json!({"replicas": replicas}),
+        Workload::DaemonSet => json!({}),
+    };
+    for field in workload.followed() {
         if let Some(value) = target.get(&["spec", field]) {
             path::set(&mut spec, &[field], value.clone());
         }
@@ -258,8 +254,8 @@ pub(crate) fn primary(
     );
     path::set(&mut spec, &["template"], primary_template(stored, label));
     let mut out = json!({
-        "apiVersion": "apps/v1",
-        "kind": "Deployment",
+        "apiVersion": workload.kind().api_version(),
+        "kind": workload.kind().kind,
         "metadata": {
             "name": names.primary,
             "namespace": names.namespace,
@@ -467,6 +463,7 @@ mod tests {
             Some(label())
         );
         let made = primary(
+            Workload::Deployment,
             &canary(),
             &target,
             Kept::of(&template()).stored(),

@@ -1,7 +1,7 @@
 //! Canary: shift traffic, judge metrics, promote or roll back.
 //!
 //! This room owns what a Canary means in a cluster: which objects are generated and how
-//! (`deployment`, `service`, `route`, `template`), what is seen of them (`observe`), how an effect
+//! (`workload`, `deployment`, `service`, `route`, `template`), what is seen of them (`observe`), how an effect
 //! becomes a write (`act`), how a metric becomes a number (`measure`), how hooks are asked and people
 //! told (`hooks`), and the loop that ties them to the decision ([`controller`]). It also owns what can be said of a Canary without acting on it
 //! ([`views`]).
@@ -35,6 +35,7 @@ mod status;
 mod telemetry;
 mod template;
 mod view;
+mod workload;
 
 pub use observe::annotation;
 pub use options::Options;

@@ -14,16 +14,17 @@ use weir_rollout::{
     Revision, Route, State, Target, Verb,
 };
 use weir_runtime::kinds::{
-    CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SECRET, SERVICE,
+    CONFIG_MAP, CONTROLLER_REVISION, DAEMON_SET, DEPLOYMENT, HTTP_ROUTE, SECRET, SERVICE,
 };
 use weir_runtime::{Context, Projection, Store, WatchOf};
 
 use crate::configs::{Config, Digests, kept_name};
 use crate::contents::Configs;
-use crate::deployment::{Label, baseline_template, count, is_owned, readiness, replicas, runs};
+use crate::deployment::{Label, baseline_template, is_owned, runs};
 use crate::names::Names;
 use crate::scaler::{HPA, SCALED_OBJECT};
 use crate::service::Role;
+use crate::workload::Workload;
 use crate::{Options, accept, route, scaler, service, status, template};
 
 /// The caches a Canary is seen through.
@@ -31,6 +32,7 @@ use crate::{Options, accept, route, scaler, service, status, template};
 pub(crate) struct Stores {
     pub(crate) canaries: Arc<Store>,
     pub(crate) deployments: Arc<Store>,
+    pub(crate) daemon_sets: Arc<Store>,
     pub(crate) services: Arc<Store>,
     pub(crate) routes: Arc<Store>,
     pub(crate) revisions: Arc<Store>,
@@ -50,6 +52,7 @@ impl Stores {
         Self {
             canaries: context.caches.watch(context.own(&weir_api::canary::KIND)),
             deployments: watch(&DEPLOYMENT),
+            daemon_sets: watch(&DAEMON_SET),
             services: watch(&SERVICE),
             routes: watch(&HTTP_ROUTE),
             revisions: watch(&CONTROLLER_REVISION),
@@ -59,6 +62,16 @@ impl Stores {
             scaled: watch(&SCALED_OBJECT),
             maps: context.caches.watch(metadata_of(&CONFIG_MAP)),
             secrets: context.caches.watch(metadata_of(&SECRET)),
+        }
+    }
+}
+
+impl Stores {
+    /// Those of a kind that can be released.
+    pub(crate) fn workloads(&self, kind: Workload) -> &Store {
+        match kind {
+            Workload::Deployment => &self.deployments,
+            Workload::DaemonSet => &self.daemon_sets,
         }
     }
 }
@@ -75,7 +88,10 @@ pub(crate) struct Facts {
     pub(crate) service: Service,
     pub(crate) names: Names,
     pub(crate) label: Option<Label>,
+    pub(crate) workload: Workload,
     pub(crate) target: Option<Arc<Object>>,
+    /// The target's live pod template.
+    pub(crate) live_template: Option<Value>,
     pub(crate) primary: Option<Arc<Object>>,
     pub(crate) apex: Option<Arc<Object>>,
     pub(crate) apex_primary: Option<Arc<Object>>,
@@ -98,7 +114,9 @@ impl Facts {
     ) -> Result<Self, DecodeFailure> {
         let spec = Canary::from_object_without_status(&canary)?.spec;
         let names = Names::of(&canary.key(), &spec);
-        let target = stores.deployments.get(&names.key(&names.target));
+        let workload = Workload::of(&spec);
+        let workloads = stores.workloads(workload);
+        let target = workloads.get(&names.key(&names.target));
         let service = |name: &str| stores.services.get(&names.key(name));
         let records = stores.revisions.list_in(&names.namespace);
         let scaler = |suffix: &str| {
@@ -116,7 +134,9 @@ impl Facts {
             label: target
                 .as_ref()
                 .and_then(|t| Label::of(t, &options.selector_labels)),
-            primary: stores.deployments.get(&names.key(&names.primary)),
+            primary: workloads.get(&names.key(&names.primary)),
+            live_template: target.as_ref().and_then(|t| workload.template(t)),
+            workload,
             apex: service(&names.apex),
             apex_primary: service(&names.apex_primary),
             apex_canary: service(&names.apex_canary),
@@ -138,7 +158,7 @@ impl Facts {
             spec,
             names: &self.names,
             label,
-            template: self.live_template(),
+            template: self.live_template.as_ref(),
         }
     }
 
@@ -162,7 +182,7 @@ impl Facts {
     /// Whether the primary has a pod that serves.
     pub(crate) fn primary_serves(&self) -> bool {
         let primary = self.primary.as_ref();
-        primary.is_some_and(|p| count(p, &["status", "availableReplicas"]) > 0)
+        primary.is_some_and(|p| self.workload.available(p) > 0)
     }
 
     /// The cookies the route should know, by what is recorded.
@@ -175,16 +195,11 @@ impl Facts {
         }
     }
 
-    /// The target's live pod template.
-    pub(crate) fn live_template(&self) -> Option<&Value> {
-        self.target.as_ref()?.get(&["spec", "template"])
-    }
-
     /// The template that the primary was made from, as far as its own tells.
     pub(crate) fn baseline(&self) -> Option<Value> {
-        let template = self.primary.as_ref()?.get(&["spec", "template"])?;
+        let template = self.workload.template(self.primary.as_ref()?)?;
         let is_copy = |config: &Config| self.configs.is_copy(config);
-        Some(baseline_template(template, self.label.as_ref()?, is_copy))
+        Some(baseline_template(&template, self.label.as_ref()?, is_copy))
     }
 
     /// The digests of the configuration the primary was made with.
@@ -198,7 +213,7 @@ impl Facts {
 
     /// The revision that the target asks for.
     fn target_revision(&self) -> Revision {
-        let template = self.live_template().unwrap_or(&Value::Null);
+        let template = self.live_template.as_ref().unwrap_or(&Value::Null);
         Revision::with(template, &self.configs.target)
     }
 
@@ -245,10 +260,15 @@ impl Facts {
             .is_some_and(|p| !is_owned(p, &self.canary))
         {
             let message = format!(
-                "Deployment {} is there already and does not belong to this Canary; rename it",
+                "{} {} is there already and does not belong to this Canary; rename it",
+                self.workload.kind().kind,
                 self.names.primary
             );
             return Some(invalid("targetRef", message));
+        }
+        let fault = self.target.as_ref().and_then(|t| self.workload.fault(t));
+        if let Some(fault) = fault {
+            return Some(invalid("targetRef", fault));
         }
         if let Some(asked) = &self.spec.autoscaler_ref {
             let name = &asked.name;
@@ -358,13 +378,15 @@ impl Facts {
             !template::is_needed(self.state.as_ref(), id)
         });
         let target = self.target.as_ref().map(|object| Target {
-            kind: "Deployment".to_owned(),
+            kind: self.workload.kind().kind.to_string(),
             name: object.name().to_owned(),
             revision: self.target_revision(),
-            replicas: replicas(object),
+            replicas: self.workload.replicas(object),
             claimed,
-            available: count(object, &["status", "availableReplicas"]),
-            readiness: readiness(object, percent(analysis.canary_ready_threshold)),
+            available: self.workload.available(object),
+            readiness: self
+                .workload
+                .readiness(object, percent(analysis.canary_ready_threshold)),
             deleting: object.is_deleting(),
         });
         // One that is going serves no longer; a new one can be made when it is gone.
@@ -376,9 +398,11 @@ impl Facts {
             };
             Some(Primary {
                 name: object.name().to_owned(),
-                replicas: replicas(object),
-                available: count(object, &["status", "availableReplicas"]),
-                readiness: readiness(object, percent(analysis.primary_ready_threshold)),
+                replicas: self.workload.replicas(object),
+                available: self.workload.available(object),
+                readiness: self
+                    .workload
+                    .readiness(object, percent(analysis.primary_ready_threshold)),
                 runs_promoted: runs(promoted),
                 runs_run: runs(run),
                 baseline: Revision::with(

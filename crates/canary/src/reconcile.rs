@@ -18,7 +18,7 @@ use weir_rollout::{
     Summary, decide, summarise,
 };
 use weir_runtime::kinds::{
-    CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SECRET, SERVICE,
+    CONFIG_MAP, CONTROLLER_REVISION, DAEMON_SET, DEPLOYMENT, HTTP_ROUTE, SECRET, SERVICE,
 };
 use weir_runtime::{
     ApiClient, Change, Context, Controller, ControllerOptions, EventKind, Outcome, Projection,
@@ -98,15 +98,18 @@ pub fn controller(context: &Context, options: Options) -> Controller {
         }
     };
     let refers = |make: fn(String) -> Config| {
-        let (canaries, deployments) = (stores.canaries.clone(), stores.deployments.clone());
+        let stores = stores.clone();
         move |change: &Change| {
             let name = change.key.name.clone();
             let source = name.strip_suffix("-primary").unwrap_or(&name).to_owned();
             let wanted = [make(name), make(source)];
-            let here = canaries.list_in(&change.key.namespace);
+            let here = stores.canaries.list_in(&change.key.namespace);
             let concerned = here.iter().filter(|canary| {
                 let key = Key::new(canary.namespace(), target(canary));
-                let target = deployments.get(&key);
+                let target = match canary.text(&["spec", "targetRef", "kind"]) {
+                    "DaemonSet" => stores.daemon_sets.get(&key),
+                    _ => stores.deployments.get(&key),
+                };
                 let template = target.as_ref().and_then(|t| t.get(&["spec", "template"]));
                 let found = template.map(references).unwrap_or_default();
                 wanted.iter().any(|config| found.contains(config))
@@ -119,6 +122,7 @@ pub fn controller(context: &Context, options: Options) -> Controller {
         .managed_by(FLAGGER)
         .freezes()
         .also(WatchOf::all(&DEPLOYMENT), about(workloads))
+        .also(WatchOf::all(&DAEMON_SET), about(workloads))
         .also(WatchOf::all(&SERVICE), about(services))
         .perhaps(WatchOf::all(&HTTP_ROUTE), about(services))
         .also(WatchOf::all(&HPA), about(scalers))

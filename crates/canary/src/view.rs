@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use weir_object::{Kind, Object};
 use weir_rollout::{Evidence, Observation, Plan, decide};
 use weir_runtime::kinds::{
-    CONFIG_MAP, CONTROLLER_REVISION, DEPLOYMENT, HTTP_ROUTE, SECRET, SERVICE,
+    CONFIG_MAP, CONTROLLER_REVISION, DAEMON_SET, DEPLOYMENT, HTTP_ROUTE, SECRET, SERVICE,
 };
 use weir_runtime::{ApiClient, ApiFailure, Store};
 
@@ -78,6 +78,7 @@ impl Stores {
                 api.list(&weir_api::canary::KIND, namespace, "").await?,
             ),
             deployments: of(&DEPLOYMENT).await?,
+            daemon_sets: of(&DAEMON_SET).await?,
             services: of(&SERVICE).await?,
             routes: of(&HTTP_ROUTE).await?,
             revisions: of(&CONTROLLER_REVISION).await?,

@@ -30,6 +30,16 @@ pub struct Owner {
     pub name: String,
 }
 
+/// What others borrow of an object that is applied.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Loan {
+    /// Paths of fields that are left out, whatever the manifest says.
+    pub left_out: Vec<Vec<String>>,
+    /// Fields that are sent as they are live, where the manifest has what they are part of: that has
+    /// one owner as a whole, who would take them away.
+    pub sent_along: Vec<(Vec<String>, Value)>,
+}
+
 /// What happened to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -175,7 +185,8 @@ impl Applier {
         )
     }
 
-    /// Applies the objects, stage by stage. `borrowed` names the fields of an object to leave out.
+    /// Applies the objects, stage by stage. `borrowed` says of a manifest, and of the live object
+    /// where there is one, what others borrow of it.
     ///
     /// # Guarantees
     /// Within a stage nothing is sent until the server has accepted every object of it in a dry
@@ -188,7 +199,7 @@ impl Applier {
         objects: Vec<Object>,
         owner: &Owner,
         force: bool,
-        borrowed: impl Fn(&Object) -> Vec<Vec<String>>,
+        borrowed: impl Fn(&Object, Option<&Object>) -> Loan,
     ) -> Result<Applied, ClusterError> {
         let mut applied = Applied::default();
         for Stage { objects, awaited } in stages::divide(objects) {
@@ -221,7 +232,7 @@ impl Applier {
         mut object: Object,
         owner: &Owner,
         force: bool,
-        borrowed: &impl Fn(&Object) -> Vec<Vec<String>>,
+        borrowed: &impl Fn(&Object, Option<&Object>) -> Loan,
     ) -> Result<Ready, ClusterError> {
         let kind = self.discovery.kind_of(&object).await?;
         let reference = object.reference();
@@ -237,10 +248,6 @@ impl Applier {
         for field in ["managedFields", "creationTimestamp"] {
             object.remove(&["metadata", field]);
         }
-        for field in borrowed(&object) {
-            let field: Vec<&str> = field.iter().map(String::as_str).collect();
-            object.remove(&field);
-        }
         let refused = |failure| ClusterError::Refused {
             object: reference.clone(),
             step: "dry-run",
@@ -248,6 +255,7 @@ impl Applier {
         };
         let key = object.key();
         let live = self.api.get(&kind, &key).await.map_err(refused)?;
+        borrow(&mut object, live.as_ref(), borrowed);
         if policy::leaves_alone(&object, live.as_ref()) {
             return Ok(Ready {
                 kind,
@@ -367,6 +375,36 @@ impl Applier {
             what: what.join(", "),
             seconds: STAGE.as_secs(),
         })
+    }
+}
+
+/// Leaves out and sends along what is borrowed. What is sent along is bound to the version it was
+/// read at: it may be gone in the next one.
+fn borrow(
+    object: &mut Object,
+    live: Option<&Object>,
+    borrowed: &impl Fn(&Object, Option<&Object>) -> Loan,
+) {
+    fn steps(field: &[String]) -> Vec<&str> {
+        field.iter().map(String::as_str).collect()
+    }
+    let loan = borrowed(object, live);
+    for field in &loan.left_out {
+        object.remove(&steps(field));
+    }
+    for (field, value) in loan.sent_along {
+        let field = steps(&field);
+        let whole = field.split_last().map(|(_, whole)| whole);
+        let (Some(live), Some(whole)) = (live, whole) else {
+            continue;
+        };
+        if object.get(whole).is_some_and(Value::is_object) {
+            object.set(&field, value);
+            object.set(
+                &["metadata", "resourceVersion"],
+                live.resource_version().into(),
+            );
+        }
     }
 }
 

@@ -17,7 +17,7 @@ mod prune;
 pub mod stages;
 mod wait;
 
-pub use apply::{Action, Applied, Applier, Done, Owner};
+pub use apply::{Action, Applied, Applier, Done, Loan, Owner};
 pub use discovery::Discovery;
 pub use failure::ClusterError;
 pub use inventory::{Entry, Inventory};

@@ -16,7 +16,7 @@ use serde_json::json;
 use weir_api::GoDuration;
 use weir_api::names::reason;
 use weir_artifact::fetch_and_extract;
-use weir_cluster::{Applier, ClusterError, Inventory};
+use weir_cluster::{Applier, ClusterError, Inventory, Loan};
 use weir_kustomize::DirectoryFiles;
 use weir_object::Object;
 use weir_runtime::conditions::requested_at;
@@ -194,7 +194,12 @@ impl Pass<'_> {
             .iter()
             .map(|c| (**c).clone())
             .collect();
-        let borrowed = |object: &Object| weir_rollout::borrowed_fields(&canaries, object);
+        let borrowed = |object: &Object, live: Option<&Object>| Loan {
+            left_out: weir_rollout::borrowed_fields(&canaries, object),
+            sent_along: live
+                .map(|live| weir_rollout::kept_fields(&canaries, live))
+                .unwrap_or_default(),
+        };
         let applied = self
             .applier()
             .apply(objects, &owner, wanted.force, borrowed)

@@ -8,6 +8,9 @@
 use serde_json::Value;
 use weir_object::{Object, split_api_version};
 
+/// The label in a DaemonSet's node selector that no node has.
+const PARKED: &str = "flagger.app/scale-to-zero";
+
 /// The paths of the fields of `object` that one of `canaries` borrows. `object` may be the manifest
 /// or the live object; only its identity is looked at, and objects without a namespace in the
 /// manifest must have got theirs before.
@@ -25,6 +28,21 @@ pub fn borrowed_fields(canaries: &[Object], object: &Object) -> Vec<Vec<String>>
         }
     }
     out
+}
+
+/// The fields of a live object that one of `canaries` has set inside of a field which has one owner as
+/// a whole: whoever applies that field has to send them along. A DaemonSet is parked by a label in its
+/// node selector, and node selectors are such fields.
+pub fn kept_fields(canaries: &[Object], live: &Object) -> Vec<(Vec<String>, Value)> {
+    let paths = borrowed_fields(canaries, live).into_iter();
+    paths
+        .filter(|path| path.last().is_some_and(|step| step == PARKED))
+        .filter_map(|path| {
+            let steps: Vec<&str> = path.iter().map(String::as_str).collect();
+            let value = live.get(&steps)?.clone();
+            Some((path, value))
+        })
+        .collect()
 }
 
 fn is_canary(object: &Object) -> bool {
@@ -50,6 +68,13 @@ fn borrowed_by(canary: &Object, object: &Object) -> Option<&'static [&'static st
                 && target_field("name") == object.name() =>
         {
             Some(&["spec", "replicas"])
+        }
+        ("apps", "DaemonSet")
+            if taken_up
+                && target_field("kind") == "DaemonSet"
+                && target_field("name") == object.name() =>
+        {
+            Some(&["spec", "template", "spec", "nodeSelector", PARKED])
         }
         ("", "Service") if serving && object.name() == apex => Some(&["spec", "selector"]),
         ("gateway.networking.k8s.io", "HTTPRoute") if serving && object.name() == apex => {
@@ -104,6 +129,21 @@ mod tests {
             let found = [&deployment, &service, &route].map(|o| borrowed_fields(&canaries, o));
             assert_eq!([&found[0], &found[1], &found[2]], expected);
         }
+    }
+
+    #[test]
+    fn a_parked_daemon_set_stays_so_when_its_node_selector_is_applied() {
+        let mut canary = canary(&json!({"phase": "Initialized", "lastPromotedSpec": "v1:a"}));
+        canary.set(&["spec", "targetRef", "kind"], "DaemonSet".into());
+        let mut live = object("apps/v1", "DaemonSet", "demo", "app");
+        let at = ["spec", "template", "spec", "nodeSelector", PARKED];
+        let path: Vec<String> = at.map(str::to_owned).to_vec();
+        let canaries = [canary];
+        assert_eq!(borrowed_fields(&canaries, &live), [path.clone()]);
+        assert_eq!(kept_fields(&canaries, &live), []);
+        live.set(&at, "true".into());
+        assert_eq!(kept_fields(&canaries, &live), [(path, json!("true"))]);
+        assert_eq!(kept_fields(&[], &live), []);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! This room owns what a canary does next: the [`Strategy`] it follows, the [`Observation`] it
 //! decides from, the [`Plan`] it decides for, the [`State`] it keeps, and the verdict over a round
 //! of measurements. It also owns how a revision is named ([`Revision`]) and which fields a canary
-//! borrows from Git ([`borrowed_fields`]).
+//! borrows from Git ([`borrowed_fields`], [`kept_fields`]).
 //!
 //! It refuses everything that could make a decision depend on when or where it is made: there is no
 //! clock, no client, no async and no CRD type here. `now` is a value like any other.
@@ -31,7 +31,7 @@ mod strategy;
 mod summary;
 mod verdict;
 
-pub use borrow::borrowed_fields;
+pub use borrow::{borrowed_fields, kept_fields};
 pub use course::{Cookies, Course, Position, Step, Traffic, rising, weighted_steps};
 pub use decide::decide;
 pub use explain::explain;

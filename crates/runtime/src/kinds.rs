@@ -4,6 +4,8 @@ use weir_object::Kind;
 
 /// Deployments.
 pub const DEPLOYMENT: Kind = Kind::namespaced("apps", "v1", "Deployment", "deployments");
+/// Daemon sets.
+pub const DAEMON_SET: Kind = Kind::namespaced("apps", "v1", "DaemonSet", "daemonsets");
 /// Replica sets.
 pub const REPLICA_SET: Kind = Kind::namespaced("apps", "v1", "ReplicaSet", "replicasets");
 /// Controller revisions.

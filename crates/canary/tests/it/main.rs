@@ -3,6 +3,7 @@
 
 mod configs;
 mod courses;
+mod daemon_sets;
 mod hooks;
 mod scalers;
 mod stage;

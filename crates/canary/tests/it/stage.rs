@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use weir_apiserver::{ApiServer, Event, Options, Selector, Store};
 use weir_object::{Kind, path};
 use weir_runtime::http::{Http, HttpError, Request, Response, Transport};
-use weir_runtime::kinds::{CRD, DEPLOYMENT, EVENT, HTTP_ROUTE, NAMESPACE};
+use weir_runtime::kinds::{CRD, DAEMON_SET, DEPLOYMENT, EVENT, HTTP_ROUTE, NAMESPACE};
 use weir_runtime::{Context, SharedClock, VirtualClock};
 
 pub(crate) const CANARY: Kind = weir_api::canary::KIND;
@@ -133,6 +133,7 @@ impl Stage {
             Arc::clone(&broken),
         ));
         tokio::spawn(gateway(store.as_manager("gateway")));
+        tokio::spawn(daemons(store.as_manager("kube-controller-manager")));
         let prometheus = Prometheus(Arc::new(Mutex::new(told)));
         let mut stage = Self {
             store,
@@ -416,6 +417,32 @@ async fn pods(store: Store, broken: Arc<Mutex<BTreeSet<String>>>) {
         );
         // It may be gone by now.
         let _ = store.patch_status(&DEPLOYMENT, ns, name, status);
+    }
+}
+
+/// Makes DaemonSets ready on three nodes, or on none where they want a label that no node has.
+async fn daemons(store: Store) {
+    let mut watch = store
+        .watch(&DAEMON_SET, None, &Selector::default(), None)
+        .expect("a watch");
+    while let Some(Ok(event)) = watch.next().await {
+        let (Event::Added(object) | Event::Modified(object)) = event else {
+            continue;
+        };
+        let generation = object["metadata"]["generation"].clone();
+        if object["status"]["observedGeneration"] == generation {
+            continue;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let selector = &object["spec"]["template"]["spec"]["nodeSelector"];
+        let parked = selector.get("flagger.app/scale-to-zero").is_some();
+        let pods = if parked { 0 } else { 3 };
+        let status = json!({"status": {"observedGeneration": generation,
+            "desiredNumberScheduled": pods, "currentNumberScheduled": pods, "numberMisscheduled": 0,
+            "updatedNumberScheduled": pods, "numberReady": pods, "numberAvailable": pods}});
+        let name = object["metadata"]["name"].as_str().unwrap_or_default();
+        // It may be gone by now.
+        let _ = store.patch_status(&DAEMON_SET, "demo", name, status);
     }
 }
 

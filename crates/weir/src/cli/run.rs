@@ -100,7 +100,9 @@ fn address(text: &str) -> Result<SocketAddr, String> {
         Some(port) => format!("0.0.0.0:{port}"),
         None => text.to_owned(),
     };
-    given.parse().map_err(|_| "give it as HOST:PORT or :PORT".to_owned())
+    given
+        .parse()
+        .map_err(|_| "give it as HOST:PORT or :PORT".to_owned())
 }
 
 /// A label selector that can be read.
