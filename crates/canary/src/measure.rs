@@ -25,6 +25,7 @@ use weir_runtime::{ApiClient, Secret, Store};
 
 use crate::accept::{template_key, window_text};
 use crate::names::Names;
+use crate::workload::Workload;
 
 /// The most bytes of an answer that are read.
 const ANSWER_LIMIT: usize = 4 << 20;
@@ -32,6 +33,19 @@ const ANSWER_LIMIT: usize = 4 << 20;
 /// The labels of the requests a target's own pods served, as Prometheus' Kubernetes discovery names
 /// them. The pattern is that of a Deployment's pods; it does not match its primary's.
 const PODS: &str = r#"kubernetes_namespace="{{ namespace }}",kubernetes_pod_name=~"{{ target }}-[0-9a-zA-Z]+(-[0-9a-zA-Z]+)""#;
+
+/// The same for a DaemonSet, whose pods have one part behind its name.
+const DAEMON_PODS: &str =
+    r#"kubernetes_namespace="{{ namespace }}",kubernetes_pod_name=~"{{ target }}-[0-9a-zA-Z]+""#;
+
+/// A built-in query about the pods of the target's kind.
+fn about(query: &str, spec: &Spec) -> String {
+    let pods = match Workload::of(spec) {
+        Workload::Deployment => PODS,
+        Workload::DaemonSet => DAEMON_PODS,
+    };
+    query.replace("PODS", pods)
+}
 
 /// Asks for measurements.
 #[derive(Clone)]
@@ -111,7 +125,7 @@ impl Measurer {
             interval: Some(GoDuration(format!("{seconds}s"))),
             ..Metric::default()
         };
-        let query = COUNT.replace("PODS", PODS);
+        let query = about(COUNT, spec);
         match self.ask_default(spec, names, &metric, &query).await {
             Ok(Answer::Value(value, _)) => Some(value),
             Ok(Answer::NoData(_)) => None,
@@ -126,7 +140,7 @@ impl Measurer {
         let built_in = built_in(metric);
         let answer = match built_in {
             Some((query, _, factor)) => self
-                .ask_default(spec, names, metric, &query.replace("PODS", PODS))
+                .ask_default(spec, names, metric, &about(query, spec))
                 .await
                 .map(|answer| scaled(answer, factor)),
             None => match &metric.query {
@@ -465,6 +479,17 @@ mod tests {
             let query = render("rate(x[{{ interval }}])", &names(), &metric);
             assert_eq!(query.as_deref(), Ok("rate(x[1m])"));
         }
+    }
+
+    #[test]
+    fn a_daemon_sets_pods_are_found_and_its_primarys_are_not() {
+        let mut spec = Spec::default();
+        assert!(about(COUNT, &spec).contains(PODS));
+        spec.target_ref.kind = weir_api::canary::TargetKind::DaemonSet;
+        let metric = metric("request-success-rate");
+        let query = render(&about(COUNT, &spec), &names(), &metric).expect("renders");
+        // Anchored: the primary's pods have one part more.
+        assert!(query.contains(r#"pod_name=~"app-[0-9a-zA-Z]+""#), "{query}");
     }
 
     #[test]

@@ -49,7 +49,8 @@ pub(crate) async fn install(context: &Context) -> Result<(), ApiFailure> {
     let kind = Kind::cluster("storage.k8s.io", "v1", "StorageClass", "storageclasses");
     create(&api, &kind, storage).await?;
     let node = Object(json!({
-        "apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE},
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": NODE, "labels": {
+            "kubernetes.io/hostname": NODE, "kubernetes.io/os": "linux"}},
         "status": {
             "conditions": [{"type": "Ready", "status": "True", "reason": "SandboxReady"}],
             "nodeInfo": {"kubeletVersion": "sandbox", "operatingSystem": "linux"},

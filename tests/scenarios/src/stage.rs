@@ -11,7 +11,7 @@ use weir::leaders::{self, Seats, Standings};
 use weir_apiserver::ApiServer;
 use weir_object::{Key, Kind, Object};
 use weir_runtime::http::Request;
-use weir_runtime::kinds::{DEPLOYMENT, EVENT, HTTP_ROUTE};
+use weir_runtime::kinds::{DAEMON_SET, DEPLOYMENT, EVENT, HTTP_ROUTE};
 use weir_runtime::lease::{LEASE, Terms};
 use weir_runtime::{ApiClient, Caches, Context, Gate, SharedClock, VirtualClock, Write};
 use weir_sandbox::{Load, Sandbox};
@@ -416,8 +416,8 @@ impl Stage {
     }
 
     /// The image that a Deployment's template names.
-    pub async fn image(&self, deployment: &str) -> String {
-        let object = self.get(&DEPLOYMENT, deployment).await.unwrap_or_default();
+    pub async fn image(&self, workload: &str) -> String {
+        let object = self.workload(workload).await;
         object
             .text(&["spec", "template", "spec", "containers", "0", "image"])
             .to_owned()
@@ -433,9 +433,27 @@ impl Stage {
             .to_owned()
     }
 
-    /// The replicas that a Deployment asks for.
-    pub async fn replicas(&self, deployment: &str) -> u64 {
-        let object = self.get(&DEPLOYMENT, deployment).await.unwrap_or_default();
+    /// The Deployment or else the DaemonSet of this name.
+    async fn workload(&self, name: &str) -> Object {
+        match self.get(&DEPLOYMENT, name).await {
+            Some(object) => object,
+            None => self.get(&DAEMON_SET, name).await.unwrap_or_default(),
+        }
+    }
+
+    /// The pods that a workload asks for; a DaemonSet for one on each node, or none while it is parked.
+    pub async fn replicas(&self, workload: &str) -> u64 {
+        let object = self.workload(workload).await;
+        if object.kind() == DAEMON_SET.kind {
+            let at = [
+                "spec",
+                "template",
+                "spec",
+                "nodeSelector",
+                "flagger.app/scale-to-zero",
+            ];
+            return u64::from(object.get(&at).is_none());
+        }
         let replicas = object.get(&["spec", "replicas"]);
         replicas.and_then(Value::as_u64).unwrap_or_default()
     }

@@ -8,6 +8,8 @@ struct Example {
     canary: &'static str,
     /// What stands beside it in Git.
     beside: Option<(&'static str, &'static str)>,
+    /// What stands in Git instead of the Deployment.
+    instead: Option<&'static str>,
     /// The most of all requests that may fail in the rollback, in percent.
     failing: u64,
 }
@@ -16,6 +18,7 @@ async fn deploy(stage: &Stage, example: &Example) {
     stage.push_image("1.0.0", "0").await;
     let mut files = app_manifests(|path, text| match (path, example.beside) {
         ("app/canary.yaml", _) => example.canary.to_owned(),
+        ("app/deployment.yaml", _) => example.instead.map_or(text, str::to_owned),
         ("app/kustomization.yaml", Some((name, _))) => format!("{text}  - {name}\n"),
         _ => text,
     });
@@ -127,6 +130,19 @@ async fn gated() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn daemonset() {
+    plays(Example {
+        canary: include_str!("../../../../examples/canary/daemonset/canary.yaml"),
+        instead: Some(include_str!(
+            "../../../../examples/canary/daemonset/daemonset.yaml"
+        )),
+        failing: 20,
+        ..Example::default()
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn hpa() {
     plays(Example {
         canary: include_str!("../../../../examples/canary/hpa/canary.yaml"),
@@ -135,6 +151,7 @@ async fn hpa() {
             include_str!("../../../../examples/canary/hpa/hpa.yaml"),
         )),
         failing: 20,
+        ..Example::default()
     })
     .await;
 }
@@ -161,6 +178,7 @@ async fn keda() {
             include_str!("../../../../examples/canary/keda/scaledobject.yaml"),
         )),
         failing: 20,
+        ..Example::default()
     };
     plays_on(stage, example).await;
 }
