@@ -169,6 +169,61 @@ pub(crate) fn window_text(metric: &Metric) -> String {
     given.map_or_else(|| "1m".to_owned(), ToString::to_string)
 }
 
+/// What of a target's kind can't be done.
+fn target(spec: &Spec) -> Option<Refusal> {
+    let no = |reason, field: &str, message: &str| {
+        Some(Refusal {
+            reason,
+            field: field.to_owned(),
+            message: message.to_owned(),
+        })
+    };
+    let (kind, version) = (spec.target_ref.kind, spec.target_ref.api_version.as_str());
+    let known = match kind {
+        TargetKind::Deployment | TargetKind::DaemonSet => version.starts_with("apps/"),
+        TargetKind::Service => version == "v1",
+    };
+    if !known {
+        let kinds =
+            "only a Deployment or DaemonSet of `apps/v1` and a Service of `v1` are supported";
+        return no(UNSUPPORTED, "targetRef", kinds);
+    }
+    if kind != TargetKind::Deployment && spec.autoscaler_ref.is_some() {
+        let none = "only a Deployment is scaled; remove the field";
+        return no(UNSUPPORTED, "autoscalerRef", none);
+    }
+    if kind != TargetKind::Service {
+        return None;
+    }
+    if spec.apex_name() != spec.target_ref.name {
+        let same = "the Service that is released is the one that users call; remove the field";
+        return no("Invalid", "service.name", same);
+    }
+    let pods = "whose pods a Service leads to is not known, so their requests can't be told apart";
+    let metrics = spec.analysis.metrics.iter().enumerate();
+    let mut by_pods = metrics.filter(|(_, metric)| is_built_in(metric));
+    if let Some((i, _)) = by_pods.next() {
+        let message = format!("{pods}; use a MetricTemplate");
+        return no(UNSUPPORTED, &format!("analysis.metrics[{i}]"), &message);
+    }
+    let counts = |step: &weir_api::canary::AnalysisStep| step.min_requests.is_some_and(|n| n > 0);
+    spec.analysis.steps.iter().any(counts).then_some(())?;
+    no(
+        UNSUPPORTED,
+        "analysis.steps[].minRequests",
+        &format!("{pods}; remove the field"),
+    )
+}
+
+/// Whether a metric is one of the built-in checks, which count the requests of pods.
+fn is_built_in(metric: &Metric) -> bool {
+    matches!(
+        metric.name.as_str(),
+        "request-success-rate" | "request-duration"
+    ) && metric.template_ref.is_none()
+        && metric.query.as_deref().unwrap_or_default().is_empty()
+}
+
 fn unsupported(spec: &Spec, options: &Options) -> Option<Refusal> {
     let no = |field: &str, message: String| {
         Some(Refusal {
@@ -201,15 +256,8 @@ fn unsupported(spec: &Spec, options: &Options) -> Option<Refusal> {
             }
         }
     }
-    if spec.target_ref.kind == TargetKind::Service
-        || !spec.target_ref.api_version.starts_with("apps/")
-    {
-        let kinds = "only a Deployment or a DaemonSet of `apps/v1` is supported";
-        return no("targetRef", kinds.to_owned());
-    }
-    if spec.target_ref.kind == TargetKind::DaemonSet && spec.autoscaler_ref.is_some() {
-        let none = "a DaemonSet has as many pods as there are nodes for; remove the field";
-        return no("autoscalerRef", none.to_owned());
+    if let Some(refusal) = target(spec) {
+        return Some(refusal);
     }
     let service = spec.service.as_ref();
     let asks = |f: fn(&weir_api::canary::Service) -> bool| service.is_some_and(f);
@@ -475,6 +523,12 @@ mod tests {
                 json!("Service"),
                 "Unsupported",
                 "targetRef",
+            ),
+            (
+                &["targetRef"],
+                json!({"apiVersion": "v1", "kind": "Service", "name": "other"}),
+                "Unsupported",
+                "analysis.metrics[0]",
             ),
             (
                 &["service", "retries"],

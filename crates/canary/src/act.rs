@@ -17,6 +17,7 @@ use crate::observe::Facts;
 use crate::route::Lead;
 use crate::service::{Role, unchanged};
 use crate::template::Stored;
+use crate::workload::{self, Workload};
 use crate::{Options, scaler, template};
 
 /// What the test of a JSON patch is about; see [`unchanged`].
@@ -54,6 +55,9 @@ impl Actor {
                 self.store(facts, revision, *source).await?;
             }
             Effect::PruneTemplates => self.prune(facts).await?,
+            Effect::ApplyServices if facts.workload == Workload::Service => {
+                self.lead_canary(facts).await?;
+            }
             Effect::ApplyServices => {
                 for (role, live) in [
                     (Role::Canary, &facts.apex_canary),
@@ -106,7 +110,12 @@ impl Actor {
     /// The object as it is on the server, if nobody changed what was observed of it.
     async fn fresh(&self, kind: &Kind, seen: &Object) -> Result<Object, Failure> {
         let live = self.api.get(kind, &seen.key()).await?;
-        live.filter(|live| live.uid() == seen.uid() && live.generation() == seen.generation())
+        // Kinds whose every change counts have no generations.
+        let same = |live: &Object| match seen.generation() {
+            0 => live.resource_version() == seen.resource_version(),
+            generation => live.generation() == generation,
+        };
+        live.filter(|live| live.uid() == seen.uid() && same(live))
             .ok_or_else(|| Failure::Moved(seen.reference().to_string()))
     }
 
@@ -217,6 +226,18 @@ impl Actor {
         Ok(())
     }
 
+    /// The canary's Service leads where the target, which is a Service too, does now.
+    async fn lead_canary(&self, facts: &Facts) -> Result<(), Failure> {
+        let gone = || Failure::Moved("the target".to_owned());
+        let wanted = facts.live_template.as_ref().ok_or_else(gone)?;
+        let name = &facts.names.apex_canary;
+        let write = match facts.apex_canary.as_deref() {
+            Some(live) => Write::Json(workload::lead(live, wanted)),
+            None => Write::Create(workload::service(&facts.canary, name, wanted)),
+        };
+        self.put(&SERVICE, &facts.names.key(name), write).await
+    }
+
     async fn release_apex(&self, facts: &Facts) -> Result<(), Failure> {
         let maker = facts.services(label(facts)?);
         let key = facts.names.key(&facts.names.apex);
@@ -241,6 +262,10 @@ impl Actor {
     ) -> Result<(), Failure> {
         let target = observed(facts.target.as_ref(), "the target")?;
         let stored = stored(facts, revision)?;
+        if facts.workload == Workload::Service {
+            let made = workload::service(&facts.canary, &facts.names.primary, stored.template);
+            return self.put(&SERVICE, &made.key(), Write::Create(made)).await;
+        }
         self.bring_configs(facts, stored).await?;
         let made = primary(
             facts.workload,
@@ -262,6 +287,11 @@ impl Actor {
     async fn replace_template(&self, facts: &Facts, revision: &str) -> Result<(), Failure> {
         let seen = observed(facts.primary.as_ref(), "the primary")?;
         let stored = stored(facts, revision)?;
+        if facts.workload == Workload::Service {
+            let live = self.fresh(&SERVICE, seen).await?;
+            let write = Write::Json(workload::lead(&live, stored.template));
+            return self.put(&SERVICE, &live.key(), write).await;
+        }
         // Its configuration first: pods that start meanwhile start with what is to come, and those
         // that run have read theirs.
         self.bring_configs(facts, stored).await?;

@@ -240,7 +240,7 @@ pub(crate) fn primary(
         .collect();
     let mut spec = match workload {
         Workload::Deployment => json!({"replicas": replicas}),
-        Workload::DaemonSet => json!({}),
+        Workload::DaemonSet | Workload::Service => json!({}),
     };
     for field in workload.followed() {
         if let Some(value) = target.get(&["spec", field]) {

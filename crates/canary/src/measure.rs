@@ -41,7 +41,8 @@ const DAEMON_PODS: &str =
 /// A built-in query about the pods of the target's kind.
 fn about(query: &str, spec: &Spec) -> String {
     let pods = match Workload::of(spec) {
-        Workload::Deployment => PODS,
+        // Whose pods a Service leads to is not known: such a check is refused.
+        Workload::Deployment | Workload::Service => PODS,
         Workload::DaemonSet => DAEMON_PODS,
     };
     query.replace("PODS", pods)

@@ -72,6 +72,7 @@ impl Stores {
         match kind {
             Workload::Deployment => &self.deployments,
             Workload::DaemonSet => &self.daemon_sets,
+            Workload::Service => &self.services,
         }
     }
 }
@@ -133,6 +134,7 @@ impl Facts {
             service: spec.service.clone().unwrap_or_default(),
             label: target
                 .as_ref()
+                .filter(|_| workload != Workload::Service)
                 .and_then(|t| Label::of(t, &options.selector_labels)),
             primary: workloads.get(&names.key(&names.primary)),
             live_template: target.as_ref().and_then(|t| workload.template(t)),
@@ -198,6 +200,9 @@ impl Facts {
     /// The template that the primary was made from, as far as its own tells.
     pub(crate) fn baseline(&self) -> Option<Value> {
         let template = self.workload.template(self.primary.as_ref()?)?;
+        if self.workload == Workload::Service {
+            return Some(template);
+        }
         let is_copy = |config: &Config| self.configs.is_copy(config);
         Some(baseline_template(&template, self.label.as_ref()?, is_copy))
     }
@@ -232,6 +237,22 @@ impl Facts {
         })
     }
 
+    /// The pieces around a Service that is released: the canary's leads where the target does now, the
+    /// primary's is the primary, and the apex is the target itself.
+    fn led(&self) -> (Piece, Piece, Apex) {
+        let apex = if self.canary.is_deleting() {
+            Apex::Target
+        } else {
+            Apex::Primary
+        };
+        let canary = match (self.apex_canary.as_deref(), &self.live_template) {
+            (None, _) => Piece::Absent,
+            (Some(live), wanted) if self.workload.template(live) == *wanted => Piece::Current,
+            _ => Piece::Differs,
+        };
+        (canary, Piece::Current, apex)
+    }
+
     /// What of the Canary can't be done, beside what its spec alone tells.
     fn refusal(&self, stores: &Stores, options: &Options, routed: bool) -> Option<Refusal> {
         let invalid = |field: &str, message: String| Refusal {
@@ -244,7 +265,7 @@ impl Facts {
         {
             return Some(refusal);
         }
-        if self.target.is_some() && self.label.is_none() {
+        if self.target.is_some() && self.label.is_none() && self.workload != Workload::Service {
             return Some(invalid(
                 "targetRef",
                 format!(
@@ -381,6 +402,7 @@ impl Facts {
             kind: self.workload.kind().kind.to_string(),
             name: object.name().to_owned(),
             revision: self.target_revision(),
+            scales: self.workload.scales(),
             replicas: self.workload.replicas(object),
             claimed,
             available: self.workload.available(object),
@@ -391,11 +413,17 @@ impl Facts {
         });
         // One that is going serves no longer; a new one can be made when it is gone.
         let primary = self.primary.as_ref().and_then(|object| {
-            let label = self.label.as_ref()?;
             let runs = |revision| {
                 let stored = stored(revision)?;
-                Some(self.configs.hold(&stored.configs()) && runs(object, stored, label))
+                let same = match &self.label {
+                    Some(label) => runs(object, stored, label),
+                    None => self.workload.template(object).as_ref() == Some(stored.template),
+                };
+                Some(self.configs.hold(&stored.configs()) && same)
             };
+            if self.label.is_none() && self.workload != Workload::Service {
+                return None;
+            }
             Some(Primary {
                 name: object.name().to_owned(),
                 replicas: self.workload.replicas(object),
@@ -412,6 +440,7 @@ impl Facts {
             })
         });
         let (canary_service, primary_service, apex) = match &self.label {
+            None if self.workload == Workload::Service => self.led(),
             None => (Piece::Absent, Piece::Absent, Apex::Other),
             Some(label) => {
                 let maker = self.services(label);

@@ -2,6 +2,9 @@
 //! there are to be, whether a rollout is through, and how pods are taken away and brought back. Pure:
 //! values in, values out.
 //!
+//! A Service that is released stands for pods that somebody else runs: what changes is where it leads.
+//! Its revision is its spec, less what the API server assigns; nothing is taken away between runs.
+//!
 //! A DaemonSet has no number of pods: it is parked by a node selector that no node meets. The selector
 //! is never part of a revision, so a parked target is the same revision as one that runs, and what is
 //! made from it is never parked itself.
@@ -11,10 +14,10 @@ use weir_api::canary::{Spec, TargetKind};
 use weir_object::{Kind, Object, path};
 use weir_rollout::Readiness;
 use weir_runtime::Write;
-use weir_runtime::kinds::{DAEMON_SET, DEPLOYMENT};
+use weir_runtime::kinds::{DAEMON_SET, DEPLOYMENT, SERVICE};
 
-use crate::deployment::{self, count, replicas};
-use crate::service::unchanged;
+use crate::deployment::{self, count, owner, replicas};
+use crate::service::{marks, unchanged};
 
 /// The node selector that parks a DaemonSet: no node has this label.
 pub(crate) const PARKED: &str = "flagger.app/scale-to-zero";
@@ -27,21 +30,25 @@ const SELECTOR: [&str; 5] = ["spec", "template", "spec", "nodeSelector", PARKED]
 pub(crate) enum Workload {
     Deployment,
     DaemonSet,
+    Service,
 }
 
 impl Workload {
-    /// That of a target; one that is refused is taken for a Deployment.
+    /// That of a target.
     pub(crate) fn of(spec: &Spec) -> Self {
         match spec.target_ref.kind {
             TargetKind::DaemonSet => Self::DaemonSet,
-            TargetKind::Deployment | TargetKind::Service => Self::Deployment,
+            TargetKind::Deployment => Self::Deployment,
+            TargetKind::Service => Self::Service,
         }
     }
 
     pub(crate) fn kind(self) -> &'static Kind {
         static DEPLOYMENTS: Kind = DEPLOYMENT;
         static DAEMON_SETS: Kind = DAEMON_SET;
+        static SERVICES: Kind = SERVICE;
         match self {
+            Self::Service => &SERVICES,
             Self::Deployment => &DEPLOYMENTS,
             Self::DaemonSet => &DAEMON_SETS,
         }
@@ -58,11 +65,15 @@ impl Workload {
                 "strategy",
             ],
             Self::DaemonSet => &["minReadySeconds", "revisionHistoryLimit", "updateStrategy"],
+            Self::Service => &[],
         }
     }
 
-    /// The pod template, as it is when pods are to run.
+    /// What a revision is of: the pod template as it is when pods are to run, or a Service's spec.
     pub(crate) fn template(self, object: &Object) -> Option<Value> {
+        if self == Self::Service {
+            return object.get(&["spec"]).map(service_spec);
+        }
         let mut template = object.get(&["spec", "template"])?.clone();
         if self == Self::DaemonSet {
             path::remove(&mut template, &["spec", "nodeSelector", PARKED]);
@@ -75,7 +86,13 @@ impl Workload {
         match self {
             Self::Deployment => replicas(object),
             Self::DaemonSet => u32::from(object.get(&SELECTOR).is_none()),
+            Self::Service => 1,
         }
+    }
+
+    /// Whether pods can be taken away and brought back.
+    pub(crate) fn scales(self) -> bool {
+        self != Self::Service
     }
 
     /// How many pods are able to serve.
@@ -83,6 +100,7 @@ impl Workload {
         match self {
             Self::Deployment => count(object, &["status", "availableReplicas"]),
             Self::DaemonSet => count(object, &["status", "numberAvailable"]),
+            Self::Service => 1,
         }
     }
 
@@ -91,6 +109,7 @@ impl Workload {
         match self {
             Self::Deployment => deployment::readiness(object, threshold),
             Self::DaemonSet => daemon_set_readiness(object, threshold),
+            Self::Service => Readiness::Ready,
         }
     }
 
@@ -114,12 +133,13 @@ impl Workload {
             },
             // A node selector has one owner as a whole: an apply of one label would drop the others.
             Self::DaemonSet => Write::Json(Value::Array(parking(live, to == 0))),
+            Self::Service => Write::Json(json!([unchanged(live)])),
         }
     }
 
     /// Whether `manager` co-owns what pods are taken away by, or need not.
     pub(crate) fn is_claimed(self, live: &Object, manager: &str) -> bool {
-        if self == Self::DaemonSet {
+        if self != Self::Deployment {
             return true;
         }
         let managers = live.get(&["metadata", "managedFields"]);
@@ -132,6 +152,14 @@ impl Workload {
 
     /// What of a target makes it impossible to release, with the field.
     pub(crate) fn fault(self, target: &Object) -> Option<String> {
+        let service_type = target.text(&["spec", "type"]);
+        if self == Self::Service && service_type == "ExternalName" {
+            return Some(
+                "the Service's `spec.type` is ExternalName, which no traffic can be shared by; give \
+                 it a selector"
+                    .to_owned(),
+            );
+        }
         let strategy = target.text(&["spec", "updateStrategy", "type"]);
         (self == Self::DaemonSet && !matches!(strategy, "" | "RollingUpdate")).then(|| {
             format!(
@@ -140,6 +168,71 @@ impl Workload {
             )
         })
     }
+}
+
+/// Fields of a Service that the API server assigns, and that no two Services can share.
+const ASSIGNED: [&str; 5] = [
+    "clusterIP",
+    "clusterIPs",
+    "ipFamilies",
+    "ipFamilyPolicy",
+    "healthCheckNodePort",
+];
+
+/// A Service's spec less what the API server assigns; that it has no address of its own is kept.
+fn service_spec(spec: &Value) -> Value {
+    let mut out = spec.clone();
+    let headless = path::text(spec, &["clusterIP"]) == "None";
+    for field in ASSIGNED {
+        path::remove(&mut out, &[field]);
+    }
+    if headless {
+        path::set(&mut out, &["clusterIP"], "None".into());
+    }
+    let ports = path::get_mut(&mut out, &["ports"]).and_then(Value::as_array_mut);
+    for port in ports.into_iter().flatten() {
+        path::remove(port, &["nodePort"]);
+    }
+    out
+}
+
+/// A Service that leads where a stored spec says.
+pub(crate) fn service(canary: &Object, name: &str, spec: &Value) -> Object {
+    let (labels, annotations) = marks(None);
+    Object(json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": name,
+            "namespace": canary.namespace(),
+            "labels": labels,
+            "annotations": annotations,
+            "ownerReferences": [owner(canary)],
+        },
+        "spec": spec,
+    }))
+}
+
+/// The JSON patch that makes a live Service lead where a stored spec says. What the API server
+/// assigned stays, and so does whose it is.
+pub(crate) fn lead(live: &Object, spec: &Value) -> Value {
+    let mut ops = vec![unchanged(live)];
+    let fields = |value: Option<&Value>| -> Vec<String> {
+        let map = value.and_then(Value::as_object);
+        map.into_iter().flatten().map(|(k, _)| k.clone()).collect()
+    };
+    for field in fields(live.get(&["spec"])) {
+        if spec.get(&field).is_none() && !ASSIGNED.contains(&field.as_str()) {
+            ops.push(json!({"op": "remove", "path": format!("/spec/{field}")}));
+        }
+    }
+    for field in fields(Some(spec)) {
+        if !ASSIGNED.contains(&field.as_str()) {
+            let at = format!("/spec/{field}");
+            ops.push(json!({"op": "add", "path": at, "value": spec[&field]}));
+        }
+    }
+    Value::Array(ops)
 }
 
 /// The JSON patch that parks a DaemonSet or lets it run.
@@ -232,6 +325,32 @@ mod tests {
         live.set(&SELECTOR, "true".into());
         let go_on = json!({"op": "remove", "path": AT});
         assert_eq!(written(&live, 1), json!([version, go_on]));
+    }
+
+    #[test]
+    fn what_a_service_was_assigned_is_no_revision_and_stays() {
+        let ports = |node_port: u32| json!([{"port": 80, "nodePort": node_port}]);
+        let live = Object(json!({"metadata": {"resourceVersion": "7"}, "spec": {
+            "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"], "selector": {"app": "a"},
+            "externalName": "x", "ports": ports(30001)}}));
+        let stored = Workload::Service.template(&live).expect("a spec");
+        let mut other = live.clone();
+        other.set(&["spec", "clusterIP"], "10.0.0.2".into());
+        other.set(&["spec", "ports"], ports(30002));
+        assert_eq!(Workload::Service.template(&other), Some(stored));
+        let wanted = json!({"selector": {"app": "b"}, "ports": [{"port": 80}]});
+        assert_eq!(
+            lead(&live, &wanted),
+            json!([
+                {"op": "test", "path": "/metadata/resourceVersion", "value": "7"},
+                {"op": "remove", "path": "/spec/externalName"},
+                {"op": "add", "path": "/spec/selector", "value": {"app": "b"}},
+                {"op": "add", "path": "/spec/ports", "value": [{"port": 80}]},
+            ])
+        );
+        let headless = Object(json!({"spec": {"clusterIP": "None", "clusterIPs": ["None"]}}));
+        let kept = Workload::Service.template(&headless);
+        assert_eq!(kept, Some(json!({"clusterIP": "None"})));
     }
 
     #[test]

@@ -76,7 +76,12 @@ fn borrowed_by(canary: &Object, object: &Object) -> Option<&'static [&'static st
         {
             Some(&["spec", "template", "spec", "nodeSelector", PARKED])
         }
-        ("", "Service") if serving && object.name() == apex => Some(&["spec", "selector"]),
+        // Where a Service is what is released, its selector is what changes.
+        ("", "Service")
+            if serving && object.name() == apex && target_field("kind") != "Service" =>
+        {
+            Some(&["spec", "selector"])
+        }
         ("gateway.networking.k8s.io", "HTTPRoute") if serving && object.name() == apex => {
             Some(&["spec", "rules"])
         }
@@ -129,6 +134,20 @@ mod tests {
             let found = [&deployment, &service, &route].map(|o| borrowed_fields(&canaries, o));
             assert_eq!([&found[0], &found[1], &found[2]], expected);
         }
+    }
+
+    #[test]
+    fn of_a_service_that_is_released_nothing_is_borrowed() {
+        let status = json!({"phase": "Succeeded", "lastPromotedSpec": "v1:a"});
+        let service = object("v1", "Service", "demo", "web");
+        let mut canary = canary(&status);
+        assert_eq!(
+            borrowed_fields(std::slice::from_ref(&canary), &service).len(),
+            1
+        );
+        let target = json!({"apiVersion": "v1", "kind": "Service", "name": "web"});
+        canary.set(&["spec", "targetRef"], target);
+        assert!(borrowed_fields(&[canary], &service).is_empty());
     }
 
     #[test]

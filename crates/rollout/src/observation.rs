@@ -94,6 +94,8 @@ pub struct Target {
     pub name: String,
     /// The revision of its live template.
     pub revision: Revision,
+    /// Whether its pods can be taken away between runs; those behind a Service are somebody else's.
+    pub scales: bool,
     /// `spec.replicas`.
     pub replicas: u32,
     /// Whether this canary co-owns `spec.replicas`.

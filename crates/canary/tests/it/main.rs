@@ -6,6 +6,7 @@ mod courses;
 mod daemon_sets;
 mod hooks;
 mod scalers;
+mod services;
 mod stage;
 mod story;
 mod trouble;

@@ -315,7 +315,8 @@ impl Way<'_> {
         if self.paused() == Some(false) {
             return Some(act(Effect::PauseScaler { paused: true }));
         }
-        (self.target.replicas > 0).then(|| act(Effect::ScaleTarget { replicas: 0 }))
+        (self.target.scales && self.target.replicas > 0)
+            .then(|| act(Effect::ScaleTarget { replicas: 0 }))
     }
 
     /// The target has pods: enough for a share of traffic, as many as the primary serves it with.

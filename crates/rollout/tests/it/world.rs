@@ -227,6 +227,7 @@ impl World {
                 name: "app".to_owned(),
                 revision: revision(pods.revision),
                 replicas: pods.replicas,
+                scales: true,
                 claimed: self.claimed,
                 available: available(pods),
                 readiness: readiness(pods),
