@@ -38,9 +38,10 @@ gen: check-tools ## write the generated files: crds/ and the chart's, docs/cli.m
 fmt: ## format the code
 	$(CARGO) fmt --all
 
-bench: check-tools ## measure: demo time and memory, sandbox start, the API beside a real control plane
+bench: check-tools ## measure: demo time and memory, sandbox start, the API beside a real control plane, many Canaries
 	./tests/bench/run
 	./tests/bench/api
+	./tests/bench/canaries
 
 sweep: check-tools ## every fault at every position of a Canary's life; writes the table of docs/reliability.md
 	$(CARGO) build --locked -p weir-sweep

@@ -21,6 +21,7 @@ mod deployment;
 mod failure;
 mod fights;
 mod hooks;
+mod index;
 mod keep;
 mod measure;
 mod names;

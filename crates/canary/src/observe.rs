@@ -48,9 +48,9 @@ pub(crate) struct Stores {
 
 impl Stores {
     pub(crate) fn of(context: &Context) -> Self {
-        let watch = |kind| context.caches.watch(WatchOf::all(kind));
+        let watch = |kind| context.caches.watch(around(kind));
         Self {
-            canaries: context.caches.watch(context.own(&weir_api::canary::KIND)),
+            canaries: context.caches.watch(own(context)),
             deployments: watch(&DEPLOYMENT),
             daemon_sets: watch(&DAEMON_SET),
             services: watch(&SERVICE),
@@ -75,6 +75,20 @@ impl Stores {
             Workload::Service => &self.services,
         }
     }
+}
+
+/// A watch of the Canaries that are worked on here.
+pub(crate) fn own(context: &Context) -> WatchOf {
+    WatchOf {
+        projection: Projection::Text,
+        ..context.own(&weir_api::canary::KIND)
+    }
+}
+
+/// A watch of a kind that stands around Canaries. There are many objects for each, and all but a few
+/// rest: they are kept as text.
+pub(crate) fn around(kind: &Kind) -> WatchOf {
+    WatchOf::projected(kind, Projection::Text)
 }
 
 /// A watch of what objects are called and in which version they are.
@@ -119,7 +133,9 @@ impl Facts {
         let workloads = stores.workloads(workload);
         let target = workloads.get(&names.key(&names.target));
         let service = |name: &str| stores.services.get(&names.key(name));
-        let records = stores.revisions.list_in(&names.namespace);
+        let records = stores
+            .revisions
+            .list_named(&names.namespace, &format!("{}-", names.canary));
         let scaler = |suffix: &str| {
             let asked = spec.autoscaler_ref.as_ref()?;
             let store = match asked.kind {

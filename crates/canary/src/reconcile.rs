@@ -22,7 +22,7 @@ use weir_runtime::kinds::{
 };
 use weir_runtime::{
     ApiClient, Change, Context, Controller, ControllerOptions, EventKind, Outcome, Projection,
-    Reconciler, Recorder, SharedClock, WatchOf, patch_status,
+    Reconciler, Recorder, SharedClock, patch_status,
 };
 
 use crate::act::Actor;
@@ -31,8 +31,9 @@ use crate::contents::Contents;
 use crate::failure::Failure;
 use crate::fights::Fights;
 use crate::hooks::{Asker, Everybody, Question, Teller, Told, anybody, details};
+use crate::index::{Around, Index};
 use crate::measure::Measurer;
-use crate::observe::{Facts, Stores, metadata_of, turn};
+use crate::observe::{Facts, Stores, around, metadata_of, own, turn};
 use crate::scaler::{HPA, SCALED_OBJECT};
 use crate::telemetry::Telemetry;
 use crate::{Options, accept, status};
@@ -89,13 +90,10 @@ pub fn controller(context: &Context, options: Options) -> Controller {
         fights: Fights::default(),
         places: Mutex::new(()),
     };
-    let about = |names: fn(&Object) -> Vec<String>| {
-        let canaries = stores.canaries.clone();
-        move |change: &Change| {
-            let here = canaries.list_in(&change.key.namespace);
-            let concerned = here.iter().filter(|c| names(c).contains(&change.key.name));
-            concerned.map(|c| c.key()).collect()
-        }
+    let index = Index::of(&stores.canaries);
+    let about = |around: Around| {
+        let index = index.clone();
+        move |change: &Change| index.concerned(around, &change.key)
     };
     let refers = |make: fn(String) -> Config| {
         let stores = stores.clone();
@@ -118,19 +116,19 @@ pub fn controller(context: &Context, options: Options) -> Controller {
         }
     };
     let canaries = stores.canaries.clone();
-    Controller::new(context, "canary", &weir_api::canary::KIND, reconciler, run)
+    Controller::over(context, "canary", own(context), reconciler, run)
         .managed_by(FLAGGER)
         .freezes()
-        .also(WatchOf::all(&DEPLOYMENT), about(workloads))
-        .also(WatchOf::all(&DAEMON_SET), about(workloads))
-        .also(WatchOf::all(&SERVICE), about(services))
-        .perhaps(WatchOf::all(&HTTP_ROUTE), about(services))
-        .also(WatchOf::all(&HPA), about(scalers))
-        .perhaps(WatchOf::all(&SCALED_OBJECT), about(scalers))
+        .also(around(&DEPLOYMENT), about(Around::Workload))
+        .also(around(&DAEMON_SET), about(Around::Workload))
+        .also(around(&SERVICE), about(Around::Service))
+        .perhaps(around(&HTTP_ROUTE), about(Around::Service))
+        .also(around(&HPA), about(Around::Scaler))
+        .perhaps(around(&SCALED_OBJECT), about(Around::Scaler))
         .also(metadata_of(&CONFIG_MAP), refers(Config::Map))
         .also(metadata_of(&SECRET), refers(Config::Secret))
-        .owns(&CONTROLLER_REVISION, Projection::Full)
-        .also(WatchOf::all(accept::METRIC_TEMPLATE), move |change| {
+        .owns(&CONTROLLER_REVISION, Projection::Text)
+        .also(around(accept::METRIC_TEMPLATE), move |change| {
             let all = canaries.list();
             all.iter()
                 .filter(|c| measures_by(c, &change.key))
@@ -141,24 +139,6 @@ pub fn controller(context: &Context, options: Options) -> Controller {
 
 fn target(canary: &Object) -> String {
     canary.text(&["spec", "targetRef", "name"]).to_owned()
-}
-
-fn workloads(canary: &Object) -> Vec<String> {
-    let target = target(canary);
-    vec![format!("{target}-primary"), target]
-}
-
-fn services(canary: &Object) -> Vec<String> {
-    let apex = match canary.text(&["spec", "service", "name"]) {
-        "" => target(canary),
-        name => name.to_owned(),
-    };
-    vec![format!("{apex}-primary"), format!("{apex}-canary"), apex]
-}
-
-fn scalers(canary: &Object) -> Vec<String> {
-    let name = canary.text(&["spec", "autoscalerRef", "name"]);
-    vec![format!("{name}-primary"), name.to_owned()]
 }
 
 fn measures_by(canary: &Object, template: &Key) -> bool {
@@ -206,7 +186,7 @@ impl Reconciler for Canaries {
     async fn reconcile(&self, key: &Key) -> Outcome {
         self.telemetry.count(
             &key.namespace,
-            self.stores.canaries.list_in(&key.namespace).len(),
+            self.stores.canaries.count_in(&key.namespace),
         );
         let mut evidence = Evidence::default();
         for _ in 0..ROUNDS {

@@ -99,41 +99,41 @@ impl Telemetry {
         })
         .set(1);
         metrics.register(|registry| {
-            registry.register("flagger_info", "The version that runs.", info);
+            registry.register("flagger_info", "The version that runs", info);
             registry.register(
                 "flagger_canary_duration_seconds",
-                "How long a round of a run took to find out and decide.",
+                "How long a round of a run took to find out and decide",
                 own.rounds.clone(),
             );
             registry.register(
                 "flagger_canary_total",
-                "Canaries, by namespace.",
+                "Canaries, by namespace",
                 own.total.clone(),
             );
             registry.register(
                 "flagger_canary_status",
-                "The last known state of a Canary: 0 running, 1 well, 2 failed.",
+                "The last known state of a Canary: 0 running, 1 well, 2 failed",
                 own.status.clone(),
             );
             registry.register(
                 "flagger_canary_weight",
-                "A workload's share of traffic, in percent.",
+                "A workload's share of traffic, in percent",
                 own.weight.clone(),
             );
             registry.register(
                 "flagger_canary_metric_analysis",
-                "The last value of a Canary's metric.",
+                "The last value of a Canary's metric",
                 own.analysis.clone(),
             );
             // The encoder appends `_total`.
             registry.register(
                 "flagger_canary_successes",
-                "Promotions, by Canary.",
+                "Promotions, by Canary",
                 own.successes.clone(),
             );
             registry.register(
                 "flagger_canary_failures",
-                "Failed runs, by Canary.",
+                "Failed runs, by Canary",
                 own.failures.clone(),
             );
         });

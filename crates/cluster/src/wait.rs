@@ -10,7 +10,7 @@ use futures::stream::FuturesUnordered;
 use tokio::time::Instant;
 use weir_health::Health;
 use weir_object::{Kind, Object, ObjectRef};
-use weir_runtime::{Store, WatchOf};
+use weir_runtime::{Projection, Store, WatchOf};
 
 use crate::apply::{Action, Applied, Applier};
 use crate::failure::ClusterError;
@@ -155,7 +155,9 @@ impl Applier {
             let sight = if self.api.is_acting() {
                 Sight::Asked(kind)
             } else {
-                Sight::Watched(self.caches.watch(WatchOf::all(&kind)))
+                // As what works on Canaries watches workloads, so that both share one.
+                let of = WatchOf::projected(&kind, Projection::Text);
+                Sight::Watched(self.caches.watch(of))
             };
             watched.push((object.clone(), *version, sight));
         }

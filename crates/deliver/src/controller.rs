@@ -7,7 +7,7 @@ use weir_api::{canary, git_repository, kustomization::KIND};
 use weir_artifact::Limits;
 use weir_cluster::Applier;
 use weir_object::{Key, Object, ObjectRef};
-use weir_runtime::{Change, Context, Controller, ControllerOptions, Store, WatchOf};
+use weir_runtime::{Change, Context, Controller, ControllerOptions, Projection, Store, WatchOf};
 
 use crate::pass::{Kustomizations, source_of};
 
@@ -41,7 +41,7 @@ pub fn controller(context: &Context, options: Options) -> Controller {
     let store = context.caches.watch(context.own(&KIND));
     // What a Kustomization depends on may be another shard's.
     let all = context.caches.watch(WatchOf::all(&KIND));
-    let canaries = context.caches.watch(WatchOf::all(&canary::KIND));
+    let canaries = context.caches.watch(all_canaries());
     let sources = context.caches.watch(WatchOf::all(&git_repository::KIND));
     let api = context.api.with_manager(KUSTOMIZE_CONTROLLER);
     let reconciler = Kustomizations {
@@ -72,9 +72,12 @@ pub fn controller(context: &Context, options: Options) -> Controller {
         .also(WatchOf::all(&KIND), move |change| {
             of_dependency(change, &by_dependency)
         })
-        .perhaps(WatchOf::all(&canary::KIND), move |change| {
-            of_canary(change, &by_canary)
-        })
+        .perhaps(all_canaries(), move |change| of_canary(change, &by_canary))
+}
+
+/// A watch of all Canaries, as what works on them has it, so that both share one.
+fn all_canaries() -> WatchOf {
+    WatchOf::projected(&canary::KIND, Projection::Text)
 }
 
 fn text<'a>(object: Option<&'a Arc<Object>>, path: &[&str]) -> &'a str {

@@ -10,6 +10,8 @@
 //! Nothing is applied of a build that failed anywhere. What is not changed is not sent. A pass that
 //! finds everything as it should be writes its status once, at the most.
 
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
@@ -187,18 +189,21 @@ impl Pass<'_> {
             record::hold(&mut self.status, &planned);
             self.record().await?;
         }
-        let canaries: Vec<Object> = self
-            .all
-            .canaries
-            .list()
-            .iter()
-            .map(|c| (**c).clone())
-            .collect();
-        let borrowed = |object: &Object, live: Option<&Object>| Loan {
-            left_out: weir_rollout::borrowed_fields(&canaries, object),
-            sent_along: live
-                .map(|live| weir_rollout::kept_fields(&canaries, live))
-                .unwrap_or_default(),
+        // Those of a namespace are read once for all of its objects.
+        let read: Mutex<BTreeMap<String, Vec<Object>>> = Mutex::default();
+        let borrowed = |object: &Object, live: Option<&Object>| {
+            let mut read = read.lock().unwrap_or_else(PoisonError::into_inner);
+            let namespace = object.namespace().to_owned();
+            let canaries = read.entry(namespace).or_insert_with_key(|namespace| {
+                let all = self.all.canaries.list_in(namespace);
+                all.iter().map(|c| (**c).clone()).collect()
+            });
+            Loan {
+                left_out: weir_rollout::borrowed_fields(canaries, object),
+                sent_along: live
+                    .map(|live| weir_rollout::kept_fields(canaries, live))
+                    .unwrap_or_default(),
+            }
         };
         let applied = self
             .applier()

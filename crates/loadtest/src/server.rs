@@ -107,7 +107,7 @@ impl Tester {
             registry.register("weir_loadtest_tasks", "Tasks that ended, by outcome.", done);
             registry.register(
                 "weir_loadtest_requests",
-                "Answers to generated requests, by status; 0 is none.",
+                "Answers to generated requests, by status; 0 is none",
                 answered,
             );
         });

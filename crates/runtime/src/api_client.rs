@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use weir_object::{Key, Kind, Object, ObjectRef};
 
+use crate::metrics::Asked;
 use crate::{ApiFailure, Caches, Refusal};
 
 /// How long one call to the API server may take.
@@ -286,7 +287,16 @@ impl ApiClient {
         let request = request
             .body(body)
             .map_err(|e| told(Refusal::Invalid(e.to_string())))?;
-        match tokio::time::timeout(TIMEOUT, self.client.request::<Value>(request)).await {
+        let method = request.method().to_string();
+        let answer = tokio::time::timeout(TIMEOUT, self.client.request::<Value>(request)).await;
+        let code = match &answer {
+            Ok(Ok(_)) => 200,
+            Ok(Err(kube::Error::Api(status))) => status.code,
+            Ok(Err(_)) | Err(_) => 0,
+        };
+        let asked = Asked { method, code };
+        self.caches.requests().get_or_create(&asked).inc();
+        match answer {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(e)) => Err(told(e.into())),
             Err(_) => Err(told(Refusal::Timeout(TIMEOUT))),

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use weir_object::labels::{self, Need};
 use weir_object::{Key, Kind, Object, ObjectRef, path};
 
+use crate::metrics::Requests;
 use crate::queue::Backoff;
 use crate::{ApiFailure, Refusal};
 
@@ -206,6 +207,25 @@ impl Store {
             .take_while(|(k, _)| k.namespace == namespace)
             .map(|(_, held)| held.object())
             .collect()
+    }
+
+    /// The objects of one namespace whose names start so, ordered by name.
+    pub fn list_named(&self, namespace: &str, start: &str) -> Vec<Arc<Object>> {
+        let from = Key::new(namespace, start);
+        let state = self.read();
+        let range = state.objects.range(from..);
+        range
+            .take_while(|(k, _)| k.namespace == namespace && k.name.starts_with(start))
+            .map(|(_, held)| held.object())
+            .collect()
+    }
+
+    /// How many objects one namespace has.
+    pub fn count_in(&self, namespace: &str) -> usize {
+        let from = Key::new(namespace, "");
+        let state = self.read();
+        let range = state.objects.range(from..);
+        range.take_while(|(k, _)| k.namespace == namespace).count()
     }
 
     /// How many objects there are.
@@ -413,6 +433,8 @@ struct Inner {
     client: kube::Client,
     stores: Mutex<HashMap<WatchOf, Arc<Store>>>,
     stop: CancellationToken,
+    /// What is counted of the client's requests.
+    requests: Requests,
 }
 
 impl Caches {
@@ -422,6 +444,7 @@ impl Caches {
             client,
             stores: Mutex::default(),
             stop,
+            requests: Requests::default(),
         }))
     }
 
@@ -439,6 +462,10 @@ impl Caches {
             self.0.stop.clone(),
         ));
         store
+    }
+
+    pub(crate) fn requests(&self) -> &Requests {
+        &self.0.requests
     }
 
     /// How many watches are open, for metrics.

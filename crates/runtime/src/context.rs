@@ -56,6 +56,7 @@ impl Context {
         stop: CancellationToken,
     ) -> Self {
         let api = ApiClient::new(client, caches.clone(), "weir");
+        let metrics = Metrics::counting(caches.requests());
         let events = Recorder::start(api.clone(), clock.clone());
         Self {
             api,
@@ -63,7 +64,7 @@ impl Context {
             http,
             clock,
             events,
-            metrics: Metrics::new(),
+            metrics,
             shard: String::new(),
             gate: Gate::default(),
             stop,

@@ -33,6 +33,16 @@ struct Named {
     name: String,
 }
 
+/// Labels of `rest_client_requests_total`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct Asked {
+    pub(crate) method: String,
+    pub(crate) code: u16,
+}
+
+/// Requests to the API server, by method and code. The code is 0 where no answer came.
+pub(crate) type Requests = Family<Asked, Counter>;
+
 /// The metrics of a process. Cheap to clone.
 #[derive(Clone)]
 pub struct Metrics {
@@ -51,6 +61,11 @@ impl Default for Metrics {
 impl Metrics {
     /// A fresh registry with the shared series in it.
     pub fn new() -> Self {
+        Self::counting(&Requests::default())
+    }
+
+    /// The same, with the requests that are counted elsewhere.
+    pub(crate) fn counting(requests: &Requests) -> Self {
         let buckets = || {
             Histogram::new([
                 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0,
@@ -70,6 +85,11 @@ impl Metrics {
             "controller_runtime_reconcile",
             "How reconciliations ended, by controller",
             results.clone(),
+        );
+        registry.register(
+            "rest_client_requests",
+            "Requests to the API server by method and code, without watches",
+            requests.clone(),
         );
         registry.register(
             "workqueue_depth",

@@ -69,7 +69,7 @@ impl Teller {
         metrics.register(|registry| {
             registry.register(
                 "weir_canary_messages_lost",
-                "Events and alerts of Canaries that did not reach their place.",
+                "Events and alerts of Canaries that did not reach their place",
                 lost.clone(),
             );
         });
