@@ -226,3 +226,34 @@ fn the_table_in_the_documentation_is_what_happens() {
         "write it anew: WEIR_WRITE_DOCS=1 cargo test -p weir-rollout the_table"
     );
 }
+
+/// Phases that the decision never records are only read, as another controller left them.
+#[test]
+fn r32_no_phase_is_dead() {
+    use weir_rollout::Phase::{
+        Failed, Finalising, Initialized, Initializing, Progressing, Promoting, Succeeded,
+        Terminating, Waiting, WaitingPromotion,
+    };
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/canary.md");
+    let text = std::fs::read_to_string(&document).expect("the documentation is there");
+    let (_, rest) = text.split_once(BEGIN).expect("it has the table");
+    let (table, _) = rest.split_once(END).expect("which ends");
+    let reached: BTreeSet<&str> = table
+        .lines()
+        .skip(3)
+        .filter_map(|row| Some(row.split('|').nth(2)?.trim()))
+        .collect();
+    let live = [
+        Failed,
+        Finalising,
+        Initialized,
+        Initializing,
+        Progressing,
+        Promoting,
+        Succeeded,
+        Terminating,
+        Waiting,
+        WaitingPromotion,
+    ];
+    assert_eq!(reached, live.iter().map(|phase| phase.as_str()).collect());
+}

@@ -42,7 +42,7 @@ pub(crate) struct Line {
     #[arg(long, default_value_t = 30)]
     interval: u64,
     /// Seconds for which idle Canaries are left alone
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 120)]
     silence: u64,
 }
 
@@ -109,7 +109,8 @@ async fn measure(line: &Line) -> anyhow::Result<Value> {
         "takenUpSeconds": taken_up,
         "seconds": line.silence,
         "requests": after.0 - before.0,
-        "writes": after.2 - before.2,
+        // The last look is a write too.
+        "writes": after.2 - before.2 - 1.0,
         "cpuSeconds": after.1 - before.1,
         "emptyMiB": empty,
         "residentMiB": weir.memory()?,
