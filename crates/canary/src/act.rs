@@ -268,7 +268,6 @@ impl Actor {
         }
         self.bring_configs(facts, stored).await?;
         let made = primary(
-            facts.workload,
             &facts.canary,
             target,
             stored,

@@ -211,7 +211,6 @@ fn rename_selector(selector: Option<&mut Value>, key: &str, from: &str, to: &str
 
 /// The primary workload.
 pub(crate) fn primary(
-    workload: Workload,
     canary: &Object,
     target: &Object,
     stored: Stored<'_>,
@@ -238,6 +237,7 @@ pub(crate) fn primary(
         .filter(|(key, _)| !tracks(key))
         .map(|(key, value)| (key.clone(), value.clone()))
         .collect();
+    let workload = Workload::of_kind(target.kind());
     let mut spec = match workload {
         Workload::Deployment => json!({"replicas": replicas}),
         Workload::DaemonSet | Workload::Service => json!({}),
@@ -463,7 +463,6 @@ mod tests {
             Some(label())
         );
         let made = primary(
-            Workload::Deployment,
             &canary(),
             &target,
             Kept::of(&template()).stored(),

@@ -36,6 +36,7 @@ use crate::measure::Measurer;
 use crate::observe::{Facts, Stores, around, metadata_of, own, turn};
 use crate::scaler::{HPA, SCALED_OBJECT};
 use crate::telemetry::Telemetry;
+use crate::workload::Workload;
 use crate::{Options, accept, status};
 
 /// The reason of every event about a Canary, as people filter by it.
@@ -104,10 +105,8 @@ pub fn controller(context: &Context, options: Options) -> Controller {
             let here = stores.canaries.list_in(&change.key.namespace);
             let concerned = here.iter().filter(|canary| {
                 let key = Key::new(canary.namespace(), target(canary));
-                let target = match canary.text(&["spec", "targetRef", "kind"]) {
-                    "DaemonSet" => stores.daemon_sets.get(&key),
-                    _ => stores.deployments.get(&key),
-                };
+                let kind = canary.text(&["spec", "targetRef", "kind"]);
+                let target = stores.workloads(Workload::of_kind(kind)).get(&key);
                 let template = target.as_ref().and_then(|t| t.get(&["spec", "template"]));
                 let found = template.map(references).unwrap_or_default();
                 wanted.iter().any(|config| found.contains(config))

@@ -43,6 +43,15 @@ impl Workload {
         }
     }
 
+    /// The same by the kind's name; any other is taken for a Deployment.
+    pub(crate) fn of_kind(kind: &str) -> Self {
+        match kind {
+            "DaemonSet" => Self::DaemonSet,
+            "Service" => Self::Service,
+            _ => Self::Deployment,
+        }
+    }
+
     pub(crate) fn kind(self) -> &'static Kind {
         static DEPLOYMENTS: Kind = DEPLOYMENT;
         static DAEMON_SETS: Kind = DAEMON_SET;

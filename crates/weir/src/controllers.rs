@@ -80,9 +80,8 @@ impl Role {
         if shard.is_empty() {
             return name;
         }
-        let digest = Sha256::digest(shard.as_bytes());
-        let start: String = digest.iter().take(4).map(|b| format!("{b:02x}")).collect();
-        format!("{name}-{start}")
+        let digest = format!("{:x}", Sha256::digest(shard.as_bytes()));
+        format!("{name}-{}", digest.get(..8).unwrap_or_default())
     }
 
     /// Whether a Lease of this name stands for the role, in whatever shard.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use futures::StreamExt as _;
 use futures::stream;
+use kube::config::KubeConfigOptions;
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -62,7 +63,8 @@ impl Cluster {
         };
         std::fs::write(&kubeconfig, text)?;
         let read = kube::config::Kubeconfig::read_from(&kubeconfig)?;
-        let config = kube::Config::from_custom_kubeconfig(read, &Default::default()).await?;
+        let config =
+            kube::Config::from_custom_kubeconfig(read, &KubeConfigOptions::default()).await?;
         let client = kube::Client::try_from(config)?;
         let caches = Caches::new(client.clone(), CancellationToken::new());
         let api = ApiClient::new(client, caches.clone(), "bench");
