@@ -158,7 +158,10 @@ mod tests {
         let at = ["spec", "template", "spec", "nodeSelector", PARKED];
         let path: Vec<String> = at.map(str::to_owned).to_vec();
         let canaries = [canary];
-        assert_eq!(borrowed_fields(&canaries, &live), std::slice::from_ref(&path));
+        assert_eq!(
+            borrowed_fields(&canaries, &live),
+            std::slice::from_ref(&path)
+        );
         assert_eq!(kept_fields(&canaries, &live), []);
         live.set(&at, "true".into());
         assert_eq!(kept_fields(&canaries, &live), [(path, json!("true"))]);
