@@ -105,7 +105,7 @@ pub(crate) struct Facts {
     pub(crate) label: Option<Label>,
     pub(crate) workload: Workload,
     pub(crate) target: Option<Arc<Object>>,
-    /// The target's live pod template.
+    /// What the target is a revision of now: its pod template, or a Service's spec.
     pub(crate) live_template: Option<Value>,
     pub(crate) primary: Option<Arc<Object>>,
     pub(crate) apex: Option<Arc<Object>>,
@@ -300,6 +300,15 @@ impl Facts {
                 "{} {} is there already and does not belong to this Canary; rename it",
                 self.workload.kind().kind,
                 self.names.primary
+            );
+            return Some(invalid("targetRef", message));
+        }
+        let foreign = self.apex_canary.as_ref();
+        if self.workload == Workload::Service && foreign.is_some_and(|s| !is_owned(s, &self.canary))
+        {
+            let message = format!(
+                "Service {} is there already and does not belong to this Canary; rename it",
+                self.names.apex_canary
             );
             return Some(invalid("targetRef", message));
         }

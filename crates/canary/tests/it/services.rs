@@ -127,6 +127,23 @@ async fn deletion_leads_traffic_to_the_service_itself() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_service_of_the_canarys_name_that_is_somebody_elses_is_left_alone() {
+    let stage = Stage::set();
+    push(&stage, "1");
+    let mut other = service("9");
+    path::set(&mut other, &["metadata", "name"], "app-canary".into());
+    stage.create(&SERVICE, other);
+    stage.create(&CANARY, asked());
+    stage
+        .until("refused", |s| {
+            s.ready() == ("False".into(), "Invalid".into())
+        })
+        .await;
+    assert_eq!(leads(&stage, "app-canary"), "9");
+    assert!(stage.get(&SERVICE, "app-primary").is_null());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_check_that_counts_pods_is_refused() {
     let stage = Stage::set();
     push(&stage, "1");
