@@ -28,10 +28,11 @@ mod recorder;
 mod secret;
 mod secret_data;
 mod status;
+mod store;
 pub mod tls;
 
 pub use api_client::{ApiClient, Applied, Propagation, Write};
-pub use cache::{Caches, Change, Projection, Store, WatchOf};
+pub use cache::Caches;
 pub use clock::{Clock, SharedClock, SystemClock, VirtualClock};
 pub use context::Context;
 pub use controller::{Controller, ControllerOptions, Outcome, Reconciler};
@@ -43,3 +44,4 @@ pub use recorder::{EventKind, Recorder};
 pub use secret::Secret;
 pub use secret_data::{SecretData, UnusableSecret};
 pub use status::{merge_between, patch_status};
+pub use store::{Change, Projection, Store, WatchOf};
