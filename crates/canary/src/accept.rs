@@ -14,6 +14,7 @@ use weir_rollout::{
 };
 
 use crate::Options;
+use crate::measure::built_in;
 
 /// How long a metric looks back where it does not say.
 const WINDOW: Duration = Duration::from_mins(1);
@@ -201,7 +202,7 @@ fn target(spec: &Spec) -> Option<Refusal> {
     }
     let pods = "whose pods a Service leads to is not known, so their requests can't be told apart";
     let metrics = spec.analysis.metrics.iter().enumerate();
-    let mut by_pods = metrics.filter(|(_, metric)| is_built_in(metric));
+    let mut by_pods = metrics.filter(|(_, metric)| built_in(metric).is_some());
     if let Some((i, _)) = by_pods.next() {
         let message = format!("{pods}; use a MetricTemplate");
         return no(UNSUPPORTED, &format!("analysis.metrics[{i}]"), &message);
@@ -213,15 +214,6 @@ fn target(spec: &Spec) -> Option<Refusal> {
         "analysis.steps[].minRequests",
         &format!("{pods}; remove the field"),
     )
-}
-
-/// Whether a metric is one of the built-in checks, which count the requests of pods.
-fn is_built_in(metric: &Metric) -> bool {
-    matches!(
-        metric.name.as_str(),
-        "request-success-rate" | "request-duration"
-    ) && metric.template_ref.is_none()
-        && metric.query.as_deref().unwrap_or_default().is_empty()
 }
 
 fn unsupported(spec: &Spec, options: &Options) -> Option<Refusal> {
@@ -357,15 +349,11 @@ fn invalid(spec: &Spec, routed: bool) -> Option<Refusal> {
         if let Some(refusal) = unreadable(format!("{field}.interval"), metric.interval.as_ref()) {
             return Some(refusal);
         }
-        let built_in = matches!(
-            metric.name.as_str(),
-            "request-success-rate" | "request-duration"
-        );
         let query = metric
             .query
             .as_deref()
             .is_some_and(|q| !q.trim().is_empty());
-        if !built_in && !query && metric.template_ref.is_none() {
+        if built_in(metric).is_none() && !query && metric.template_ref.is_none() {
             let message = format!(
                 "`{}` is not built in (`request-success-rate`, `request-duration`); give it a \
                  `templateRef`",

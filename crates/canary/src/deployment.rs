@@ -294,13 +294,19 @@ pub(crate) fn replicas(deployment: &Object) -> u32 {
     }
 }
 
-/// Whether a Deployment's rollout is through: all pods updated, and `threshold` percent available.
-pub(crate) fn readiness(deployment: &Object, threshold: u32) -> Readiness {
-    let observed = deployment
+/// What is waited for while a status does not speak of the current generation yet.
+pub(crate) fn unobserved(workload: &Object) -> Option<Readiness> {
+    let observed = workload
         .get(&["status", "observedGeneration"])
         .and_then(Value::as_i64);
-    if observed.unwrap_or_default() < deployment.generation() {
-        return Readiness::Waiting("its current generation is not observed yet".to_owned());
+    (observed.unwrap_or_default() < workload.generation())
+        .then(|| Readiness::Waiting("its current generation is not observed yet".to_owned()))
+}
+
+/// Whether a Deployment's rollout is through: all pods updated, and `threshold` percent available.
+pub(crate) fn readiness(deployment: &Object, threshold: u32) -> Readiness {
+    if let Some(waiting) = unobserved(deployment) {
+        return waiting;
     }
     let wanted = replicas(deployment);
     let conditions = deployment
@@ -342,15 +348,7 @@ mod tests {
     }
 
     fn names() -> Names {
-        Names {
-            namespace: "demo".into(),
-            canary: "web".into(),
-            target: "web".into(),
-            primary: "web-primary".into(),
-            apex: "web".into(),
-            apex_primary: "web-primary".into(),
-            apex_canary: "web-canary".into(),
-        }
+        Names::sample("web", "web", "web")
     }
 
     fn canary() -> Object {

@@ -1,10 +1,11 @@
 //! Canary: shift traffic, judge metrics, promote or roll back.
 //!
-//! This room owns what a Canary means in a cluster: which objects are generated and how
-//! (`workload`, `deployment`, `service`, `route`, `template`), what is seen of them (`observe`), how an effect
-//! becomes a write (`act`), how a metric becomes a number (`measure`), how hooks are asked and people
-//! told (`hooks`), and the loop that ties them to the decision ([`controller`]). It also owns what can be said of a Canary without acting on it
-//! ([`views`]).
+//! This room owns what a Canary means in a cluster: which kinds can be released (`workload`), which
+//! objects are generated and how (`deployment`, `service`, `route`, `template`), what is seen of them
+//! (`observe`) and whom a change concerns (`index`), how an effect becomes a write (`act`), how a metric
+//! becomes a number (`measure`), how hooks are asked and people told (`hooks`), and the loop that ties
+//! them to the decision ([`controller`]). It also owns what can be said of a Canary without acting on
+//! it ([`views`]).
 //!
 //! It refuses to decide: every rule of the state machine is `weir_rollout::decide`'s. It refuses,
 //! too, what it can't do yet: a Canary that asks for more than this room has (see `accept`) gets

@@ -291,7 +291,7 @@ impl Measurer {
 }
 
 /// The query of a built-in metric, how its value reads, and by what it is multiplied.
-fn built_in(metric: &Metric) -> Option<(&'static str, Judge, f64)> {
+pub(crate) fn built_in(metric: &Metric) -> Option<(&'static str, Judge, f64)> {
     if metric.template_ref.is_some() {
         return None;
     }

@@ -4,15 +4,7 @@ use super::*;
 use serde_json::json;
 
 fn names() -> Names {
-    Names {
-        namespace: "demo".into(),
-        canary: "c".into(),
-        target: "app".into(),
-        primary: "app-primary".into(),
-        apex: "web".into(),
-        apex_primary: "web-primary".into(),
-        apex_canary: "web-canary".into(),
-    }
+    Names::sample("c", "app", "web")
 }
 
 fn metric(name: &str) -> Metric {

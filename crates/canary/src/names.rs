@@ -53,3 +53,17 @@ impl Names {
         format!("{}.{}", self.target, self.namespace)
     }
 }
+
+#[cfg(test)]
+impl Names {
+    /// Those around a Canary of namespace `demo`.
+    pub(crate) fn sample(canary: &str, target: &str, apex: &str) -> Self {
+        let mut spec = Spec::default();
+        target.clone_into(&mut spec.target_ref.name);
+        spec.service = Some(weir_api::canary::Service {
+            name: Some(apex.to_owned()),
+            ..weir_api::canary::Service::default()
+        });
+        Self::of(&Key::new("demo", canary), &spec)
+    }
+}

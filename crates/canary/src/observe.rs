@@ -64,9 +64,7 @@ impl Stores {
             secrets: context.caches.watch(metadata_of(&SECRET)),
         }
     }
-}
 
-impl Stores {
     /// Those of a kind that can be released.
     pub(crate) fn workloads(&self, kind: Workload) -> &Store {
         match kind {
@@ -438,6 +436,9 @@ impl Facts {
         });
         // One that is going serves no longer; a new one can be made when it is gone.
         let primary = self.primary.as_ref().and_then(|object| {
+            if self.label.is_none() && self.workload != Workload::Service {
+                return None;
+            }
             let runs = |revision| {
                 let stored = stored(revision)?;
                 let same = match &self.label {
@@ -446,9 +447,6 @@ impl Facts {
                 };
                 Some(self.configs.hold(&stored.configs()) && same)
             };
-            if self.label.is_none() && self.workload != Workload::Service {
-                return None;
-            }
             Some(Primary {
                 name: object.name().to_owned(),
                 replicas: self.workload.replicas(object),

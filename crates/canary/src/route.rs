@@ -377,15 +377,7 @@ mod tests {
     }
 
     fn with<T>(run: impl FnOnce(&Maker<'_>) -> T) -> T {
-        let names = Names {
-            namespace: "demo".into(),
-            canary: "c".into(),
-            target: "app".into(),
-            primary: "app-primary".into(),
-            apex: "app".into(),
-            apex_primary: "app-primary".into(),
-            apex_canary: "app-canary".into(),
-        };
+        let names = Names::sample("c", "app", "app");
         let spec = Service {
             port: 9898,
             hosts: vec!["app.example.com".into()],

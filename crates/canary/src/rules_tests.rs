@@ -3,15 +3,7 @@ use serde_json::from_value;
 use super::*;
 
 fn names() -> Names {
-    Names {
-        namespace: "demo".into(),
-        canary: "c".into(),
-        target: "app".into(),
-        primary: "app-primary".into(),
-        apex: "app".into(),
-        apex_primary: "app-primary".into(),
-        apex_canary: "app-canary".into(),
-    }
+    Names::sample("c", "app", "app")
 }
 
 fn made(service: Value, analysis: Value, to: &Traffic) -> Value {

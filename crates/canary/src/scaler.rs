@@ -196,15 +196,7 @@ mod tests {
     use super::*;
 
     fn names() -> Names {
-        Names {
-            namespace: "demo".into(),
-            canary: "c".into(),
-            target: "app".into(),
-            primary: "app-primary".into(),
-            apex: "app".into(),
-            apex_primary: "app-primary".into(),
-            apex_canary: "app-canary".into(),
-        }
+        Names::sample("c", "app", "app")
     }
 
     fn with<T>(asked: Value, run: impl FnOnce(&Maker<'_>) -> T) -> T {

@@ -290,7 +290,7 @@ fn annotate(live: &Object, key: &str, value: &str) -> Vec<Value> {
 }
 
 /// A key as a step of a JSON pointer.
-fn escape(key: &str) -> String {
+pub(crate) fn escape(key: &str) -> String {
     key.replace('~', "~0").replace('/', "~1")
 }
 
@@ -321,15 +321,7 @@ mod tests {
     }
 
     fn with<T>(run: impl FnOnce(&Maker<'_>) -> T) -> T {
-        let names = Names {
-            namespace: "demo".into(),
-            canary: "c".into(),
-            target: "app".into(),
-            primary: "app-primary".into(),
-            apex: "web".into(),
-            apex_primary: "web-primary".into(),
-            apex_canary: "web-canary".into(),
-        };
+        let names = Names::sample("c", "app", "web");
         let spec = Service {
             name: Some("web".into()),
             port: 80,

@@ -12,15 +12,12 @@
 use serde_json::{Value, json};
 use weir_api::canary::{Spec, TargetKind};
 use weir_object::{Kind, Object, path};
-use weir_rollout::Readiness;
+use weir_rollout::{PARKED, Readiness};
 use weir_runtime::Write;
 use weir_runtime::kinds::{DAEMON_SET, DEPLOYMENT, SERVICE};
 
 use crate::deployment::{self, count, owner, replicas};
-use crate::service::{marks, unchanged};
-
-/// The node selector that parks a DaemonSet: no node has this label.
-pub(crate) const PARKED: &str = "flagger.app/scale-to-zero";
+use crate::service::{escape, marks, unchanged};
 
 const AT: &str = "/spec/template/spec/nodeSelector";
 const SELECTOR: [&str; 5] = ["spec", "template", "spec", "nodeSelector", PARKED];
@@ -249,7 +246,7 @@ fn parking(live: &Object, park: bool) -> Vec<Value> {
     let labels = live.get(&SELECTOR[..4]).and_then(Value::as_object);
     let parked = labels.is_some_and(|labels| labels.contains_key(PARKED));
     let mut ops = vec![unchanged(live)];
-    let key = format!("{AT}/{}", PARKED.replace('/', "~1"));
+    let key = format!("{AT}/{}", escape(PARKED));
     if park && labels.is_none() {
         ops.push(json!({"op": "add", "path": AT, "value": {PARKED: "true"}}));
     } else if park {
@@ -263,11 +260,8 @@ fn parking(live: &Object, park: bool) -> Vec<Value> {
 }
 
 fn daemon_set_readiness(object: &Object, threshold: u32) -> Readiness {
-    let observed = object
-        .get(&["status", "observedGeneration"])
-        .and_then(Value::as_i64);
-    if observed.unwrap_or_default() < object.generation() {
-        return Readiness::Waiting("its current generation is not observed yet".to_owned());
+    if let Some(waiting) = deployment::unobserved(object) {
+        return waiting;
     }
     let of = |field| count(object, &["status", field]);
     let wanted = of("desiredNumberScheduled");

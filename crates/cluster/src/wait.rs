@@ -1,6 +1,6 @@
 //! Owns waiting until objects are healthy: by watch, or by asking where another account's rights
-//! count. It ends when all are, when one
-//! has failed for good, when time is up, or when the caller has a better thing to do.
+//! count. It ends when all are, when one has failed for good, when time is up, or when the caller has
+//! a better thing to do.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -11,7 +11,7 @@
 //! finds everything as it should be writes its status once, at the most.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde_json::json;
@@ -196,7 +196,7 @@ impl Pass<'_> {
             let namespace = object.namespace().to_owned();
             let canaries = read.entry(namespace).or_insert_with_key(|namespace| {
                 let all = self.all.canaries.list_in(namespace);
-                all.iter().map(|c| (**c).clone()).collect()
+                all.into_iter().map(Arc::unwrap_or_clone).collect()
             });
             Loan {
                 left_out: weir_rollout::borrowed_fields(canaries, object),

@@ -8,8 +8,8 @@
 use serde_json::Value;
 use weir_object::{Object, split_api_version};
 
-/// The label in a DaemonSet's node selector that no node has.
-const PARKED: &str = "flagger.app/scale-to-zero";
+/// The label that parks a DaemonSet: no node has it, so with it in the node selector no pod runs.
+pub const PARKED: &str = "flagger.app/scale-to-zero";
 
 /// The paths of the fields of `object` that one of `canaries` borrows. `object` may be the manifest
 /// or the live object; only its identity is looked at, and objects without a namespace in the

@@ -31,7 +31,7 @@ mod strategy;
 mod summary;
 mod verdict;
 
-pub use borrow::{borrowed_fields, kept_fields};
+pub use borrow::{PARKED, borrowed_fields, kept_fields};
 pub use course::{Cookies, Course, Position, Step, Traffic, rising, weighted_steps};
 pub use decide::decide;
 pub use explain::explain;

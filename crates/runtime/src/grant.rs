@@ -44,11 +44,8 @@ impl<'a> Denied<'a> {
             Some((namespace, name)) => format!("ServiceAccount {namespace}/{name}"),
             None => format!("user {}", self.user),
         };
-        let what = match (self.verb, self.group) {
-            // Whoever may not act as an account is told of with the name of what it is.
-            (verb, "") => format!("`{verb}` on `{}`", self.resource),
-            (verb, group) => format!("`{verb}` on `{}.{group}`", self.resource),
-        };
+        let dot = if self.group.is_empty() { "" } else { "." };
+        let what = format!("`{}` on `{}{dot}{}`", self.verb, self.resource, self.group);
         match self.namespace {
             Some(namespace) => format!(
                 "bind a Role with {what} to {who} in namespace {namespace}, or a ClusterRole with it"

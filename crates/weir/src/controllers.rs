@@ -93,11 +93,10 @@ impl Role {
         })
     }
 
-    /// Whether whoever holds the Lease of this name works on objects of this shard: it is the same
-    /// one, or one of the two is of all objects.
-    pub fn meets(self, shard: &str, name: &str) -> bool {
+    /// Whether those who hold the Leases of these names, the first of which is the role's, work on the
+    /// same objects: the Leases are the same, or one of the two is of all objects.
+    pub fn meets(self, own: &str, name: &str) -> bool {
         let all = self.lease("");
-        let own = self.lease(shard);
         own == name || self.is_lease(name) && (own == all || name == all)
     }
 
@@ -213,8 +212,8 @@ mod tests {
         assert_ne!(main, one);
         assert!(role.is_lease(&main) && role.is_lease(&role.lease("")));
         assert!(!role.is_lease(&format!("{main}0")) && !Role::Source.is_lease(&main));
-        let shard = "sharding.fluxcd.io/key=one";
-        assert!(role.meets(shard, &one) && role.meets(shard, &role.lease("")));
-        assert!(!role.meets(shard, &main) && role.meets("", &main));
+        let all = role.lease("");
+        assert!(role.meets(&one, &one) && role.meets(&one, &all));
+        assert!(!role.meets(&one, &main) && role.meets(&all, &main));
     }
 }

@@ -175,6 +175,7 @@ pub async fn play(
 /// this one is part of. Whoever does is named in the log.
 async fn alone(context: &Context, role: Role, own: &str) {
     let mut before: Option<Vec<Object>> = None;
+    let here = Key::new(own, role.lease(&context.shard));
     loop {
         let found = match context.api.list(&LEASE, None, "").await {
             Ok(found) => found,
@@ -186,10 +187,7 @@ async fn alone(context: &Context, role: Role, own: &str) {
         };
         let others: Vec<Object> = found
             .into_iter()
-            .filter(|lease| {
-                let here = Key::new(own, role.lease(&context.shard));
-                lease.key() != here && role.meets(&context.shard, lease.name())
-            })
+            .filter(|lease| lease.key() != here && role.meets(&here.name, lease.name()))
             .filter(|lease| {
                 let holder = lease.text(&["spec", "holderIdentity"]);
                 !holder.is_empty() && lease.annotation(WEIR) != Some(holder)

@@ -35,16 +35,18 @@ fn push(stage: &Stage, image: &str) {
         .expect("applied");
 }
 
+/// A Canary of it.
+fn asked() -> Value {
+    let mut object = canary();
+    let kind = ["spec", "targetRef", "kind"];
+    path::set(&mut object, &kind, "DaemonSet".into());
+    object
+}
+
 async fn deployed() -> Stage {
     let stage = Stage::set();
     push(&stage, "app:1");
-    let mut object = canary();
-    path::set(
-        &mut object,
-        &["spec", "targetRef", "kind"],
-        "DaemonSet".into(),
-    );
-    stage.create(&CANARY, object);
+    stage.create(&CANARY, asked());
     stage
         .until("initialised", |s| {
             s.phase() == "Initialized" && parked(s, "app")
@@ -140,13 +142,7 @@ async fn a_daemon_set_whose_pods_do_not_follow_is_refused() {
     let mut object = daemon_set("app:1");
     object["spec"]["updateStrategy"] = json!({"type": "OnDelete"});
     stage.create(&DAEMON_SET, object);
-    let mut asked = canary();
-    path::set(
-        &mut asked,
-        &["spec", "targetRef", "kind"],
-        "DaemonSet".into(),
-    );
-    stage.create(&CANARY, asked);
+    stage.create(&CANARY, asked());
     stage
         .until("refused", |s| {
             s.ready() == ("False".into(), "Invalid".into())

@@ -127,13 +127,15 @@ impl Stage {
             closed: BTreeSet::new(),
             called: Vec::new(),
         };
-        let broken = Arc::default();
-        tokio::spawn(pods(
-            store.as_manager("kube-controller-manager"),
-            Arc::clone(&broken),
-        ));
-        tokio::spawn(gateway(store.as_manager("gateway")));
-        tokio::spawn(daemons(store.as_manager("kube-controller-manager")));
+        let broken: Arc<Mutex<BTreeSet<String>>> = Arc::default();
+        let cluster = store.as_manager("kube-controller-manager");
+        let (half, tenth) = (Duration::from_millis(500), Duration::from_millis(100));
+        let faulty = Arc::clone(&broken);
+        let ready = move |object: &Value| pods(object, &faulty);
+        tokio::spawn(behave(cluster.clone(), DEPLOYMENT, half, ready));
+        tokio::spawn(behave(cluster, DAEMON_SET, half, daemons));
+        let proxy = store.as_manager("gateway");
+        tokio::spawn(behave(proxy, HTTP_ROUTE, tenth, gateway));
         let prometheus = Prometheus(Arc::new(Mutex::new(told)));
         let mut stage = Self {
             store,
@@ -384,92 +386,80 @@ pub(crate) fn canary() -> Value {
     })
 }
 
-/// Makes Deployments as ready as their image lets them be.
-async fn pods(store: Store, broken: Arc<Mutex<BTreeSet<String>>>) {
+/// What the cluster does by itself: each new state of a kind's objects gets the status that `says` names,
+/// a while later; none where there is nothing to say.
+async fn behave(
+    store: Store,
+    kind: Kind,
+    after: Duration,
+    says: impl Fn(&Value) -> Option<Value> + Send,
+) {
     let mut watch = store
-        .watch(&DEPLOYMENT, None, &Selector::default(), None)
+        .watch(&kind, None, &Selector::default(), None)
         .expect("a watch");
     while let Some(Ok(event)) = watch.next().await {
         let (Event::Added(object) | Event::Modified(object)) = event else {
             continue;
         };
-        let generation = object["metadata"]["generation"].clone();
-        if object["status"]["observedGeneration"] == generation {
+        if says(&object).is_none() {
             continue;
         }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let wanted = object["spec"]["replicas"].as_u64().unwrap_or(1);
-        let image = object["spec"]["template"]["spec"]["containers"][0]["image"].as_str();
-        let works = !broken
-            .lock()
-            .expect("lock")
-            .contains(image.unwrap_or_default());
-        let available = if works { wanted } else { 0 };
-        let status = json!({"status": {"observedGeneration": generation, "replicas": wanted,
-            "updatedReplicas": wanted, "readyReplicas": available, "availableReplicas": available}});
-        let (ns, name) = (
-            &object["metadata"]["namespace"],
-            &object["metadata"]["name"],
-        );
-        let (ns, name) = (
-            ns.as_str().unwrap_or_default(),
-            name.as_str().unwrap_or_default(),
-        );
+        tokio::time::sleep(after).await;
+        let Some(status) = says(&object) else {
+            continue;
+        };
+        let name = path::text(&object, &["metadata", "name"]);
+        let namespace = path::text(&object, &["metadata", "namespace"]);
         // It may be gone by now.
-        let _ = store.patch_status(&DEPLOYMENT, ns, name, status);
+        let _ = store.patch_status(&kind, namespace, name, json!({"status": status}));
     }
 }
 
-/// Makes DaemonSets ready on three nodes, or on none where they want a label that no node has.
-async fn daemons(store: Store) {
-    let mut watch = store
-        .watch(&DAEMON_SET, None, &Selector::default(), None)
-        .expect("a watch");
-    while let Some(Ok(event)) = watch.next().await {
-        let (Event::Added(object) | Event::Modified(object)) = event else {
-            continue;
-        };
-        let generation = object["metadata"]["generation"].clone();
-        if object["status"]["observedGeneration"] == generation {
-            continue;
-        }
-        tokio::time::sleep(Duration::from_millis(500)).await;
-        let selector = &object["spec"]["template"]["spec"]["nodeSelector"];
-        let parked = selector.get("flagger.app/scale-to-zero").is_some();
-        let pods = if parked { 0 } else { 3 };
-        let status = json!({"status": {"observedGeneration": generation,
-            "desiredNumberScheduled": pods, "currentNumberScheduled": pods, "numberMisscheduled": 0,
-            "updatedNumberScheduled": pods, "numberReady": pods, "numberAvailable": pods}});
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        // It may be gone by now.
-        let _ = store.patch_status(&DAEMON_SET, "demo", name, status);
+/// Makes a Deployment as ready as its image lets it be.
+fn pods(object: &Value, broken: &Mutex<BTreeSet<String>>) -> Option<Value> {
+    let generation = &object["metadata"]["generation"];
+    if object["status"]["observedGeneration"] == *generation {
+        return None;
     }
+    let wanted = object["spec"]["replicas"].as_u64().unwrap_or(1);
+    let image = object["spec"]["template"]["spec"]["containers"][0]["image"].as_str();
+    let broken = broken.lock().expect("lock");
+    let works = !broken.contains(image.unwrap_or_default());
+    let available = if works { wanted } else { 0 };
+    Some(
+        json!({"observedGeneration": generation, "replicas": wanted, "updatedReplicas": wanted,
+            "readyReplicas": available, "availableReplicas": available}),
+    )
 }
 
-/// Accepts routes.
-async fn gateway(store: Store) {
-    let mut watch = store
-        .watch(&HTTP_ROUTE, None, &Selector::default(), None)
-        .expect("a watch");
-    while let Some(Ok(event)) = watch.next().await {
-        let (Event::Added(object) | Event::Modified(object)) = event else {
-            continue;
-        };
-        let generation = object["metadata"]["generation"].clone();
-        let seen = &object["status"]["parents"][0]["conditions"][0]["observedGeneration"];
-        if *seen == generation {
-            continue;
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        let status = json!({"status": {"parents": [{
-            "controllerName": "test/gateway",
-            "parentRef": object["spec"]["parentRefs"][0],
-            "conditions": [{"type": "Accepted", "status": "True", "reason": "Accepted",
-                "message": "", "lastTransitionTime": "2030-01-01T00:00:00Z",
-                "observedGeneration": generation}],
-        }]}});
-        let name = object["metadata"]["name"].as_str().unwrap_or_default();
-        // It may be gone by now.
-        let _ = store.patch_status(&HTTP_ROUTE, "demo", name, status);
+/// Makes a DaemonSet ready on three nodes, or on none where it wants a label that no node has.
+fn daemons(object: &Value) -> Option<Value> {
+    let generation = &object["metadata"]["generation"];
+    if object["status"]["observedGeneration"] == *generation {
+        return None;
     }
+    let selector = &object["spec"]["template"]["spec"]["nodeSelector"];
+    let parked = selector.get("flagger.app/scale-to-zero").is_some();
+    let pods = if parked { 0 } else { 3 };
+    Some(
+        json!({"observedGeneration": generation, "desiredNumberScheduled": pods,
+        "currentNumberScheduled": pods, "numberMisscheduled": 0, "updatedNumberScheduled": pods,
+        "numberReady": pods, "numberAvailable": pods}),
+    )
+}
+
+/// Accepts a route.
+fn gateway(object: &Value) -> Option<Value> {
+    let generation = &object["metadata"]["generation"];
+    let seen = &object["status"]["parents"][0]["conditions"][0]["observedGeneration"];
+    if seen == generation {
+        return None;
+    }
+    Some(json!({"parents": [{
+        "controllerName": "test/gateway",
+        "parentRef": object["spec"]["parentRefs"][0],
+        "conditions": [{"type": "Accepted", "status": "True", "reason": "Accepted",
+            "message": "", "lastTransitionTime": "2030-01-01T00:00:00Z",
+            "observedGeneration": generation}],
+    }]}))
 }
