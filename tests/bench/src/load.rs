@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::connection::{Connection, Target};
-use crate::process::Processes;
+use weir_bench::Processes;
 
 /// Connections that create.
 const CREATORS: usize = 32;

@@ -3,7 +3,6 @@
 
 mod connection;
 mod load;
-mod process;
 mod watchers;
 
 use std::path::PathBuf;
@@ -15,7 +14,7 @@ use serde_json::{Value, json};
 
 use connection::Target;
 use load::Load;
-use process::Processes;
+use weir_bench::Processes;
 
 /// Measures a Kubernetes API.
 #[derive(Debug, Parser)]

@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 use crate::connection::Target;
 use crate::load::rate;
 use crate::name;
-use crate::process::Processes;
+use weir_bench::Processes;
 
 /// Connections that write.
 const WRITERS: usize = 8;

@@ -1,15 +1,18 @@
 //! Kustomization against a real API server in memory, on a virtual clock.
 
+mod borrowed;
+mod deletion;
 mod tenants;
 mod world;
 
 use std::time::Duration;
 
 use serde_json::json;
-use weir_api::{canary, kustomization};
 use weir_object::Kind;
 use weir_runtime::kinds::{CONFIG_MAP, DEPLOYMENT, NAMESPACE};
 use world::{World, appliers, condition, config, deployment, inventory};
+
+const THING: Kind = Kind::cluster("example.com", "v1", "Thing", "things");
 
 const MINUTE: Duration = Duration::from_mins(1);
 
@@ -371,104 +374,6 @@ async fn health_is_waited_for_and_a_newer_revision_ends_the_wait() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn deletion_takes_away_what_is_ours_and_nothing_else() {
-    let world = World::new().await;
-    let annotated = |name: &str, annotation: &str| {
-        config(name, "1").replace(
-            "namespace: demo}",
-            &format!("namespace: demo, annotations: {{{annotation}}}}}"),
-        )
-    };
-    world.push(
-        "config",
-        "main@sha1:1",
-        &[
-            ("a.yaml", &config("a", "1")),
-            (
-                "b.yaml",
-                &annotated("b", "kustomize.toolkit.fluxcd.io/prune: Disabled"),
-            ),
-            ("c.yaml", &config("c", "1")),
-        ],
-    );
-    world.kustomization("apps", json!({}));
-    world.ready("apps", "main@sha1:1").await;
-    let taken = json!({"metadata": {"labels": {"kustomize.toolkit.fluxcd.io/name": "else"}}});
-    let store = world.api.store();
-    store
-        .patch(&CONFIG_MAP, "demo", "c", taken)
-        .expect("patched");
-    // A field that can't be delivered any more must not make orphans.
-    world.patch("apps", json!({"spec": {"patches": [{"patch": "x"}]}}));
-    world.failed("apps", "Unsupported").await;
-    store
-        .delete(&kustomization::KIND, "demo", "apps")
-        .expect("deleted");
-    world.gone("apps").await;
-    assert_eq!(world.get(&CONFIG_MAP, "demo", "a"), None);
-    assert_eq!(
-        (world.value("b"), world.value("c")),
-        ("1".into(), "1".into())
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn deletion_policies_are_honoured() {
-    let world = World::new().await;
-    world.push(
-        "config",
-        "main@sha1:1",
-        &[
-            ("o/a.yaml", &config("o", "1")),
-            ("s/s.yaml", &config("s", "1")),
-            (
-                "w/w.yaml",
-                &config("w", "1").replace(
-                    "namespace: demo}",
-                    "namespace: demo, finalizers: [example.com/hold]}",
-                ),
-            ),
-        ],
-    );
-    world.kustomization("orphan", json!({"path": "o", "deletionPolicy": "Orphan"}));
-    world.kustomization("suspended", json!({"path": "s"}));
-    world.kustomization(
-        "waiting",
-        json!({"path": "w", "deletionPolicy": "WaitForTermination", "timeout": "10m"}),
-    );
-    let store = world.api.store();
-    for name in ["orphan", "suspended", "waiting"] {
-        world.ready(name, "main@sha1:1").await;
-        if name == "suspended" {
-            world.patch(name, json!({"spec": {"suspend": true}}));
-        }
-        store
-            .delete(&kustomization::KIND, "demo", name)
-            .expect("deleted");
-    }
-    world.gone("orphan").await;
-    world.gone("suspended").await;
-    assert_eq!(
-        (world.value("o"), world.value("s")),
-        ("1".into(), "1".into())
-    );
-    tokio::time::sleep(MINUTE * 5).await;
-    assert!(world.get(&kustomization::KIND, "demo", "waiting").is_some());
-    store
-        .patch(
-            &CONFIG_MAP,
-            "demo",
-            "w",
-            json!({"metadata": {"finalizers": null}}),
-        )
-        .expect("patched");
-    world.gone("waiting").await;
-    assert_eq!(world.get(&CONFIG_MAP, "demo", "w"), None);
-}
-
-const THING: Kind = Kind::cluster("example.com", "v1", "Thing", "things");
-
-#[tokio::test(start_paused = true)]
 async fn definitions_namespaces_and_what_stands_on_them_go_in_one_pass() {
     let world = World::new().await;
     let definition = "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {name: things.example.com}\nspec:\n  group: example.com\n  scope: Cluster\n  names: {kind: Thing, plural: things, singular: thing}\n  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]\n";
@@ -651,69 +556,4 @@ async fn suspended_ones_rest_and_requests_are_honoured() {
         })
         .await;
     assert_eq!(world.value("a"), "2");
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_a_canary_borrows_is_left_out_and_let_go() {
-    let world = World::new().await;
-    world.push(
-        "config",
-        "main@sha1:1",
-        &[("d.yaml", &deployment("x", "i"))],
-    );
-    world.kustomization("apps", json!({}));
-    world.ready("apps", "main@sha1:1").await;
-    let store = world.api.store();
-    let live = || world.get(&DEPLOYMENT, "demo", "app").expect("there");
-    assert_eq!(
-        appliers(&live(), &["spec", "replicas"]),
-        ["kustomize-controller"]
-    );
-    let object = json!({"apiVersion": "flagger.app/v1beta1", "kind": "Canary",
-        "metadata": {"name": "app", "namespace": "demo"},
-        "spec": {"targetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "app"},
-            "service": {"port": 80}, "analysis": {"interval": "1m", "threshold": 1, "stepWeight": 10, "maxWeight": 50}}});
-    store.create(&canary::KIND, object).expect("created");
-    // The canary co-owns first, and only then says that it has taken up the target.
-    let replicas = json!({"apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": {"name": "app", "namespace": "demo"}, "spec": {"replicas": 2}});
-    store
-        .as_manager("flagger")
-        .apply(&DEPLOYMENT, replicas.clone())
-        .expect("applied");
-    store
-        .patch_status(
-            &canary::KIND,
-            "demo",
-            "app",
-            json!({"status": {"phase": "Initializing"}}),
-        )
-        .expect("patched");
-    tokio::time::sleep(MINUTE).await;
-    assert_eq!(appliers(&live(), &["spec", "replicas"]), ["flagger"]);
-    assert_eq!(live().0["spec"]["replicas"], 2);
-    let mut none = replicas;
-    none["spec"]["replicas"] = json!(0);
-    store
-        .as_manager("flagger")
-        .apply(&DEPLOYMENT, none)
-        .expect("applied");
-    world.push(
-        "config",
-        "main@sha1:2",
-        &[("d.yaml", &deployment("x", "j"))],
-    );
-    world.ready("apps", "main@sha1:2").await;
-    assert_eq!(live().0["spec"]["replicas"], 0);
-    assert_eq!(
-        live().0["spec"]["template"]["spec"]["containers"][0]["image"],
-        "j"
-    );
-    // Without the Canary it is Git's again.
-    store
-        .delete_now(&canary::KIND, "demo", "app")
-        .expect("deleted");
-    tokio::time::sleep(MINUTE).await;
-    assert_eq!(live().0["spec"]["replicas"], 2);
-    world.stop();
 }

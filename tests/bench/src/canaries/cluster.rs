@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use weir_apiserver::{ApiServer, Options};
-use weir_object::{Key, Kind, Object};
+use weir_object::{Kind, Object};
 use weir_runtime::kinds::{CONFIG_MAP, CRD, DEPLOYMENT, HTTP_ROUTE, NAMESPACE};
 use weir_runtime::{ApiClient, Caches, Change, Projection, Store, WatchOf, Write};
 use weir_sandbox::ApiPort;
@@ -165,15 +165,9 @@ impl Cluster {
         let mut next = tokio::time::interval(pause);
         for number in 0..count {
             next.tick().await;
-            let image = json!({"spec": {"template": {"spec": {"containers": [
-                {"name": "app", "image": "app:2"}]}}}});
-            let mut object = Object(manifests::deployment(number, "app:2"));
-            let containers = object
-                .get(&["spec", "template", "spec", "containers"])
-                .cloned();
-            let mut patch = image;
-            patch["spec"]["template"]["spec"]["containers"] = containers.unwrap_or_default();
-            object.remove(&["spec"]);
+            let object = Object(manifests::deployment(number, "app:2"));
+            let containers = object.get(&["spec", "template", "spec", "containers"]);
+            let patch = json!({"spec": {"template": {"spec": {"containers": containers}}}});
             self.api
                 .write(&DEPLOYMENT, &object.key(), Write::Merge(patch))
                 .await?;
@@ -207,13 +201,12 @@ impl Cluster {
 
     /// The newest resourceVersion, which each write raises.
     pub(crate) async fn version(&self) -> anyhow::Result<f64> {
-        let probe = json!({"metadata": {"name": "probe", "namespace": "default"},
-            "data": {"at": format!("{:?}", Instant::now())}});
-        let key = Key::new("default", "probe");
-        let fields = Object(json!({"apiVersion": "v1", "kind": "ConfigMap",
-            "metadata": probe["metadata"], "data": probe["data"]}));
+        let probe = Object(json!({"apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {"name": "probe", "namespace": "default"},
+            "data": {"at": format!("{:?}", Instant::now())}}));
+        let key = probe.key();
         let write = Write::Apply {
-            fields,
+            fields: probe,
             force: true,
         };
         let written = self.api.write(&CONFIG_MAP, &key, write).await?;

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use weir_bench::Processes;
+
 use crate::free_port;
 
 /// The process. It ends with this value.
@@ -99,14 +101,7 @@ impl Weir {
 
     /// Processor time in seconds.
     pub(crate) fn busy(&self) -> f64 {
-        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()));
-        let text = text.unwrap_or_default();
-        // The name may hold spaces; the times are the 12th and 13th field after it.
-        let fields = text.rsplit_once(')').map_or("", |(_, rest)| rest);
-        let times = fields.split_whitespace().skip(11).take(2);
-        let ticks: f64 = times.filter_map(|t| t.parse::<f64>().ok()).sum();
-        // The kernel counts in hundredths of a second towards programs.
-        ticks / 100.0
+        Processes(vec![self.child.id()]).busy()
     }
 }
 

@@ -1,15 +1,18 @@
-//! Owns what the system says of the measured processes.
+//! What both measuring programs share: what the system says of the measured processes.
 
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
 /// The processes that serve the API together.
 #[derive(Clone, Debug)]
-pub(crate) struct Processes(pub(crate) Vec<u32>);
+pub struct Processes(pub Vec<u32>);
 
 impl Processes {
     /// Resident and proportional memory in MiB.
-    pub(crate) fn memory(&self) -> anyhow::Result<Value> {
+    ///
+    /// # Errors
+    /// One of the processes is gone.
+    pub fn memory(&self) -> anyhow::Result<Value> {
         let (mut resident, mut proportional) = (0.0, 0.0);
         for pid in &self.0 {
             let path = format!("/proc/{pid}/smaps_rollup");
@@ -28,7 +31,7 @@ impl Processes {
     }
 
     /// Processor time in seconds.
-    pub(crate) fn busy(&self) -> f64 {
+    pub fn busy(&self) -> f64 {
         let ticks: u64 = self
             .0
             .iter()
