@@ -73,7 +73,7 @@ impl Caches {
             .len()
     }
 
-    /// What is watched and not yet complete, by kind. A kind that the API server does not serve is
+    /// What is watched and not yet complete, a sentence for each kind. A kind that the API server does not serve is
     /// not waited for: whoever needs it works once it is there.
     pub fn incomplete(&self) -> Vec<String> {
         let stores = self.0.stores.lock().unwrap_or_else(PoisonError::into_inner);
@@ -81,8 +81,8 @@ impl Caches {
         let waiting = stores.values().filter(|s| !s.is_synced() && !unserved(s));
         let mut kinds: Vec<String> = waiting
             .map(|store| match store.denied() {
-                Some(why) => format!("{}: {why}", store.of.kind),
-                None => store.of.kind.to_string(),
+                Some(why) => format!("the watch of {} is not complete: {why}", store.of.kind),
+                None => format!("the watch of {} is not complete", store.of.kind),
             })
             .collect();
         kinds.sort();

@@ -203,10 +203,21 @@ impl Controller {
         })
     }
 
-    async fn tell_denied(&self, store: &Store) {
-        if let Some(why) = store.denied() {
-            let objects = self.stores[0].list();
-            blocked::tell(&self.api, &self.kind, &objects, &why, self.clock.now()).await;
+    /// Waits until a watch is as far as the work needs it; meanwhile objects are told when it may not
+    /// be. `false` when the context was stopped first.
+    async fn await_watch(&self, store: &Store, far: impl Future<Output = ()>) -> bool {
+        tokio::pin!(far);
+        loop {
+            tokio::select! {
+                () = &mut far => return true,
+                () = self.stop.cancelled() => return false,
+                () = tokio::time::sleep(DENIED) => {
+                    if let Some(why) = store.denied() {
+                        let objects = self.stores[0].list();
+                        blocked::tell(&self.api, &self.kind, &objects, &why, self.clock.now()).await;
+                    }
+                }
+            }
         }
     }
 
@@ -218,18 +229,13 @@ impl Controller {
     /// Runs until the context is stopped and the work in hand is done.
     pub async fn run(self) {
         for store in &self.stores {
-            while !store.is_synced() {
-                tokio::select! {
-                    () = store.synced() => {}
-                    () = tokio::time::sleep(DENIED) => self.tell_denied(store).await,
-                    () = self.stop.cancelled() => return,
-                }
+            if !self.await_watch(store, store.synced()).await {
+                return;
             }
         }
         for store in &self.optional {
-            tokio::select! {
-                () = store.settled() => {}
-                () = self.stop.cancelled() => return,
+            if !self.await_watch(store, store.settled()).await {
+                return;
             }
         }
         let mut workers = JoinSet::new();

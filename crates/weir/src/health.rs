@@ -12,12 +12,7 @@ use crate::leaders::Standings;
 
 /// What keeps the process from being ready, a line each.
 pub fn missing(context: &Context, standings: &Standings) -> Vec<String> {
-    let mut out: Vec<String> = context
-        .caches
-        .incomplete()
-        .into_iter()
-        .map(|kind| format!("the watch of {kind} is not complete"))
-        .collect();
+    let mut out = context.caches.incomplete();
     for (role, standing) in standings.all() {
         let lease = role.lease(&context.shard);
         match standing {

@@ -223,7 +223,6 @@ async fn a_watch_that_is_not_allowed_is_told_on_the_objects() {
     grant(
         "own",
         json!([{"apiGroups": ["kustomize.toolkit.fluxcd.io"], "resources": own, "verbs": ["*"]},
-            {"apiGroups": ["flagger.app"], "resources": ["canaries"], "verbs": ["list", "watch"]},
             {"apiGroups": [""], "resources": ["configmaps"], "verbs": ["*"]}]),
     );
     world.push("config", "main@sha1:1", &[("a.yaml", &config("a", "1"))]);
@@ -235,6 +234,18 @@ async fn a_watch_that_is_not_allowed_is_told_on_the_objects() {
     let sources = json!([{"apiGroups": ["source.toolkit.fluxcd.io"],
         "resources": ["gitrepositories"], "verbs": ["list", "watch"]}]);
     grant("sources", sources);
+    // A kind that a cluster need not have is told of the same way: it may be there and not seen.
+    let part =
+        "bind a ClusterRole with `list` on `canaries.flagger.app` to ServiceAccount demo/weir";
+    world
+        .until("apps", |o| {
+            let message = condition(o, "Ready")["message"].clone();
+            message.as_str().is_some_and(|m| m.contains(part))
+        })
+        .await;
+    let canaries = json!([{"apiGroups": ["flagger.app"], "resources": ["canaries"],
+        "verbs": ["list", "watch"]}]);
+    grant("canaries", canaries);
     world.ready("apps", "main@sha1:1").await;
     world.stop();
 }
